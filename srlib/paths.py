@@ -1,0 +1,41 @@
+"""Where things lie: the repository, the datasets, the cache, the runs.
+
+`SRLIB_HOME` names the repository when srlib is not imported from its own checkout. `SRLIB_DATA` names the
+folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
+the user's cache.
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from srlib.errors import SRError
+
+
+def home() -> Path:
+    """Return the repository: the folder that holds `data/published` and `notebooks`."""
+    root = Path(os.environ.get("SRLIB_HOME") or Path(__file__).resolve().parents[1])
+    if not (root / "data" / "published").is_dir():
+        raise SRError(f"{root} is not an srlib repository (no data/published); set SRLIB_HOME to the checkout")
+    return root
+
+
+def cache_dir() -> Path:
+    """Return the folder of derived files; created by whoever writes to it first."""
+    return Path(os.environ.get("SRLIB_CACHE") or platformdirs.user_cache_dir("srlib"))
+
+
+def data_dir() -> Path:
+    """Return the folder that holds one folder per dataset (Set5, B100, ...)."""
+    return Path(os.environ.get("SRLIB_DATA") or cache_dir() / "datasets")
+
+
+def runs_dir() -> Path:
+    """Return the folder of training runs and executed notebooks."""
+    return Path(os.environ.get("SRLIB_RUNS") or home() / "runs")
+
+
+def figures_dir() -> Path:
+    """Return the folder of tables and figures, one folder per profile and paper."""
+    return Path(os.environ.get("SRLIB_FIGURES") or home() / "figures")
