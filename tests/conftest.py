@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests: a private cache, and the benchmark images where they are present."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path, monkeypatch):
+    """No test reads or writes the user's cache, runs or figures."""
+    monkeypatch.setenv("SRLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SRLIB_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.delenv("SRLIB_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def one_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def datasets(monkeypatch) -> Path:
+    """The benchmark images, for tests that need them."""
+    root = Path(os.environ.get("SRLIB_TEST_DATA") or DATASETS)
+    if not (root / "Set5").is_dir():
+        pytest.skip(f"needs the benchmark images: none at {root}; run `make data` and set SRLIB_TEST_DATA to the folder")
+    monkeypatch.setenv("SRLIB_DATA", str(root))
+    return root
