@@ -1,0 +1,184 @@
+"""How a low-resolution image is made: MATLAB's `imresize`, Pillow's bicubic, cropping to a multiple of the scale.
+
+`imresize` follows MATLAB's function of that name for its default, cubic method: the kernel of Keys (1981) with
+a = -0.5, widened by 1/scale when an axis shrinks (antialiasing), pixel centres at half integers, the image
+mirrored at its border with the border pixel repeated, the axis with the smaller scale first. Integer images are
+computed in float64 and rounded once, half up.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import scipy.sparse
+import torch
+from PIL import Image
+
+from srlib.errors import SRError
+
+
+def imresize(image, scale=None, *, size=None, antialias: bool = True):
+    """Resize an image as MATLAB's `imresize(image, scale)` or `imresize(image, size)` does.
+
+    image: numpy array (H, W) or (H, W, C), or torch tensor (..., H, W); uint8 or floating point, any range.
+    scale: positive number, or a pair (of height, of width); the output is ceil(scale * input) pixels.
+    size: (height, width) of the output; give either this or `scale`.
+    antialias: widen the kernel where an axis shrinks.
+
+    Returns the same kind of array with the same dtype: uint8 rounded half up and clipped, floats as computed
+    (not clipped). The torch version is differentiable and runs on the tensor's device, in float32 at least.
+    Raises SRError for any other dtype or number of dimensions, an empty image, or a scale or size that is not positive.
+    """
+    is_torch = isinstance(image, torch.Tensor)
+    if not is_torch:
+        image = np.asarray(image)
+    _check_image(image, is_torch)
+    axes = (image.ndim - 2, image.ndim - 1) if is_torch else (0, 1)
+    lengths = tuple(int(image.shape[axis]) for axis in axes)
+    scales, out_lengths = _scales_and_size(lengths, scale, size)
+    passes = [(axis, lengths[axis], out_lengths[axis], scales[axis], bool(antialias)) for axis in (0, 1)]
+    passes.sort(key=lambda one: one[3])  # stable: rows first when the scales are equal
+    return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
+
+
+def modcrop(image, scale: int):
+    """Crop an image, numpy (H, W[, C]) or torch (..., H, W), at bottom and right to multiples of `scale` pixels."""
+    if scale != int(scale) or scale < 1:
+        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
+    scale = int(scale)
+    is_torch = isinstance(image, torch.Tensor)
+    height, width = image.shape[-2:] if is_torch else image.shape[:2]
+    if min(height, width) < scale:
+        raise SRError(f"image: {height}x{width} pixels is smaller than scale {scale}; give a larger image")
+    height, width = height - height % scale, width - width % scale
+    return image[..., :height, :width] if is_torch else image[:height, :width]
+
+
+def downscale(hr, scale: int):
+    """Return the bicubic low-resolution image of `hr`, cropped to a multiple of `scale` before (see `imresize`)."""
+    return imresize(modcrop(hr, scale), 1 / scale)
+
+
+def pil_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a uint8 image (H, W) or (H, W, 3) to size = (height, width) by Pillow's bicubic (a = -0.5, antialiased).
+
+    Pillow works in fixed point, rounds after each axis and renormalises the kernel at the border instead of
+    mirroring the image; the BTSRN code upscales with it.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise SRError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of shape (H, W) or (H, W, 3)")
+    _, (height, width) = _scales_and_size(image.shape[:2], None, size)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _check_image(image, is_torch: bool) -> None:
+    shape, kind = tuple(image.shape), ("torch" if is_torch else "numpy")
+    floating = image.is_floating_point() if is_torch else np.issubdtype(image.dtype, np.floating)
+    if not floating and image.dtype not in (np.uint8, torch.uint8):
+        raise SRError(f"image: got {kind} dtype {image.dtype}, expected uint8 or floating point; convert it first")
+    expected = "(..., H, W)" if is_torch else "(H, W) or (H, W, C)"
+    if image.ndim < 2 or (not is_torch and image.ndim > 3):
+        raise SRError(f"image: got {kind} shape {shape}, expected {expected}")
+    if 0 in shape:
+        raise SRError(f"image: got an empty image of shape {shape}, expected {expected} with at least one pixel")
+
+
+def _scales_and_size(lengths, scale, size) -> tuple[tuple[float, float], tuple[int, int]]:
+    if (scale is None) == (size is None):
+        raise SRError(f"scale, size: got scale={scale!r} and size={size!r}, expected exactly one of the two")
+    name, given = ("scale", scale) if size is None else ("size", size)
+    pair = (given, given) if name == "scale" and np.ndim(given) == 0 else given
+    try:
+        first, second = (float(value) for value in pair)
+    except (TypeError, ValueError):
+        wanted = "a number or a pair of numbers" if name == "scale" else "(height, width)"
+        raise SRError(f"{name}: got {given!r}, expected {wanted}") from None
+    if not (0 < first < math.inf and 0 < second < math.inf):
+        raise SRError(f"{name}: got {given!r}, expected values above 0")
+    if name == "scale":
+        return (first, second), (math.ceil(first * lengths[0]), math.ceil(second * lengths[1]))
+    if first != int(first) or second != int(second):
+        raise SRError(f"size: got {given!r}, expected whole numbers of pixels")
+    return (first / lengths[0], second / lengths[1]), (int(first), int(second))
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel, a = -0.5, support [-2, 2]."""
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+@lru_cache(maxsize=256)
+def contributions(length: int, out_length: int, scale: float, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each output pixel of one axis is made of: (weights, indices), both (out_length, taps).
+
+    weights: float64, each row sums to 1. indices: positions in 0..length-1, mirrored at the border.
+    """
+    shrink = min(scale, 1.0) if antialias else 1.0
+    width = 4 / shrink
+    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)  # in input pixels, the first one is 1
+    left = np.floor(centre - width / 2)
+    positions = left[:, None] + np.arange(math.ceil(width) + 2)
+    weights = shrink * _cubic(shrink * (centre[:, None] - positions))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mirrored = np.concatenate([np.arange(length), np.arange(length)[::-1]])
+    indices = mirrored[np.mod(positions.astype(np.int64) - 1, 2 * length)]
+    used = weights.any(axis=0)
+    weights, indices = weights[:, used], indices[:, used]
+    weights.flags.writeable = indices.flags.writeable = False
+    return weights, indices
+
+
+@lru_cache(maxsize=256)
+def _matrix(length: int, out_length: int, scale: float, antialias: bool) -> scipy.sparse.csr_array:
+    """The resizing of one axis as a sparse (out_length, length) matrix."""
+    weights, indices = contributions(length, out_length, scale, antialias)
+    starts = np.arange(out_length + 1) * weights.shape[1]
+    return scipy.sparse.csr_array((weights.ravel(), indices.ravel(), starts), shape=(out_length, length))
+
+
+def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
+    result = image.astype(np.float64)
+    for axis, length, out_length, scale, antialias in passes:
+        if length == out_length and scale == 1:
+            continue
+        rows = np.swapaxes(result, 0, axis)
+        product = _matrix(length, out_length, scale, antialias) @ np.ascontiguousarray(rows).reshape(length, -1)
+        result = np.swapaxes(product.reshape(out_length, *rows.shape[1:]), 0, axis)
+    if image.dtype == np.uint8:
+        result = np.clip(np.floor(result + 0.5), 0, 255)
+    return np.ascontiguousarray(result, dtype=image.dtype)
+
+
+def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
+    if image.dtype == torch.uint8:
+        result = image.to(torch.float64)
+    elif image.dtype == torch.float64:
+        result = image
+    else:
+        result = image.to(torch.float32)
+    for axis, length, out_length, scale, antialias in passes:
+        if length == out_length and scale == 1:
+            continue
+        weights, indices = _device_taps(length, out_length, scale, antialias, result.dtype, result.device)
+        total = 0
+        for weight, index in zip(weights, indices, strict=True):
+            if axis == 0:
+                total = total + result.index_select(-2, index) * weight[:, None]
+            else:
+                total = total + result.index_select(-1, index) * weight
+        result = total
+    if image.dtype == torch.uint8:
+        result = (result + 0.5).floor().clamp(0, 255)
+    return result.to(image.dtype)
+
+
+@lru_cache(maxsize=64)
+def _device_taps(length, out_length, scale, antialias, dtype, device) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode(False):  # a tensor born in inference mode could not take part in a later backward pass
+        weights, indices = contributions(length, out_length, scale, antialias)
+        weights = torch.tensor(weights.T.copy(), dtype=dtype, device=device)
+        return weights, torch.tensor(indices.T.copy(), device=device)
