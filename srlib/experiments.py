@@ -1,0 +1,197 @@
+"""What is trained, and how much of everything: `Experiment` and `Profile`.
+
+An experiment is one training, named and frozen; its `key` names the run directory and changes with everything that
+shapes the result. A profile sets data and budgets for all experiments; profiles differ in parameters, never in code.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from srlib import losses, models
+from srlib.errors import SRError, unknown
+
+SCHEDULES = ("cosine", "steps")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training.
+
+    name, paper: the row of the paper's table that it fills. model, model_args, scale: `models.create`'s arguments.
+    data: name of the training images. validation: name of the images scored during training ("" for none).
+    loss: a name in `losses`. hr_patch: side of a training patch in HR pixels, a multiple of scale. batch: patches per
+    step over all processes. steps or minutes: the budget, exactly one of them.
+    learning_rate: Adam's first rate. schedule: "cosine" to zero, or "steps": times `factor` after each of `drops` equal
+    parts of the budget. clip: largest gradient norm, 0 for none. ema: decay of averaged weights, 0 for none.
+    precision: "fp32", or "bf16" for mixed precision. seed: of weights and patches.
+    """
+
+    name: str
+    paper: str
+    model: str
+    scale: int
+    data: str
+    model_args: dict[str, Any] = field(default_factory=dict)
+    validation: str = ""
+    loss: str = "mse"
+    hr_patch: int = 48
+    batch: int = 16
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    drops: int = 0
+    factor: float = 1.0
+    clip: float = 0.0
+    ema: float = 0.0
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scale not in models.scales(self.model):
+            known = ", ".join(str(s) for s in models.scales(self.model))
+            raise SRError(f"scale (={self.scale!r}) is not one that model {self.model!r} has: {known}")
+        losses.get(self.loss)
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if (self.steps is None) == (self.minutes is None):
+            raise SRError(f"give steps (={self.steps}) or minutes (={self.minutes}), exactly one of them")
+        if self.hr_patch <= 0 or self.hr_patch % self.scale:
+            raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
+        for name in ("batch", "steps", "minutes", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SRError(f"{name} (={value!r}) must be greater than 0")
+
+    @property
+    def lr_patch(self) -> int:
+        return self.hr_patch // self.scale
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate at `progress`, the part of the budget that is spent (0..1)."""
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.learning_rate * self.factor ** int(progress * self.drops)
+
+    def key(self, fingerprint: str) -> str:
+        """Return the name of the run: readable, and unique by a hash of every field and of the data's fingerprint."""
+        described = json.dumps({**asdict(self), "fingerprint": fingerprint}, sort_keys=True)
+        digest = hashlib.sha256(described.encode()).hexdigest()[:10]
+        return f"{self.name}_x{self.scale}_seed{self.seed}-{digest}"
+
+    def with_(self, **changes) -> "Experiment":
+        """Return a copy with some fields changed; raises SRError for a field that does not exist."""
+        known = [f.name for f in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise unknown("field of an experiment:", name, known)
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything.
+
+    train: False uses the released weights and trains nothing. data, validation: as in Experiment. tests: the sets of the
+    main table. scales, seeds: which of them (seeds apply to ablations). images: how many of each test set (None: all).
+    overrides: fields of every experiment. ablation: further fields of the ablations' experiments.
+    ablation_tests: the set that ablations are scored on. ablation_images: how many of it. ensemble_images: how many images the
+    self-ensembled table takes, at eight passes each (None: all).
+    """
+
+    name: str
+    train: bool
+    data: str
+    validation: str
+    tests: tuple[str, ...]
+    scales: tuple[int, ...]
+    seeds: tuple[int, ...]
+    ablation_tests: str
+    images: int | None = None
+    ablation_images: int | None = None
+    ensemble_images: int | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    ablation: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> str:
+        """One phrase for captions."""
+        if not self.train:
+            return "released weights, each with its own budget on its card"
+        o = self.overrides
+        if "steps" not in o:
+            return "the paper's own budget"
+        return f"{o['steps']} steps of {o.get('batch', 16)} patches, {o.get('hr_patch', 48)} px"
+
+
+BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
+_TINY = {"hr_patch": 24, "batch": 4, "schedule": "cosine"}
+_SMALL = {"hr_patch": 48, "batch": 8, "schedule": "cosine"}
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile(
+            name="smoke",
+            train=True,
+            data="embedded",
+            validation="",
+            tests=("embedded-test",),
+            scales=(2,),
+            seeds=(0, 1),
+            images=2,
+            ablation_tests="embedded-test",
+            ablation_images=2,
+            ensemble_images=1,
+            overrides={**_TINY, "steps": 4},
+            ablation={"steps": 2},
+        ),
+        Profile(
+            name="quick",
+            train=True,
+            data="embedded",
+            validation="embedded-test",
+            tests=("embedded-test",),
+            scales=(2, 3, 4),
+            seeds=(0, 1),
+            ablation_tests="embedded-test",
+            overrides={**_SMALL, "steps": 150},
+            ablation={"steps": 40},
+        ),
+        Profile(
+            name="released",
+            train=False,
+            data="T91+BSD400",
+            validation="Set5",
+            tests=BENCHMARKS,
+            scales=(2, 3, 4),
+            seeds=(0,),
+            ablation_tests="Set5",
+            ensemble_images=10,
+            overrides={"hr_patch": 48, "batch": 16, "schedule": "cosine", "minutes": 30.0},
+        ),
+        Profile(
+            name="paper",
+            train=True,
+            data="DIV2K",
+            validation="DIV2K-val",
+            tests=BENCHMARKS,
+            scales=(2, 3, 4),
+            seeds=(0, 1, 2),
+            ablation_tests="DIV2K-val",
+        ),
+    )
+}
+
+
+def profile(name: str) -> Profile:
+    """Return a profile by name; raises SRError for an unknown one."""
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES)
+    return PROFILES[name]

@@ -1,0 +1,59 @@
+"""The networks by name: `create("btsrn", scale=2)`, `list()`, `summary(model)`.
+
+Every model maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
+- `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
+- `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact.
+"""
+
+import builtins
+import inspect
+
+from torch import nn
+
+from srlib.errors import SRError, unknown
+from srlib.models.bicubic import Bicubic
+from srlib.models.btsrn import BTSRN
+from srlib.models.espcn import ESPCN
+from srlib.models.fsrcnn import FSRCNN
+from srlib.models.srcnn import SRCNN
+from srlib.models.summary import Summary, summary
+from srlib.models.vdsr import VDSR
+
+__all__ = ["Summary", "create", "list", "scales", "summary"]
+
+_MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
+    "bicubic": (Bicubic, (2, 3, 4, 8)),
+    "srcnn": (SRCNN, (2, 3, 4)),
+    "fsrcnn": (FSRCNN, (2, 3, 4)),
+    "espcn": (ESPCN, (2, 3, 4)),
+    "vdsr": (VDSR, (2, 3, 4)),
+    "btsrn": (BTSRN, (2, 3, 4)),
+}
+
+
+def list() -> builtins.list[str]:
+    """Return the names of all models."""
+    return builtins.list(_MODELS)
+
+
+def scales(name: str) -> tuple[int, ...]:
+    """Return the scales that a model is made for; raises SRError for an unknown name."""
+    if name not in _MODELS:
+        raise unknown("model", name, _MODELS)
+    return _MODELS[name][1]
+
+
+def create(name: str, scale: int, **args) -> nn.Module:
+    """Build a model with fresh weights.
+
+    Raises SRError for an unknown name, a scale that the model lacks, or an argument that it does not take.
+    """
+    if scale not in scales(name):
+        known = ", ".join(str(s) for s in scales(name))
+        raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {known}")
+    build = _MODELS[name][0]
+    known = builtins.list(inspect.signature(build).parameters)[1:]
+    for arg in args:
+        if arg not in known:
+            raise unknown(f"argument of model {name!r}:", arg, known)
+    return build(scale, **args)

@@ -1,0 +1,76 @@
+"""What a network costs: parameters, mult-adds and the memory that a training step keeps.
+
+Mult-adds follow the convention of the CARN tables: weights times output pixels of each layer, for a 1280x720 output,
+biases and activations ignored, a recursive layer counted at every use. Transposed convolutions are counted at their
+output resolution there; counting them per input pixel is what the work amounts to, and what BTSRN's and IDN's counts use. At x3 the LR image is taken as exactly a third
+(426.67 pixels wide); counts made with 426 pixels are 0.16 % lower.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+OUTPUT_PIXELS = 1280 * 720
+PROBE = 24  # LR pixels per side of the pass that counts; costs are linear in the pixels
+
+
+@dataclass(frozen=True)
+class Summary:
+    """parameters: count with biases; weights: without; mult_adds: for a 1280x720 output, transposed convolutions per
+    input pixel; mult_adds_carn: at output resolution."""
+
+    parameters: int
+    weights: int
+    mult_adds: float
+    mult_adds_carn: float
+
+
+@torch.no_grad()
+def summary(model: nn.Module) -> Summary:
+    """Count a model from its modules, by one pass over a small image."""
+    counts = {"input": 0.0, "output": 0.0}
+
+    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        at_output = layer.weight.numel() * output.shape[-2] * output.shape[-1]
+        at_input = layer.weight.numel() * inputs[0].shape[-2] * inputs[0].shape[-1]
+        counts["output"] += at_output
+        counts["input"] += at_input if isinstance(layer, nn.ConvTranspose2d) else at_output
+
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    training = model.training
+    try:
+        first = next(model.parameters(), torch.zeros(0))
+        model.eval()(torch.zeros(1, model.channels or 3, PROBE, PROBE, device=first.device, dtype=torch.float32))
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    factor = OUTPUT_PIXELS / (PROBE * model.scale) ** 2
+    return Summary(
+        parameters=sum(p.numel() for p in model.parameters()),
+        weights=sum(layer.weight.numel() for layer in layers),
+        mult_adds=counts["input"] * factor,
+        mult_adds_carn=counts["output"] * factor,
+    )
+
+
+def saved_bytes(model: nn.Module, lr: torch.Tensor) -> int:
+    """Return the bytes that one forward pass over `lr` keeps for the backward pass, each storage once.
+
+    It is what a training step needs beside weights and optimiser, and the same on every device.
+    """
+    storages = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(lr)
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    total = sum(size for pointer, size in storages.items() if pointer not in parameters)
+    del output
+    return total
