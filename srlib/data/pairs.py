@@ -1,0 +1,220 @@
+"""LR and HR images of a set, decoded once and packed into memory maps.
+
+A pack lies in the cache, addressed by the set's fingerprint: `hr.bin` (all HR images as RGB bytes, one after the
+other), `index.json` (their names and sizes) and one `lr_x<scale>...bin` per scale. Every file is written under
+another name and moved into place, one process at a time.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from srlib import paths
+from srlib.data.files import CACHE_REMEDY, atomic, cannot_write, file_hashes
+from srlib.data.images import read_image, to_rgb
+from srlib.data.sets import ImageSet, open_set
+from srlib.degradation import downscale
+from srlib.errors import SRError
+
+FORMAT = 1  # of the packed files
+HR_FILE, INDEX_FILE = "hr.bin", "index.json"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """LR and HR images of one scale.
+
+    `pairs[i]` gives (lr (h, w, 3), hr (h*scale, w*scale, 3)), read-only uint8 RGB views of the memory maps.
+    """
+
+    name: str
+    scale: int
+    names: tuple[str, ...]
+    sizes: np.ndarray  # (n, 2): LR height and width
+    fingerprint: str  # of the images and of how the LR ones were made
+    skipped: tuple[str, ...]  # images smaller than the scale
+    hr: np.memmap  # all bytes of all HR images
+    lr: np.memmap
+    views: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.views[i]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return iter(self.views)
+
+
+def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
+    """Open the LR and HR images of a set (see `open_set`) for one scale; the first call packs them into the cache.
+
+    HR images are cropped to a multiple of the scale (top left kept), grey ones become RGB. LR images are
+    `degradation.downscale` of them, or the official files where the set has them. Images smaller than the scale are
+    left out and listed in `.skipped`. progress: show a bar while packing.
+    Raises SRError for a bad scale, a set that cannot be opened, and a cache that cannot be written.
+    """
+    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
+        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
+    scale = int(scale)
+    images = open_set(name)
+    folder = paths.cache_dir() / "packs" / f"{_safe(name)}-{images.fingerprint[:16]}"
+    source, official = _lr_source(images, scale)
+    lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
+    sizes = _read_index(folder)
+    if sizes is None or not _complete(lr_file, _lr_sizes(sizes, scale)):
+        with _locked(folder):
+            sizes = _read_index(folder)  # another process may have packed it meanwhile
+            if sizes is None:
+                sizes = _pack_hr(images, folder, progress)
+            if not _complete(lr_file, _lr_sizes(sizes, scale)):
+                _pack_lr(images, official, scale, sizes, folder / HR_FILE, lr_file, progress)
+    return _open_packed(images, scale, sizes, folder / HR_FILE, lr_file, source)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error, CACHE_REMEDY) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9+-]+", "_", name.removeprefix("folder:"))[-40:]
+
+
+def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
+    """Return a hash of how the LR images come about, and the official LR file of each image, where it has one."""
+    official = [images.lr_path(i, scale) for i in range(len(images))]
+    missing = [path for path in official if path is not None and not path.is_file()]
+    if missing:
+        raise SRError(
+            f"{images.name}: {len(missing)} official LR images are missing, the first is {missing[0]}; unpack the "
+            f"archive again, or remove the folder {missing[0].parent} to have the LR images computed"
+        )
+    # What downscale makes of a fixed pattern: LR images of an older arithmetic are not taken for today's.
+    pattern = np.random.default_rng(0).integers(0, 256, (4 * scale, 5 * scale, 3), dtype=np.uint8)
+    digest = hashlib.sha256(downscale(pattern, scale).tobytes())
+    digest.update("".join(file_hashes([path for path in official if path is not None])).encode())
+    return digest.hexdigest(), official
+
+
+def _lr_sizes(sizes: np.ndarray, scale: int) -> np.ndarray:
+    return sizes // scale
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    """Return where each image of the given (height, width) begins in a packed file, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(3 * sizes.prod(axis=1))])
+
+
+def _complete(file: Path, sizes: np.ndarray) -> bool:
+    return file.is_file() and file.stat().st_size == _starts(sizes)[-1]
+
+
+def _read_index(folder: Path) -> np.ndarray | None:
+    """Return the HR sizes (n, 2) of a whole pack, or None where there is none yet."""
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text())
+    except (OSError, ValueError):  # not packed yet, or a file cut short by a crash: pack again
+        return None
+    if index.get("format") != FORMAT:
+        return None
+    sizes = np.array(index["sizes"], dtype=np.int64)
+    return sizes if _complete(folder / HR_FILE, sizes) else None
+
+
+def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> np.ndarray:
+    def decoded() -> Iterator[np.ndarray]:
+        for image in _in_threads(images.__getitem__, range(len(images))):
+            rgb = to_rgb(image)
+            sizes.append(rgb.shape[:2])
+            yield rgb
+
+    sizes: list[tuple[int, int]] = []
+    _write(folder / HR_FILE, _bar(decoded(), len(images), f"packing {images.name}", progress))
+    with atomic(folder / INDEX_FILE, CACHE_REMEDY) as temp:  # last: it says that the pack is whole
+        temp.write_text(json.dumps({"format": FORMAT, "names": images.names, "sizes": sizes}))
+    return np.array(sizes, dtype=np.int64)
+
+
+def _pack_lr(images, official, scale: int, sizes: np.ndarray, hr_file: Path, lr_file: Path, progress: bool) -> None:
+    hr_views = _views(np.memmap(hr_file, mode="r", dtype=np.uint8), sizes)
+
+    def small(i: int) -> np.ndarray:
+        expected = tuple(sizes[i] // scale)
+        if min(expected) == 0:
+            return np.empty((0, 0, 3), np.uint8)
+        lr = downscale(hr_views[i], scale) if official[i] is None else to_rgb(read_image(official[i]))
+        if lr.shape[:2] != expected:
+            raise SRError(f"image {official[i]}: {lr.shape[:2]} pixels, expected {expected} for scale {scale}")
+        return lr
+
+    made = _in_threads(small, range(len(images)))
+    _write(lr_file, _bar(made, len(images), f"{images.name} x{scale}: LR images", progress))
+
+
+def _write(file: Path, arrays: Iterator[np.ndarray]) -> None:
+    with atomic(file, CACHE_REMEDY) as temp, open(temp, "wb") as stream:
+        for array in arrays:  # plain writes: a full disk raises here, where a memory map would crash the process
+            stream.write(array.tobytes())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _in_threads(function, items) -> Iterator:
+    """Map in a few threads and in order, a few items ahead of the reader."""
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = deque()
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _bar(items: Iterator, total: int, label: str, progress: bool) -> Iterator:
+    from tqdm.auto import tqdm
+
+    return tqdm(items, total=total, desc=label, unit="image", disable=not progress)
+
+
+def _views(packed: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    flat, starts = packed.view(np.ndarray), _starts(sizes)
+    return [flat[starts[i] : starts[i + 1]].reshape(*size, 3) for i, size in enumerate(sizes.tolist())]
+
+
+def _open_packed(images: ImageSet, scale: int, sizes: np.ndarray, hr_file: Path, lr_file: Path, source: str) -> Pairs:
+    lr_sizes = _lr_sizes(sizes, scale)
+    kept = np.flatnonzero(lr_sizes.min(axis=1))
+    skipped = tuple(images.names[i] for i in np.flatnonzero(lr_sizes.min(axis=1) == 0))
+    if not len(kept):
+        raise SRError(f"{images.name}: all {len(images)} images are smaller than scale {scale}; give larger images")
+    hr, lr = (np.memmap(file, mode="r", dtype=np.uint8) for file in (hr_file, lr_file))
+    hr_views, lr_views = _views(hr, sizes), _views(lr, lr_sizes)
+    views = tuple(
+        (lr_views[i], hr_views[i][: lr_sizes[i, 0] * scale, : lr_sizes[i, 1] * scale]) for i in kept.tolist()
+    )
+    names = tuple(images.names[i] for i in kept)
+    fingerprint = hashlib.sha256(f"{images.fingerprint} {scale} {source}".encode()).hexdigest()
+    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views)
