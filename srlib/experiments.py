@@ -7,7 +7,7 @@ shapes the result. A profile sets data and budgets for all experiments; profiles
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from srlib import losses, models
@@ -85,14 +85,6 @@ class Experiment:
         digest = hashlib.sha256(described.encode()).hexdigest()[:10]
         return f"{self.name}_x{self.scale}_seed{self.seed}-{digest}"
 
-    def with_(self, **changes) -> "Experiment":
-        """Return a copy with some fields changed; raises SRError for a field that does not exist."""
-        known = [f.name for f in fields(self)]
-        for name in changes:
-            if name not in known:
-                raise unknown("field of an experiment:", name, known)
-        return replace(self, **changes)
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -101,8 +93,9 @@ class Profile:
     train: False uses the released weights and trains nothing. data, validation: as in Experiment. tests: the sets of the
     main table. scales, seeds: which of them (seeds apply to ablations). images: how many of each test set (None: all).
     overrides: fields of every experiment. ablation: further fields of the ablations' experiments.
-    ablation_tests: the set that ablations are scored on. ablation_images: how many of it. ensemble_images: how many images the
-    self-ensembled table takes, at eight passes each (None: all).
+    ablation_tests: the set that ablations are scored on. ablation_images: how many of it. shrink: what the channels of the
+    ablations' networks are divided by. ensemble_images: how many images the self-ensembled table takes, at eight passes
+    each (None: all).
     """
 
     name: str
@@ -115,6 +108,7 @@ class Profile:
     ablation_tests: str
     images: int | None = None
     ablation_images: int | None = None
+    shrink: int = 1
     ensemble_images: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
@@ -132,7 +126,7 @@ class Profile:
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
 _TINY = {"hr_patch": 24, "batch": 4, "schedule": "cosine"}
-_SMALL = {"hr_patch": 48, "batch": 8, "schedule": "cosine"}
+_SMALL = {"hr_patch": 36, "batch": 8, "schedule": "cosine"}
 
 PROFILES = {
     p.name: p
@@ -151,6 +145,7 @@ PROFILES = {
             ensemble_images=1,
             overrides={**_TINY, "steps": 4},
             ablation={"steps": 2},
+            shrink=4,
         ),
         Profile(
             name="quick",
@@ -161,8 +156,9 @@ PROFILES = {
             scales=(2, 3, 4),
             seeds=(0, 1),
             ablation_tests="embedded-test",
-            overrides={**_SMALL, "steps": 150},
+            overrides={**_SMALL, "steps": 100},
             ablation={"steps": 40},
+            shrink=2,
         ),
         Profile(
             name="released",

@@ -2,8 +2,8 @@
 
 Mult-adds follow the convention of the CARN tables: weights times output pixels of each layer, for a 1280x720 output,
 biases and activations ignored, a recursive layer counted at every use. Transposed convolutions are counted at their
-output resolution there; counting them per input pixel is what the work amounts to, and what BTSRN's and IDN's counts use. At x3 the LR image is taken as exactly a third
-(426.67 pixels wide); counts made with 426 pixels are 0.16 % lower.
+output resolution there; counting them per input pixel is what the work amounts to, and what BTSRN's and IDN's counts
+use. At x3 the LR image is taken as exactly a third (426.67 pixels wide); counts made with 426 are 0.16 % lower.
 """
 
 from dataclasses import dataclass

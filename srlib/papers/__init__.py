@@ -1,0 +1,39 @@
+"""The papers by name: `get("btsrn")`, `names()`, and the paper that an experiment belongs to."""
+
+from srlib.errors import unknown
+from srlib.papers.base import Method, Paper
+from srlib.papers.btsrn import PAPER as BTSRN
+
+__all__ = ["Method", "Paper", "experiments", "get", "names", "owner"]
+
+_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN,)}
+
+
+def names() -> list[str]:
+    """Return the names of all papers."""
+    return list(_PAPERS)
+
+
+def get(name: str) -> Paper:
+    """Return a paper by name; raises SRError for an unknown one."""
+    if name not in _PAPERS:
+        raise unknown("paper", name, _PAPERS)
+    return _PAPERS[name]
+
+
+def experiments() -> dict[str, Paper]:
+    """Return every trained method and the first paper that has it."""
+    found: dict[str, Paper] = {}
+    for paper in _PAPERS.values():
+        for name, method in {**paper.methods, **paper.ablations}.items():
+            if method.trained:
+                found.setdefault(name, paper)
+    return found
+
+
+def owner(name: str) -> Paper:
+    """Return the paper of an experiment; raises SRError for an unknown one."""
+    known = experiments()
+    if name not in known:
+        raise unknown("experiment", name, known)
+    return known[name]

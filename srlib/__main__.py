@@ -1,0 +1,201 @@
+"""The command line: `python -m srlib data | list | train | evaluate | upscale | release`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from srlib.errors import SRError
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m srlib",
+        description="Single-image super-resolution: data, models, training and evaluation of the reproduced papers.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="fetch and verify the public test and training sets")
+    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
+    data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
+    data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
+
+    listing = commands.add_parser("list", help="list models, experiments, datasets, released weights or runs")
+    listing.add_argument("what", choices=("models", "experiments", "datasets", "released", "runs"))
+
+    train = commands.add_parser("train", help="train an experiment; a killed training continues")
+    train.add_argument("experiment", help="a name from `list experiments`")
+    train.add_argument("--scale", type=int, default=2)
+    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
+    train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
+    train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="budget in minutes; the learning rate is annealed to its end")
+    budget.add_argument("--steps", type=int, help="budget in steps")
+    train.add_argument("--batch", type=int, help="patches per step, over all processes")
+    train.add_argument("--hr-patch", type=int, help="side of a patch in HR pixels")
+    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
+    train.add_argument("--seed", type=int, default=0)
+
+    evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
+    evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
+    evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
+    evaluate.add_argument("--scale", type=int, default=2)
+    evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
+    evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
+
+    upscale = commands.add_parser("upscale", help="upscale a picture with released weights")
+    upscale.add_argument("image", type=Path)
+    upscale.add_argument("--model", default="btsrn", help="a released experiment, or bicubic (default btsrn)")
+    upscale.add_argument("--scale", type=int, default=2)
+    upscale.add_argument("--output", type=Path, help="default: IMAGE_MODEL_xSCALE.png beside the image")
+    upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    upscale.add_argument("--tile", type=int, help="LR pixels per tile (default 256, 0 for none)")
+    upscale.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+
+    release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
+    release.add_argument("run", type=Path, help="the directory of a run")
+    release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
+    return parser
+
+
+def _data(args: argparse.Namespace) -> None:
+    from srlib import paths
+    from srlib.data import registry
+
+    names = args.datasets or registry.datasets()
+    for name in names:
+        found = registry.paths(name) if args.check else registry.fetch(name, workers=args.workers)
+        print(f"{name}: {len(found)} files verified in {paths.data_dir() / name}")
+
+
+def _list(args: argparse.Namespace) -> None:
+    from srlib import models, papers, paths
+    from srlib.data.sets import known_sets
+
+    if args.what == "models":
+        print(f"{'model':10s} {'scales':10s} {'parameters at x2':>16s} {'mult-adds (G)':>14s}")
+        for name in models.list():
+            cost = models.summary(models.create(name, 2))
+            scales = ",".join(str(s) for s in models.scales(name))
+            print(f"{name:10s} {scales:10s} {cost.parameters:16,d} {cost.mult_adds / 1e9:14.1f}")
+    elif args.what == "experiments":
+        for name, paper in papers.experiments().items():
+            print(f"{name:24s} {paper.name:14s} {paper.method(name).label}")
+    elif args.what == "datasets":
+        print("\n".join(known_sets()))
+    elif args.what == "released":
+        from srlib.results import weights_path
+
+        for file in sorted(weights_path("x", 2).parent.glob("*.safetensors")):
+            print(f"{file.stem:24s} {file.stat().st_size / 1e6:6.2f} MB")
+    else:
+        root = paths.runs_dir() / "experiments"
+        for folder in sorted(p for p in root.glob("*") if p.is_dir()):
+            state = "complete" if (folder / "model.safetensors").exists() else "partial"
+            print(f"{state:9s} {folder}")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from srlib import papers
+    from srlib.training import train
+
+    paper = papers.owner(args.experiment)
+    options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
+    changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
+    experiment = paper.experiment(args.experiment, args.scale, args.profile, args.seed, **changes)
+    run = train(experiment)
+    history = run.history()
+    last = history.iloc[-1]
+    score = f", {last['psnr']:.2f} dB on {experiment.validation}" if "psnr" in history else ""
+    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{score}")
+    print(run.dir)
+
+
+def _trained(name: str, scale: int):
+    from srlib import models
+    from srlib.results import Trained, load_released, load_run
+
+    if Path(name).is_dir():
+        return load_run(Path(name))
+    if name == "bicubic":
+        return Trained("bicubic", "Bicubic", models.create("bicubic", scale).eval(), Path())
+    return load_released(name, scale)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from srlib.data.files import atomic
+    from srlib.evaluation import evaluate
+    from srlib.metrics import protocol
+
+    by = protocol(args.protocol)
+    trained = _trained(args.name, args.scale)
+    print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
+    frames = []
+    for dataset in args.datasets:
+        rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=True)
+        frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
+        mean = rows[["psnr", "ssim", "seconds"]].mean()
+        print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
+    if args.csv:
+        with atomic(args.csv) as temporary:
+            pd.concat(frames).to_csv(temporary, index=False)
+
+
+def _upscale(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from srlib.data.images import read_image, write_image
+    from srlib.evaluation import upscale
+
+    output = args.output or args.image.with_name(f"{args.image.stem}_{args.model}_x{args.scale}.png")
+    if output.exists() and not args.overwrite:
+        raise SRError(f"{output} exists; give --output another name, or --overwrite")
+    image = read_image(args.image)
+    trained = _trained(args.model, args.scale)
+    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    sr = upscale(trained.model, rgb, tile=args.tile, ensemble=args.ensemble, progress=True)
+    sr = np.floor(sr.clip(0, 255) + 0.5).astype(np.uint8)
+    write_image(output, sr[..., 1] if image.ndim == 2 else sr)
+    print(f"{output}: {sr.shape[1]}x{sr.shape[0]}")
+
+
+def _release(args: argparse.Namespace) -> None:
+    from srlib.metrics import protocol
+    from srlib.results import load_run, release
+
+    run = load_run(args.run).run
+    print(release(run, args.datasets, protocol("y")))
+
+
+COMMANDS = {
+    "data": _data,
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "upscale": _upscale,
+    "release": _release,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return 0, or 2 with one clear message on standard error."""
+    args = _parser().parse_args(argv)
+    try:
+        COMMANDS[args.command](args)
+    except SRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where this one ended", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

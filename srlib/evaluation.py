@@ -1,0 +1,170 @@
+"""Upscaling whole images and scoring them: tiles with exact overlap, self-ensemble, one row per image."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.data.pairs import open_set
+from srlib.degradation import imresize, modcrop
+from srlib.errors import SRError
+from srlib.metrics import Protocol, lr_from_hr, psnr, ssim
+
+TILE = 256  # LR pixels; larger images are cut, which costs a few per cent and bounds the memory
+SMALLEST_TILE = 16
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
+    """Upscale tile by tile, each with as many pixels around it as the model looks at, so that no seam exists."""
+    halo, scale = model.context, model.scale
+    height, width = lr.shape[-2:]
+    corners = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    out = lr.new_empty(*lr.shape[:-2], height * scale, width * scale)
+    for top, left in tqdm(corners, unit="tile", disable=not progress, leave=False):
+        bottom, right = min(top + tile, height), min(left + tile, width)
+        y0, x0 = max(top - halo, 0), max(left - halo, 0)
+        sr = model(lr[..., y0 : min(bottom + halo, height), x0 : min(right + halo, width)])
+        out[..., top * scale : bottom * scale, left * scale : right * scale] = sr[
+            ..., (top - y0) * scale : (bottom - y0) * scale, (left - x0) * scale : (right - x0) * scale
+        ]
+    return out
+
+
+@torch.no_grad()
+def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
+    """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
+
+    tile: None for 256, 0 for never. Where memory runs out the tile is halved until it fits. Tiles give the result of the
+    whole image up to rounding; a model without `context` depends on the whole image and is never cut.
+    """
+    if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):
+        raise SRError(f"tile (={tile}) must be 0 (never) or at least {SMALLEST_TILE} LR pixels")
+    if model.context is None or tile == 0:
+        return model(lr)
+    tile = tile or TILE
+    while True:
+        try:
+            return model(lr) if max(lr.shape[-2:]) <= tile else _tiled(model, lr, tile, progress)
+        except RuntimeError as error:
+            if not _out_of_memory(error) or tile <= SMALLEST_TILE:
+                raise
+        # Outside the handler, so that the failed pass is freed before the next try.
+        tile = max(min(tile, max(lr.shape[-2:])) // 2, SMALLEST_TILE)
+
+
+def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
+    """Average the outputs for the eight flips and rotations of the input, in float."""
+    total = None
+    for flip in (False, True):
+        for turns in range(4):
+            x = torch.rot90(lr.flip(-1) if flip else lr, turns, (-2, -1))
+            y = torch.rot90(forward(model, x, tile, progress), -turns, (-2, -1))
+            y = y.flip(-1) if flip else y
+            total = y if total is None else total + y
+    return total / 8
+
+
+def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool, progress: bool) -> np.ndarray:
+    """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device, torch.float32) / 255
+    lr = lr.contiguous(memory_format=torch.channels_last)
+    run = self_ensemble if ensemble else forward
+    sr = run(model, lr, tile, progress)
+    return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def upscale(
+    model: nn.Module, lr: np.ndarray, *, tile: int | None = None, ensemble: bool = False, progress: bool = False
+) -> np.ndarray:
+    """Upscale one image `(H, W)` or `(H, W, 3)`, 0..255, and return floats of the same kind, not clipped.
+
+    A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
+    is luma as it is for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over
+    the tiles.
+    """
+    if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
+        raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
+    with _evaluating(model):
+        if lr.ndim == 2:
+            planes = to_rgb(lr) if model.channels == 3 else lr[..., None]
+            sr = _run(model, planes.astype(np.float64), tile, ensemble, progress)
+            return sr.mean(axis=2) if model.channels == 3 else sr[..., 0]
+        if model.channels == 1:
+            ycbcr = rgb_to_ycbcr(lr.astype(np.float64))
+            y = _run(model, ycbcr[..., :1], tile, ensemble, progress)
+            return ycbcr_to_rgb(np.concatenate([y, imresize(ycbcr[..., 1:], model.scale)], axis=2))
+        return _run(model, lr.astype(np.float64), tile, ensemble, progress)
+
+
+def super_resolve(
+    model: nn.Module, hr: np.ndarray, protocol: Protocol, *, tile: int | None = None, ensemble: bool = False
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Degrade `hr` as the protocol says and upscale it: return sr, the hr that it is scored against, and seconds.
+
+    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma. An RGB model needs an RGB image: under a
+    protocol that degrades luma it gets the 8-bit RGB image instead.
+    """
+    hr = modcrop(hr, model.scale)
+    way = protocol.lr
+    if model.channels == 3 and way == "float_y":
+        way = "uint8_rgb"
+    lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
+    began = time.perf_counter()
+    if model.channels == 1 and protocol.color == "y" and lr.ndim == 3:
+        sr = upscale(model, to_y(lr, rounded=False), tile=tile, ensemble=ensemble)
+    else:
+        sr = upscale(model, lr, tile=tile, ensemble=ensemble)
+    return sr, hr, time.perf_counter() - began
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: str,
+    protocol: Protocol,
+    *,
+    limit: int | None = None,
+    tile: int | None = None,
+    ensemble: bool = False,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Score a model on a set of HR images: one row per image with `image`, `psnr` (dB), `ssim`, `seconds`.
+
+    limit: only the first images of the set. tile, ensemble: as in `upscale`.
+    progress: a bar over the images.
+    """
+    rows = []
+    images = open_set(dataset)
+    total = min(len(images), limit or len(images))
+    for name, hr in tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False):
+        sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
+        rows.append(
+            {
+                "image": name,
+                "psnr": psnr(sr, hr, protocol, model.scale),
+                "ssim": ssim(sr, hr, protocol, model.scale),
+                "seconds": seconds,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,174 @@
+"""From an experiment to its numbers: train or load a network, score it, and remember every score.
+
+Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them. Scores are remembered per
+network, set, protocol and data; what has not changed is not evaluated again.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from srlib import models, paths
+from srlib.data.files import atomic, sha256
+from srlib.data.sets import open_set
+from srlib.errors import SRError
+from srlib.evaluation import evaluate
+from srlib.experiments import Experiment, Profile
+from srlib.metrics import Protocol, protocol
+from srlib.papers import Paper
+from srlib.runs import Run, atomic_write, load_weights, write_json
+from srlib.training import train
+
+
+class NotReleased(SRError):
+    """There are no released weights for an experiment at a scale."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network ready to use, and the folder that remembers its scores. run: None for released weights and bicubic."""
+
+    name: str
+    label: str
+    model: nn.Module
+    scores: Path
+    run: Run | None = None
+    card: dict | None = None
+
+
+def weights_path(name: str, scale: int) -> Path:
+    """Return where the released weights of an experiment lie, or would."""
+    return paths.home() / "data" / "weights" / f"{name}_x{scale}.safetensors"
+
+
+def load_released(name: str, scale: int, label: str | None = None) -> Trained:
+    """Load released weights; raises NotReleased where there are none at this scale."""
+    file = weights_path(name, scale)
+    if not file.exists():
+        there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
+        raise NotReleased(
+            f"no released weights for {name} x{scale}; there are: {', '.join(there) or 'none'}. "
+            f"Train it: python -m srlib train {name} --scale {scale}"
+        )
+    card = json.loads(file.with_suffix(".json").read_text())
+    model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
+    scores = paths.runs_dir() / "released" / f"{file.stem}-{sha256(file)[:10]}"
+    return Trained(name, label or name, model, scores, card=card)
+
+
+def load_run(folder: Path) -> Trained:
+    """Load the weights of a complete run directory; raises SRError where it is not one."""
+    config = folder / "config.json"
+    if not config.exists() or not (folder / "model.safetensors").exists():
+        raise SRError(f"{folder} is not a complete run; `python -m srlib list runs` shows which there are")
+    fields = json.loads(config.read_text())
+    fingerprint = fields.pop("fingerprint")
+    experiment = Experiment(**fields)
+    run = Run(experiment, fingerprint, folder.parent)
+    model = models.create(experiment.model, experiment.scale, **experiment.model_args)
+    return Trained(experiment.name, experiment.name, load_weights(model, run.weights), run.dir / "metrics", run=run)
+
+
+def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto") -> Trained:
+    """Return a method's network: as it is (bicubic), trained under the profile, or with its released weights."""
+    method = paper.method(name)
+    if not method.trained:
+        model = models.create(method.model, scale, **method.args).eval()
+        variant = "_".join(str(v) for v in method.args.values()) or "default"
+        return Trained(name, method.label, model, paths.runs_dir() / "untrained" / f"{method.model}_{variant}_x{scale}")
+    if not profile.train:
+        return load_released(name, scale, method.label)
+    run = train(paper.experiment(name, scale, profile, seed), progress=progress)
+    return replace(load_run(run.dir), label=method.label)
+
+
+def score(
+    trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False
+) -> pd.DataFrame:
+    """Return a row per image (`image`, `psnr`, `ssim`, `seconds`), evaluated once and then remembered."""
+    images = open_set(dataset)
+    parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
+    parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
+    parts += ["ensemble"] if ensemble else []
+    file = trained.scores / f"{'_'.join(parts)}.csv"
+    if not file.exists():
+        rows = evaluate(trained.model, dataset, by, limit=limit, ensemble=ensemble)
+        atomic_write(file, rows.to_csv(index=False))
+    return pd.read_csv(file, dtype={"image": str})
+
+
+def scores(
+    paper: Paper,
+    names: Iterable[str],
+    scales: Iterable[int],
+    datasets: Iterable[str],
+    profile: Profile,
+    *,
+    by: str | None = None,
+    seeds: Iterable[int] = (0,),
+    limit: int | None = None,
+    ensemble: bool = False,
+    progress: str = "auto",
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of several methods, scales, sets and seeds, and a note on each one that cannot be had.
+
+    by: the name of the protocol, by default the paper's. The rows carry `paper`, `method`, `dataset`, `scale` and `seed`.
+    """
+    chosen = protocol(by or paper.protocol)
+    frames, notes = [], []
+    for name in names:
+        for scale in scales:
+            for seed in seeds if paper.method(name).trained else (0,):
+                try:
+                    trained = obtain(paper, name, scale, profile, seed, progress)
+                except NotReleased as error:
+                    notes.append(str(error))
+                    continue
+                for dataset in datasets:
+                    rows = score(trained, dataset, chosen, limit=limit, ensemble=ensemble)
+                    about = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}
+                    frames.append(rows.assign(**about))
+    columns = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return table[columns], list(dict.fromkeys(notes))
+
+
+def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
+    """Copy a complete run into `data/weights/` as float16 with a card: experiment, data, budget, hardware, metrics.
+
+    Weights that are already released and better on the first set are kept, and SRError says so; the card keeps the history
+    of the budgets that were released before.
+    """
+    experiment: Experiment = run.experiment
+    if not run.complete:
+        raise SRError(f"{run.dir.name} is not complete; train it to its end first")
+    file = weights_path(experiment.name, experiment.scale)
+    state = {name: tensor.half() for name, tensor in load_file(run.weights).items()}
+    model = models.create(experiment.model, experiment.scale, **experiment.model_args)
+    model.load_state_dict({name: tensor.to(torch.float32) for name, tensor in state.items()})
+    metrics = {}
+    for dataset in datasets:
+        rows = evaluate(model.eval(), dataset, by)
+        means = {key: round(float(rows[key].mean()), 4) for key in ("psnr", "ssim")}
+        metrics[dataset] = {**means, "protocol": by.name, "images": len(rows)}
+    card = {"experiment": asdict(experiment), "provenance": run.provenance(), "metrics": metrics, "history": []}
+    if file.exists():
+        old = json.loads(file.with_suffix(".json").read_text())
+        first = next(iter(metrics))
+        if first in old["metrics"] and old["metrics"][first]["psnr"] >= metrics[first]["psnr"]:
+            raise SRError(
+                f"{file.stem} is released with {old['metrics'][first]['psnr']:.2f} dB on {first}, "
+                f"this run has {metrics[first]['psnr']:.2f} dB; the better one is kept"
+            )
+        spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
+        card["history"] = [*old["history"], {**spent, "metrics": old["metrics"]}]
+    with atomic(file) as temporary:
+        save_file(state, temporary)
+    write_json(file.with_suffix(".json"), card)
+    return file

@@ -1,0 +1,162 @@
+"""Run directories: what a training leaves behind, whole or not at all.
+
+    runs/experiments/<key>/
+               config.json         the experiment and the data's fingerprint
+               last.ckpt           everything needed to go on (deleted when the run is complete)
+               history.csv         step, loss, learning_rate, seconds, validation scores
+               model.safetensors   the trained weights: its presence means that the run is complete
+               provenance.json     commit, versions, device, threads, seed, data, wall time
+               metrics/            a row per test image, one file per set, scale and protocol
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from srlib import paths
+from srlib.data.files import atomic
+from srlib.errors import SRError
+from srlib.experiments import Experiment
+
+PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
+
+
+def atomic_write(path: Path, data: str | bytes) -> None:
+    """Write text (UTF-8) or bytes: the file is old or new, never half. Raises SRError where it cannot be written."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    atomic_write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+class Run:
+    """One run directory, addressed by the experiment and the fingerprint of its data."""
+
+    def __init__(self, experiment: Experiment, fingerprint: str, root: Path | None = None):
+        self.experiment, self.fingerprint = experiment, fingerprint
+        self.dir = Path(root or paths.runs_dir() / "experiments") / experiment.key(fingerprint)
+        self.weights = self.dir / "model.safetensors"
+        self.checkpoint = self.dir / "last.ckpt"
+
+    @property
+    def complete(self) -> bool:
+        return self.weights.exists()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for one process. The lock goes with the process, however that ends."""
+        try:
+            self.dir.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.dir / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise SRError(
+                f"another process is training {self.dir.name}; wait for it, or stop it and run the same again"
+            ) from None
+        except OSError as error:
+            raise SRError(f"cannot write {self.dir}: {error.strerror}; set SRLIB_RUNS to a folder that can be") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_config(self) -> None:
+        config = {**vars(self.experiment), "fingerprint": self.fingerprint}
+        write_json(self.dir / "config.json", config)
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        with atomic(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last state, or None for a fresh run."""
+        if not self.checkpoint.exists():
+            return None
+        try:
+            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise SRError(
+                f"{self.checkpoint} cannot be read ({type(error).__name__}); delete it to train this run from the start"
+            ) from error
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        atomic_write(self.dir / "history.csv", pd.DataFrame(rows).to_csv(index=False))
+
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.dir / "history.csv")
+
+    def finish(self, state: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
+        """Write provenance, then the weights, which make the run complete, then drop the checkpoint."""
+        write_json(self.dir / "provenance.json", provenance)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        with atomic(self.weights) as temporary:
+            save_file(tensors, temporary)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def provenance(self) -> dict[str, Any]:
+        return json.loads((self.dir / "provenance.json").read_text())
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """Load safetensors (any float precision) into a model, strictly; return it in eval mode."""
+    try:
+        state = load_file(path)
+    except Exception as error:
+        raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
+    expected = model.state_dict()
+    wrong = [k for k in expected.keys() | state.keys() if k not in state or k not in expected]
+    wrong += [k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape]
+    if wrong:
+        raise SRError(f"{path} does not fit this model: {len(wrong)} tensors differ, first {sorted(wrong)[0]!r}")
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
+    return model.eval()
+
+
+def _git(*args: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *args], cwd=paths.home(), capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # not a checkout, or no git: the provenance says null
+    return done.stdout.strip()
+
+
+def hardware() -> str:
+    """Name the processor and, where there is one, the GPU."""
+    cpu = platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = f"{cpu}, {cores} cores"
+    return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_available() else name
+
+
+def provenance(**extra: Any) -> dict[str, Any]:
+    """Return where and with what a result was made; `extra` is added as it is."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        **extra,
+    }

@@ -1,0 +1,322 @@
+"""Training: one function that turns an Experiment into a complete Run, and continues where an earlier call stopped.
+
+Every patch and every rate is a pure function of the step, so that a checkpoint needs no sampler state and a resumed run
+equals an uninterrupted one bit for bit on a CPU. Device, precision and several processes are Accelerate's business:
+`accelerate launch -m srlib train ...` or `torchrun -m srlib train ...` split each batch over the processes.
+"""
+
+import contextlib
+import math
+import os
+import statistics
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+from srlib import losses, models
+from srlib.color import luma
+from srlib.data.pairs import open_pairs
+from srlib.data.patches import PatchSampler
+from srlib.errors import SRError
+from srlib.evaluation import evaluate
+from srlib.experiments import Experiment
+from srlib.metrics import protocol
+from srlib.runs import Run, provenance
+
+CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
+SAVE_SECONDS = 60.0
+VALIDATIONS = 10
+EXPLODED = 100.0  # times the largest loss of the first look
+
+
+def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Turn uint8 RGB patches into float batches in 0..1, as luma where the model takes one channel."""
+    pair = []
+    for image in (lr, hr):
+        x = image.to(device, non_blocking=True).float() / 255
+        x = luma(x) if channels == 1 else x
+        pair.append(x.contiguous(memory_format=torch.channels_last))
+    return pair[0], pair[1]
+
+
+def crop_like(hr: Tensor, sr: Tensor) -> Tensor:
+    """Return the centre of `hr` in the size of `sr`, for networks without padding."""
+    top, left = (hr.shape[-2] - sr.shape[-2]) // 2, (hr.shape[-1] - sr.shape[-1]) // 2
+    return hr[..., top : top + sr.shape[-2], left : left + sr.shape[-1]]
+
+
+def interactive() -> bool:
+    """Whether somebody watches: a terminal, or a kernel that a Jupyter server started. Headless runs print lines."""
+    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
+class Trainer:
+    """The state of one training: network, optimiser, averaged weights, step. It moves, saves and restores; no more."""
+
+    def __init__(self, experiment: Experiment, accelerator: Accelerator):
+        set_seed(experiment.seed)
+        self.experiment, self.accelerator = experiment, accelerator
+        self.net = models.create(experiment.model, experiment.scale, **experiment.model_args)
+        if not any(p.requires_grad for p in self.net.parameters()):
+            raise SRError(f"model {experiment.model!r} has no parameters to train")
+        self.net.to(accelerator.device, memory_format=torch.channels_last).train()
+        self.average = None
+        if experiment.ema:
+            self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=experiment.learning_rate, fused=True)
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+        self.loss = losses.get(experiment.loss)
+        self.done = 0
+
+    def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
+        """Take one optimiser step on a float batch; return the loss, still on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        sr = self.model(lr)
+        loss = self.loss(sr, crop_like(hr, sr))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        if self.experiment.clip:
+            self.accelerator.clip_grad_norm_(self.net.parameters(), self.experiment.clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        self.done += 1
+        return loss.detach()
+
+    @property
+    def result(self) -> nn.Module:
+        """The network whose weights count: the average where there is one."""
+        return self.net if self.average is None else self.average.module
+
+    def state(self) -> dict:
+        average = None if self.average is None else self.average.state_dict()
+        return {
+            "step": self.done,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": average,
+        }
+
+    def load(self, state: dict) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.done = state["step"]
+
+
+class _Batches:
+    """The batches of a run in order, the next one cut by a thread while the current one is used."""
+
+    def __init__(self, sampler: PatchSampler, trainer: Trainer):
+        self.sampler, self.trainer = sampler, trainer
+        self.pool = ThreadPoolExecutor(1)
+        self.ahead = None
+
+    def _cut(self, step: int) -> tuple[int, tuple[Tensor, Tensor]]:
+        accelerator = self.trainer.accelerator
+        return step, self.sampler.batch(step, accelerator.process_index, accelerator.num_processes)
+
+    def get(self, step: int) -> tuple[Tensor, Tensor]:
+        if self.ahead is None:
+            self.ahead = self.pool.submit(self._cut, step)
+        ready, batch = self.ahead.result()
+        assert ready == step
+        self.ahead = self.pool.submit(self._cut, step + 1)
+        return to_batch(*batch, self.trainer.net.channels, self.trainer.accelerator.device)
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+def _validate(trainer: Trainer) -> dict[str, float]:
+    """Score the current weights on the experiment's validation images; nothing where it names none."""
+    experiment = trainer.experiment
+    if not experiment.validation:
+        return {}
+    net = trainer.result.eval()
+    rows = evaluate(net, experiment.validation, protocol("y"), limit=5)
+    trainer.net.train()
+    return {"psnr": rows["psnr"].mean(), "ssim": rows["ssim"].mean()}
+
+
+class _Loop:
+    """The loop of one run: budget, looks at the loss, validations, checkpoints, what is printed."""
+
+    def __init__(self, trainer: Trainer, batches: _Batches, run: Run, progress: str):
+        self.trainer, self.batches, self.run = trainer, batches, run
+        self.experiment = trainer.experiment
+        self.main = trainer.accelerator.is_main_process
+        self.total = self.experiment.steps  # None until a budget in minutes is fitted
+        self.history: list[dict[str, float]] = []
+        self.recent: list[Tensor] = []
+        self.since_validation: list[float] = []
+        self.limit = math.inf
+        self.before = 0.0
+        self.start = self.saved = time.monotonic()
+        self.progress, self.bar = progress, None
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    def restore(self, state: dict) -> None:
+        self.trainer.load(state["trainer"])
+        self.total, self.history, self.before = state["total"], state["history"], state["seconds"]
+        self.since_validation, self.limit = state["since_validation"], state["limit"]
+
+    def save(self) -> None:
+        """Write a checkpoint. Only ever called right after `look`, so that the weights are known to be good."""
+        self.saved = time.monotonic()
+        if self.main:
+            self.run.save_checkpoint(
+                {
+                    "trainer": self.trainer.state(),
+                    "total": self.total,
+                    "history": self.history,
+                    "seconds": self.seconds,
+                    "since_validation": self.since_validation,
+                    "limit": self.limit,
+                }
+            )
+
+    def take_step(self) -> None:
+        step = self.trainer.done
+        lr, hr = self.batches.get(step)
+        rate = self.experiment.rate(step / self.total if self.total else 0.0)
+        self.recent.append(self.trainer.step(lr, hr, rate))
+
+    def look(self) -> None:
+        """Read the losses since the last look; raise SRError at the first that is not a number or has exploded."""
+        values = torch.stack(self.recent).tolist() if self.recent else []
+        first = self.trainer.done - len(values) + 1
+        for step, value in enumerate(values, first):
+            if not math.isfinite(value) or value > self.limit:
+                kept = f"the checkpoint of an earlier step is kept in {self.run.dir.name}"
+                raise SRError(
+                    f"training {self.experiment.name} diverged: loss {value:.3g} at step {step} of {self.total}; "
+                    f"{kept if self.run.checkpoint.exists() else 'no checkpoint was written yet'}. "
+                    f"Lower learning_rate (={self.experiment.learning_rate:g}) or set clip (={self.experiment.clip:g})."
+                )
+        if math.isinf(self.limit) and values:
+            self.limit = EXPLODED * max(values)
+        self.since_validation += values
+        self.recent.clear()
+
+    def fit_budget(self) -> None:
+        """Turn minutes into steps: time the first steps and one validation, then fill the rest of the budget."""
+        budget = self.experiment.minutes * 60
+        times = []
+        while len(times) < 3 or (self.seconds < 0.03 * budget and len(times) < 200):
+            began = time.monotonic()
+            self.take_step()
+            self.look()
+            times.append(time.monotonic() - began)
+        began = time.monotonic()
+        _validate(self.trainer)
+        validations = VALIDATIONS * (time.monotonic() - began)
+        left = max(budget - self.seconds - validations, 0.0)
+        measured = torch.tensor([int(left / statistics.median(times))], device=self.trainer.accelerator.device)
+        # All processes must agree on the number of steps: the slowest decides.
+        self.total = self.trainer.done + int(self.trainer.accelerator.gather(measured).min())
+
+    def validate(self) -> None:
+        row = {
+            "step": self.trainer.done,
+            "loss": statistics.fmean(self.since_validation) if self.since_validation else math.nan,
+            "learning_rate": self.experiment.rate(self.trainer.done / self.total),
+            "seconds": round(self.seconds, 1),
+            **(_validate(self.trainer) if self.main else {}),
+        }
+        self.since_validation = []
+        self.history.append(row)
+        if not self.main:
+            return
+        self.run.write_history(self.history)
+        score = f", {row['psnr']:.2f} dB on {self.experiment.validation}" if "psnr" in row else ""
+        line = f"step {row['step']}/{self.total}: loss {row['loss']:.3g}{score}, {row['seconds']:.0f} s"
+        if self.bar is not None:
+            self.bar.set_postfix_str(line.split(": ", 1)[1])
+        elif self.progress != "none":
+            print(f"{self.experiment.name} x{self.experiment.scale} {line}", flush=True)
+
+    def run_to_end(self) -> None:
+        if self.total is None:
+            self.fit_budget()
+        every = max(1, -(-self.total // VALIDATIONS))
+        if self.progress == "bar" and self.main:
+            self.bar = tqdm(total=self.total, initial=self.trainer.done, desc=self.experiment.name, unit="step")
+        while self.trainer.done < self.total:
+            self.take_step()
+            done = self.trainer.done
+            if self.bar is not None:
+                self.bar.update()
+            due = done % every == 0 or done == self.total
+            if due or done % CHECK_EVERY == 0:
+                self.look()
+                if due:
+                    self.validate()
+                if due or time.monotonic() - self.saved > SAVE_SECONDS:
+                    self.save()
+        if self.bar is not None:
+            self.bar.close()
+
+
+def train(experiment: Experiment, *, root: Path | None = None, progress: str = "auto") -> Run:
+    """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
+
+    root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
+    Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
+    or exceeds 100 times its first values; the last good checkpoint is kept.
+    """
+    if progress not in ("auto", "bar", "lines", "none"):
+        raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
+    if progress == "auto":
+        progress = "bar" if interactive() else "lines"
+    pairs = open_pairs(experiment.data, experiment.scale)
+    run = Run(experiment, pairs.fingerprint, root)
+    if run.complete:
+        return run
+    sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if experiment.precision == "bf16" else "no",
+        dynamo_backend="inductor" if torch.cuda.is_available() else None,
+    )
+    if experiment.batch % accelerator.num_processes:
+        raise SRError(f"batch (={experiment.batch}) must be a multiple of the {accelerator.num_processes} processes")
+    with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
+        trainer = Trainer(experiment, accelerator)
+        batches = _Batches(sampler, trainer)
+        loop = _Loop(trainer, batches, run, progress)
+        state = run.load_checkpoint()
+        if state is not None:
+            loop.restore(state)
+        elif accelerator.is_main_process:
+            run.write_config()
+        try:
+            loop.run_to_end()
+        finally:
+            batches.close()
+        if accelerator.is_main_process:
+            run.finish(
+                trainer.result.state_dict(),
+                provenance(
+                    seed=experiment.seed,
+                    steps=loop.total,
+                    minutes=round(loop.seconds / 60, 2),
+                    processes=accelerator.num_processes,
+                    device=str(accelerator.device.type),
+                    data={"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)},
+                ),
+            )
+    accelerator.wait_for_everyone()
+    return run
