@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from srlib import models, paths
-from srlib.data.files import atomic, sha256
+from srlib.data.files import sha256
 from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
@@ -168,7 +168,6 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
             )
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
         card["history"] = [*old["history"], {**spent, "metrics": old["metrics"]}]
-    with atomic(file) as temporary:
-        save_file(state, temporary)
+    atomic_write(file, save(state))
     write_json(file.with_suffix(".json"), card)
     return file

@@ -23,7 +23,7 @@ from typing import Any
 import filelock
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from srlib import paths
 from srlib.data.files import atomic
@@ -104,8 +104,7 @@ class Run:
         """Write provenance, then the weights, which make the run complete, then drop the checkpoint."""
         write_json(self.dir / "provenance.json", provenance)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        with atomic(self.weights) as temporary:
-            save_file(tensors, temporary)
+        atomic_write(self.weights, save(tensors))
         self.checkpoint.unlink(missing_ok=True)
 
     def provenance(self) -> dict[str, Any]:
