@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from srlib import paths
 from srlib.errors import SRError
 
@@ -44,6 +46,26 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
     finally:
         if temp.exists():
             temp.unlink()
+
+
+@contextmanager
+def locked(folder: Path, remedy: str) -> Iterator[None]:
+    """Hold a folder for this process: others wait. It is created, and what a killed holder left unfinished is removed.
+
+    Raises SRError that ends in `remedy` when the folder cannot be written.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error, remedy) from error
+    try:
+        for part in folder.glob(".*.part"):
+            part.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 def file_hashes(files: Sequence[Path]) -> list[str]:
@@ -83,9 +105,11 @@ def _memory_file(folder: Path) -> Path:
 
 def _recall(folder: Path) -> dict:
     try:
-        return json.loads(_memory_file(folder).read_text())
+        memory = json.loads(_memory_file(folder).read_text())
     except (OSError, ValueError):  # none yet, or unreadable: hashing again is always right
         return {}
+    items = memory.items() if isinstance(memory, dict) else ()
+    return {name: known for name, known in items if isinstance(known, list) and len(known) == 3}
 
 
 def _remember(folder: Path, memory: dict) -> None:

@@ -12,16 +12,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from srlib import paths
-from srlib.data.files import CACHE_REMEDY, atomic, cannot_write, file_hashes
-from srlib.data.images import read_image, to_rgb
+from srlib.color import to_rgb
+from srlib.data.files import CACHE_REMEDY, atomic, file_hashes, locked
+from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
 from srlib.degradation import downscale
 from srlib.errors import SRError
@@ -74,27 +73,13 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
     sizes = _read_index(folder)
     if sizes is None or not _complete(lr_file, _lr_sizes(sizes, scale)):
-        with _locked(folder):
+        with locked(folder, CACHE_REMEDY):
             sizes = _read_index(folder)  # another process may have packed it meanwhile
             if sizes is None:
                 sizes = _pack_hr(images, folder, progress)
             if not _complete(lr_file, _lr_sizes(sizes, scale)):
                 _pack_lr(images, official, scale, sizes, folder / HR_FILE, lr_file, progress)
     return _open_packed(images, scale, sizes, folder / HR_FILE, lr_file, source)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire()
-    except OSError as error:
-        raise cannot_write(folder, error, CACHE_REMEDY) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _safe(name: str) -> str:
@@ -160,7 +145,7 @@ def _pack_lr(images, official, scale: int, sizes: np.ndarray, hr_file: Path, lr_
     hr_views = _views(np.memmap(hr_file, mode="r", dtype=np.uint8), sizes)
 
     def small(i: int) -> np.ndarray:
-        expected = tuple(sizes[i] // scale)
+        expected = tuple((sizes[i] // scale).tolist())
         if min(expected) == 0:
             return np.empty((0, 0, 3), np.uint8)
         lr = downscale(hr_views[i], scale) if official[i] is None else to_rgb(read_image(official[i]))

@@ -21,7 +21,6 @@ EMBEDDED = ("astronaut", "brick", "grass", "gravel", "ihc", "motorcycle_left", "
 EMBEDDED_TEST = ("camera", "chelsea", "coffee", "coins", "rocket")
 TEST_CROP = 384  # pixels; keeps a quick evaluation quick
 
-DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
     "DIV2K": ("DIV2K_train_HR", 1, 800, "DIV2K_train_LR_bicubic"),
     "DIV2K-val": ("DIV2K_valid_HR", 801, 900, "DIV2K_valid_LR_bicubic"),
@@ -70,7 +69,12 @@ def open_set(name: str) -> ImageSet:
     under `paths.data_dir()/DIV2K`; "folder:PATH"; or a sum of these, such as "T91+BSD400".
     Raises SRError for an unknown name and for files that are missing, damaged or not images.
     """
-    parts = [part.strip() for part in name.split("+")] if not name.startswith("folder:") else [name]
+    if not isinstance(name, str):
+        raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH")
+    parts = [name] if name.startswith("folder:") else [part.strip() for part in name.split("+")]
+    for part in parts:
+        if part not in known_sets() and not part.startswith("folder:"):
+            raise unknown("dataset", part, [*known_sets(), "folder:PATH"])
     if len(parts) == 1:
         return _open_one(parts[0])
     repeated = [part for part, count in Counter(parts).items() if count > 1]
@@ -85,15 +89,14 @@ def _open_one(name: str) -> ImageSet:
     if name in DIV2K:
         return _div2k(name)
     if name.startswith("folder:"):
-        return _from_files(name, list_images(Path(name.removeprefix("folder:")).expanduser()))
-    if name not in registry.datasets():
-        raise unknown("dataset", name, [*known_sets(), "folder:PATH"])
-    return _from_files(name, registry.dataset_paths(name))
+        found = list_images(Path(name.removeprefix("folder:")).expanduser())
+        return _from_files(name, found, file_hashes(found))
+    return _from_files(name, registry.paths(name), list(registry.files(name).sha256))
 
 
-def _from_files(name: str, found: list[Path], lr_folder: Path | None = None) -> ImageSet:
+def _from_files(name: str, found: list[Path], hashes: list[str], lr_folder: Path | None = None) -> ImageSet:
     names = _unique_names(found)
-    return ImageSet(name, names, tuple(found), _fingerprint(names, file_hashes(found)), (lr_folder,) * len(found))
+    return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (lr_folder,) * len(found))
 
 
 def _embedded(name: str) -> ImageSet:
@@ -120,9 +123,10 @@ def _div2k(name: str) -> ImageSet:
     if missing:
         raise SRError(
             f"{name}: {len(missing)} of {len(found)} images are missing in {root / folder}, the first is {missing[0]}. "
-            f"Download {folder}.zip (and, if wanted, {lr_folder}_X2.zip ...) from {DIV2K_URL} and unpack it in {root}"
+            f"Download {folder}.zip (and, if wanted, {lr_folder}_X2.zip ...) from {registry.DIV2K_URL} and unpack it "
+            f"in {root}"
         )
-    return _from_files(name, found, root / lr_folder)
+    return _from_files(name, found, file_hashes(found), root / lr_folder)
 
 
 def _joined(name: str, sets: list[ImageSet]) -> ImageSet:

@@ -1,0 +1,230 @@
+import errno
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srlib.data import images
+from srlib.data.images import list_images, read_image, write_image
+from srlib.errors import SRError
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+
+
+def png16(path, values):
+    """Write a 16-bit PNG of (H, W, C), which Pillow cannot."""
+    height, width, channels = values.shape
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "deep/er/a.PNG"])
+def test_an_rgb_image_comes_back_as_written(tmp_path, rgb, name):
+    path = tmp_path / name
+    if path.suffix.lower() == ".png":
+        write_image(path, rgb)
+    else:
+        Image.fromarray(rgb).save(path)
+    got = read_image(path)
+    assert got.dtype == np.uint8 and got.flags.writeable
+    np.testing.assert_array_equal(got, rgb)
+
+
+def test_grey_stays_grey_and_alpha_is_dropped(tmp_path, rgb):
+    grey, alpha = rgb[..., 0], rgb[..., 1]
+    write_image(tmp_path / "l.png", grey)
+    Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)]).save(tmp_path / "la.png")
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "rgba.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "l.png"), grey)
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), grey)
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), rgb)
+
+
+@pytest.mark.parametrize("transparency", [None, 0, bytes([0, 128, 255])])
+def test_a_palette_becomes_rgb(tmp_path, recwarn, transparency):
+    index = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
+    colours = [[10, 20, 30], [40, 50, 60], [70, 80, 90]]
+    image = Image.frombytes("P", (3, 2), index.tobytes())
+    image.putpalette(sum(colours, []))
+    options = {} if transparency is None else {"transparency": transparency}
+    image.save(tmp_path / "p.png", **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), np.array(colours, dtype=np.uint8)[index])
+    assert not recwarn.list
+
+
+def test_one_bit_becomes_black_and_white(tmp_path):
+    Image.fromarray(np.array([[0, 255], [255, 0]], dtype=np.uint8)).convert("1").save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), [[0, 255], [255, 0]])
+
+
+def test_sixteen_bit_grey_is_rounded_not_cut(tmp_path):
+    values = np.array([[0, 128, 129, 257], [32895, 32896, 65406, 65535]], dtype=np.uint16)
+    expected = np.round(values / 257)
+    png16(tmp_path / "16.png", values[..., None])
+    np.testing.assert_array_equal(read_image(tmp_path / "16.png"), expected)
+    Image.fromarray(values).save(tmp_path / "16.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "16.tif"), expected)
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "32.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "32.tif"), expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_colour_keeps_the_high_byte(tmp_path, channels):
+    values = np.random.default_rng(0).integers(0, 65536, (4, 5, channels)).astype(np.uint16)
+    png16(tmp_path / "16.png", values)
+    np.testing.assert_array_equal(read_image(tmp_path / "16.png"), values[..., :3] >> 8)
+
+
+@pytest.mark.parametrize("values", [np.full((2, 2), 70000, np.int32), np.full((2, 2), -1, np.int32)])
+def test_wider_integers_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "32.tif")
+    with pytest.raises(SRError, match="32-bit pixels.*expected 8 or 16 bits"):
+        read_image(tmp_path / "32.tif")
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(SRError, match="floating-point pixels"):
+        read_image(tmp_path / "f.tif")
+
+
+def test_a_cmyk_jpeg_becomes_rgb(tmp_path):
+    colour = np.full((16, 16, 3), (200, 60, 90), np.uint8)
+    Image.fromarray(colour).convert("CMYK").save(tmp_path / "c.jpg", quality=100)
+    got = read_image(tmp_path / "c.jpg")
+    assert got.shape == (16, 16, 3)
+    assert np.abs(got.astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, rgb, orientation):
+    # what each value says about the stored picture (EXIF 2.3, tag 0x0112), undone
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / "e.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "e.png"), undo[orientation](rgb))
+
+
+def test_missing_folder_and_empty_files_are_named(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image\n" * 20)
+    cases = {
+        "none.png": rf"none\.png: no such file; looked in {tmp_path}",
+        ".": "is a folder",
+        "empty.png": r"empty\.png: the file is empty",
+        "text.png": r"text\.png: not an image",
+    }
+    for name, message in cases.items():
+        with pytest.raises(SRError, match=message):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
+def test_a_truncated_file_is_an_error(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    Image.fromarray(noise).save(whole)
+    data = whole.read_bytes()
+    for part in (0.1, 0.5, 0.8):
+        cut.write_bytes(data[: int(len(data) * part)])
+        with pytest.raises(SRError, match=rf"cut\.{suffix}: (cannot be decoded|not an image)"):
+            read_image(cut)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of what it repairs
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "gif"])
+def test_damaged_bytes_never_raise_anything_else(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)).save(path)
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    refused = 0
+    for _ in range(150):
+        damaged = data.copy()
+        damaged[rng.integers(0, min(len(data), 200), 4)] = rng.integers(0, 256, 4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert read_image(path).dtype == np.uint8
+        except SRError:
+            refused += 1
+    assert refused
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, rgb):
+    write_image(tmp_path / "a.png", rgb)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(SRError, match=r"a\.png: cannot be decoded.*exceeds limit"):
+        read_image(tmp_path / "a.png")
+
+
+def test_images_are_listed_in_natural_order(tmp_path, rgb):
+    for name in ["img_10.png", "img_2.PNG", "img_1.jpg", "img.bmp", ".hidden.png", "notes.txt", "b", "b1"]:
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["img.bmp", "img_1.jpg", "img_2.PNG", "img_10.png"]
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SRError, match=r"holds no image among its 1 files; expected \.png"):
+        list_images(tmp_path)
+    with pytest.raises(SRError, match="does not exist"):
+        list_images(tmp_path / "none")
+    with pytest.raises(SRError, match="is a file"):
+        list_images(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+def test_jpeg_is_written_in_high_quality(tmp_path, suffix):
+    smooth = np.dstack(np.broadcast_arrays(np.arange(0, 64)[:, None], np.arange(64, 192, 2), 128)).astype(np.uint8)
+    write_image(tmp_path / f"a.{suffix}", smooth)
+    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - smooth).max() <= 6
+
+
+def test_write_image_refuses_what_it_cannot_keep(tmp_path, rgb):
+    with pytest.raises(SRError, match=r"cannot write 'a\.gif'; expected a name that ends in \.png"):
+        write_image(tmp_path / "a.gif", rgb)
+    for bad in (rgb.astype(np.float32), rgb[..., :2], rgb[:0], rgb[0, 0]):
+        with pytest.raises(SRError, match="expected uint8 of"):
+            write_image(tmp_path / "a.png", bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_keeps_the_old_picture(tmp_path, monkeypatch, rgb):
+    write_image(tmp_path / "a.png", rgb)
+
+    def full(self, path, *args, **options):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(SRError, match="No space left on device"):
+        write_image(tmp_path / "a.png", rgb[:4])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_natural_order_never_compares_numbers_with_words():
+    names = ["a", "a1", "1", "1a", "a01", "", "a1b2", "a1b10"]
+    assert sorted(names, key=images.natural) == ["", "1", "1a", "a", "a01", "a1", "a1b2", "a1b10"]

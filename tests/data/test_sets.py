@@ -1,0 +1,142 @@
+import socket
+
+import numpy as np
+import pytest
+
+from srlib.data.images import write_image
+from srlib.data.sets import EMBEDDED, EMBEDDED_TEST, known_sets, open_set
+from srlib.errors import SRError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in (1, 2, 10):
+        write_image(tmp_path / "pictures" / f"img_{i}.png", rng.integers(0, 256, (6 + i, 9, 3), dtype=np.uint8))
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def div2k(tmp_path, monkeypatch):
+    """The 100 validation images in their official folders, tiny."""
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+    root = tmp_path / "DIV2K"
+    for number in range(801, 901):
+        image = np.full((4, 6, 3), number - 800, np.uint8)
+        write_image(root / "DIV2K_valid_HR" / f"{number:04d}.png", image)
+        write_image(root / "DIV2K_valid_LR_bicubic" / "X2" / f"{number:04d}x2.png", image[::2, ::2])
+    return root
+
+
+def test_a_folder_is_a_set(folder):
+    images = open_set(f"folder:{folder}")
+    assert len(images) == 3 and images.names == ("img_1", "img_2", "img_10")
+    assert [(name, image.shape) for name, image in images] == [
+        ("img_1", (7, 9, 3)), ("img_2", (8, 9, 3)), ("img_10", (16, 9, 3)),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(images[-1], list(images)[2][1])
+
+
+def test_the_fingerprint_follows_names_and_contents(folder, tmp_path):
+    first = open_set(f"folder:{folder}").fingerprint
+    folder.rename(tmp_path / "moved")
+    moved = tmp_path / "moved"
+    assert open_set(f"folder:{moved}").fingerprint == first
+    (moved / "img_1.png").rename(moved / "img_3.png")
+    renamed = open_set(f"folder:{moved}").fingerprint
+    write_image(moved / "img_3.png", np.zeros((7, 9, 3), np.uint8))
+    changed = open_set(f"folder:{moved}").fingerprint
+    assert len({first, renamed, changed}) == 3
+
+
+def test_names_are_unique_within_a_set(folder):
+    write_image(folder / "img_1.jpg", np.zeros((8, 8, 3), np.uint8))
+    assert open_set(f"folder:{folder}").names == ("img_1.jpg", "img_1.png", "img_2", "img_10")
+
+
+def test_an_empty_or_missing_folder_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SRError, match="empty holds no image"):
+        open_set(f"folder:{tmp_path / 'empty'}")
+    with pytest.raises(SRError, match="none does not exist"):
+        open_set(f"folder:{tmp_path / 'none'}")
+
+
+def test_a_folder_may_have_a_plus_in_its_name(folder):
+    folder.rename(folder.with_name("a+b"))
+    assert len(open_set(f"folder:{folder.with_name('a+b')}")) == 3
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(SRError, match=r"unknown dataset 'Urban10'. Did you mean 'Urban100'\? Known: .*folder:PATH"):
+        open_set("Urban10")
+    with pytest.raises(SRError, match="data: got None, expected the name of a set: Set5, "):
+        open_set(None)
+    with pytest.raises(SRError, match="unknown dataset ''"):
+        open_set("T91+")
+    with pytest.raises(SRError, match="'embedded\\+embedded' names 'embedded' twice"):
+        open_set("embedded+embedded")
+    with pytest.raises(SRError, match="mixes the cropped set"):
+        open_set("embedded+embedded-test")
+
+
+def test_embedded_photographs_need_no_network(monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    train, test = open_set("embedded"), open_set("embedded-test")
+    assert train.names == EMBEDDED and test.names == EMBEDDED_TEST
+    assert not set(EMBEDDED) & set(EMBEDDED_TEST)
+    assert train.fingerprint != test.fingerprint
+    for images in (train, test):
+        kinds = {image.ndim for _, image in images}
+        assert kinds == {2, 3}  # grey and colour
+    assert all(max(image.shape[:2]) <= 384 for _, image in test)
+    pixels = {name: image.shape[0] * image.shape[1] for images in (train, test) for name, image in images}
+    assert min(pixels.values()) > 70_000
+
+
+def test_the_embedded_fingerprint_is_one_of_pixels(monkeypatch):
+    before = open_set("embedded-test").fingerprint
+    monkeypatch.setattr("srlib.data.sets.TEST_CROP", 300)
+    assert open_set("embedded-test").fingerprint != before
+
+
+def test_div2k_in_its_official_folders(div2k):
+    images = open_set("DIV2K-val")
+    assert len(images) == 100 and images.names[:2] == ("0801", "0802")
+    assert images[99][0, 0, 0] == 100
+    assert images.lr_path(0, 2) == div2k / "DIV2K_valid_LR_bicubic" / "X2" / "0801x2.png"
+    assert images.lr_path(0, 3) is None
+
+
+def test_div2k_says_what_is_missing_and_where_to_get_it(div2k):
+    for number in (850, 851):
+        (div2k / "DIV2K_valid_HR" / f"0{number}.png").unlink()
+    with pytest.raises(SRError, match=r"2 of 100 images are missing in .*DIV2K_valid_HR, the first is 0850.png"):
+        open_set("DIV2K-val")
+    with pytest.raises(SRError, match=r"800 of 800 .*DIV2K_train_HR.zip .*https://data.vision.ee.ethz.ch/cvl/DIV2K/"):
+        open_set("DIV2K")
+
+
+def test_missing_benchmarks_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+    with pytest.raises(SRError, match=rf"Set5: 5 of 5 files are missing in {tmp_path}: .*make data"):
+        open_set("Set5")
+
+
+def test_the_benchmarks_open(datasets):
+    sizes = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "T91": 91, "BSD400": 400}
+    assert {name: len(open_set(name)) for name in sizes} == sizes
+    assert set(sizes) < set(known_sets())
+    grey = [name for name, image in open_set("Set14") if image.ndim == 2]
+    assert grey == ["bridge"]
+
+
+def test_sums_of_sets(datasets):
+    both = open_set("T91+BSD400")
+    assert both.name == "T91+BSD400" and len(both) == 491
+    assert both.names[:91] == open_set("T91").names and len(set(both.names)) == 491
+    assert both.fingerprint not in (open_set("T91").fingerprint, open_set("BSD400+T91").fingerprint)
+    assert len(open_set("T91 + embedded")) == 91 + len(EMBEDDED)
