@@ -67,7 +67,7 @@ def paths(dataset: str) -> list[Path]:
     if missing:
         raise SRError(
             f"{dataset}: {len(missing)} of {len(rows)} files are missing in {root}: {_few(missing)}. "
-            f"Run `make data` or `python -m srlib data fetch {dataset}`, or set SRLIB_DATA to a folder that has them"
+            f"Run `make data` or `python -m srlib data {dataset}`, or set SRLIB_DATA to a folder that has them"
         )
     hashes = file_hashes(found)
     checked = zip(rows.file, rows.sha256, hashes, strict=True)
@@ -77,7 +77,7 @@ def paths(dataset: str) -> list[Path]:
         more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
         raise SRError(
             f"{dataset}: {root / file} has sha256 {got}, expected {expected}{more}: a damaged copy or another "
-            f"edition of the picture. `python -m srlib data fetch {dataset}` replaces it"
+            f"edition of the picture. `python -m srlib data {dataset}` replaces it"
         )
     return found
 

@@ -256,7 +256,7 @@ def test_loaders_never_download(root, server):
         registry.paths("Tiny")
     assert str(caught.value) == (
         f"Tiny: 6 of 6 files are missing in {root}: Tiny/img_1.bin, Tiny/img_2.bin, Tiny/img_3.bin and 3 more. "
-        "Run `make data` or `python -m srlib data fetch Tiny`, or set SRLIB_DATA to a folder that has them"
+        "Run `make data` or `python -m srlib data Tiny`, or set SRLIB_DATA to a folder that has them"
     )
     assert not server.requests and not root.exists()
 
@@ -268,7 +268,7 @@ def test_loaders_refuse_a_damaged_file(root):
     assert list(registry.verify("Tiny").status) == ["ok", "wrong hash", "ok", "missing", "ok", "ok"]
     (root / "Tiny" / "img_4.bin").write_bytes(b"damaged too")
     got, expected = (hashlib.sha256(data).hexdigest() for data in (b"damaged", CONTENT["img_2.bin"]))
-    message = rf"img_2.bin has sha256 {got}, expected {expected} \(and 1 more files\).*data fetch Tiny` replaces it"
+    message = rf"img_2.bin has sha256 {got}, expected {expected} \(and 1 more files\).*data Tiny` replaces it"
     with pytest.raises(SRError, match=message):
         registry.paths("Tiny")
 
