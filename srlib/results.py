@@ -41,6 +41,18 @@ class Trained:
     run: Run | None = None
     card: dict | None = None
 
+    @property
+    def budget(self) -> str:
+        """One sentence for captions: what was spent on these weights, on which data and hardware."""
+        if self.run is None and self.card is None:
+            return f"{self.label}: not trained."
+        spent = self.run.provenance() if self.run else self.card["provenance"]
+        data, precision = spent["data"], (self.run.experiment.precision if self.run else self.card["experiment"]["precision"])
+        return (
+            f"{self.label} x{self.model.scale}: {spent['steps']:,} steps in {spent['minutes']:.1f} minutes ({precision}) on "
+            f"{data['images']} images of {data['name']}; {spent['hardware']}."
+        )
+
 
 def weights_path(name: str, scale: int) -> Path:
     """Return where the released weights of an experiment lie, or would."""

@@ -104,7 +104,8 @@ def comparison_explorer(
     """Compare one network with bicubic on a crop: sliders for the network, the picture and the place.
 
     families: for each control ("split", "block") the networks by label, all of one scale; the control moved last decides.
-    images: HR images by name. side: of the crop in HR pixels, at most the smallest picture. Shows bicubic, its error, the network, its error, HR.
+    images: HR images by name. side: of the crop in HR pixels, at most the smallest picture.
+    Shows bicubic, its error, the network, its error, HR.
     """
     networks = {(family, name): net for family, members in families.items() for name, net in members.items()}
     if not networks:
