@@ -66,10 +66,18 @@ def _data(args: argparse.Namespace) -> None:
     from srlib import paths
     from srlib.data import registry
 
-    names = args.datasets or registry.datasets()
-    for name in names:
-        found = registry.paths(name) if args.check else registry.fetch(name, workers=args.workers)
-        print(f"{name}: {len(found)} files verified in {paths.data_dir() / name}")
+    damaged = []
+    for name in args.datasets or registry.datasets():
+        if args.check:
+            status = registry.verify(name)
+            print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")
+            damaged += [f"{row.file} ({row.status})" for row in status.itertuples() if row.status != "ok"]
+        else:
+            found = registry.fetch(name, workers=args.workers)
+            print(f"{name}: {len(found)} files verified in {paths.data_dir() / name}")
+    if damaged:
+        shown = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
+        raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {shown}. Run the same without --check")
 
 
 def _list(args: argparse.Namespace) -> None:

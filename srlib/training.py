@@ -282,7 +282,7 @@ def train(experiment: Experiment, *, root: Path | None = None, progress: str = "
         raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
     if progress == "auto":
         progress = "bar" if interactive() else "lines"
-    pairs = open_pairs(experiment.data, experiment.scale)
+    pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
     if run.complete:
         return run

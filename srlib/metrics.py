@@ -1,0 +1,279 @@
+"""PSNR and SSIM under a protocol that states everything the numbers depend on.
+
+References: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004
+(SSIM: 11x11 Gaussian of sigma 1.5, K1 = 0.01, K2 = 0.03, mean over the windows that lie inside the image).
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from srlib.color import to_rgb, to_y
+from srlib.degradation import downscale
+from srlib.errors import SRError, unknown
+
+STRIP = 64  # rows that go through the SSIM at once
+BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
+
+COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
+WAYS = {
+    "float_y": "LR made from 8-bit luma, kept in float",
+    "float_rgb": "LR made from RGB, kept in float",
+    "uint8_rgb": "LR made from RGB, rounded to 8 bits",
+}
+GREYS = {"as_y": "grey images taken as luma", "convert": "grey images converted as RGB"}
+WINDOWS = {"gaussian11": "Gaussian 11x11 window, range 255", "uniform7": "uniform 7x7 window, range max - min of HR"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that decides a PSNR and an SSIM; stored with every result.
+
+    color: "y" compares studio-range luma, "rgb" the three channels (their SSIMs averaged).
+    lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`).
+    grey: what a grey file is: "as_y" takes its values as luma, "convert" takes it as equal R, G and B.
+    shave, shave_per_scale: the border of shave + shave_per_scale * scale pixels that is left out.
+    round_sr: SR is clipped and rounded to 8 bits first, RGB before its conversion to luma.
+    round_y: luma is rounded to whole numbers, as MATLAB's rgb2ycbcr does for uint8 images.
+    ssim: "gaussian11" (Wang et al.) or "uniform7" (7x7 uniform window, sample covariance, range max - min of HR:
+    scikit-image's defaults).
+    """
+
+    name: str
+    color: str
+    lr: str
+    grey: str
+    shave: int = 0
+    shave_per_scale: int = 0
+    round_sr: bool = True
+    round_y: bool = False
+    ssim: str = "gaussian11"
+
+    def __post_init__(self):
+        for field, known in (("color", COLORS), ("lr", WAYS), ("grey", GREYS), ("ssim", WINDOWS)):
+            if getattr(self, field) not in known:
+                raise unknown(f"Protocol.{field}", getattr(self, field), known)
+        if self.color == "rgb" and self.lr == "float_y":
+            raise SRError("Protocol.lr: got 'float_y' with color='rgb', expected 'float_rgb' or 'uint8_rgb'")
+        for field in ("shave", "shave_per_scale"):
+            value = getattr(self, field)
+            if value != int(value) or value < 0:
+                raise SRError(f"Protocol.{field}: got {value!r}, expected a whole number of pixels of at least 0")
+
+    def border(self, scale: int) -> int:
+        """Return the number of pixels that are left out at each side."""
+        return self.shave + self.shave_per_scale * scale
+
+    def with_lr(self, lr: str) -> "Protocol":
+        """Return this protocol with another way to make LR; the name says so."""
+        return self if lr == self.lr else dataclasses.replace(self, lr=lr, name=f"{self.name}/{lr}")
+
+    def describe(self) -> str:
+        """Return one sentence for a table's caption."""
+        parts = [COLORS[self.color] + (" in whole numbers" if self.round_y else "")]
+        if self.color == "y":
+            parts.append(GREYS[self.grey])
+        parts += [WAYS[self.lr], "SR rounded to 8 bits" if self.round_sr else "SR in float"]
+        slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
+        border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
+        parts.append(f"border of {border} pixels left out" if border else "no border left out")
+        parts.append(f"SSIM with {WINDOWS[self.ssim]}")
+        return f"Protocol {self.name}: {'; '.join(parts)}."
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True),
+        Protocol("lapsrn", "y", "float_rgb", "convert", shave_per_scale=1),
+        Protocol("prosrn", "y", "float_rgb", "convert", shave_per_scale=1, ssim="uniform7"),
+        Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
+        Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
+        Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """Return a named protocol; SRError for an unknown name.
+
+    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN and the PSNR of ProSRN, whose SSIM is that of prosrn.
+    edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K.
+    """
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
+    """Return the LR image (0..255) of a uint8 HR image (H, W, 3) or grey (H, W), cropped to a multiple of the scale.
+
+    "float_y": float64 luma (h, w) of the luma rounded to 8 bits. "float_rgb": float64, not clipped. "uint8_rgb": uint8.
+    A grey image gives (h, w), to be taken as luma, where protocol.grey is "as_y", and (h, w, 3) or its luma otherwise.
+    """
+    if hr.dtype != np.uint8:
+        raise SRError(f"hr: got {hr.dtype}, expected a uint8 image as read from a file")
+    if hr.ndim == 2 and protocol.grey == "as_y":
+        image = hr
+    else:
+        image = to_y(hr, rounded=True) if protocol.lr == "float_y" else to_rgb(hr)
+    return downscale(image if protocol.lr == "uint8_rgb" else image.astype(np.float64), scale)
+
+
+def psnr(sr, hr, protocol: Protocol, scale: int):
+    """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
+
+    numpy: images (H, W, 3) or (H, W) in 0..255; gives a float. An SR of (H, W) is luma under a luma protocol.
+    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W) in 0..1; gives float64 (N,) on the device of `sr`.
+    Raises SRError for shapes that differ and for images with nothing left inside the border.
+    """
+    if isinstance(sr, torch.Tensor):
+        return _batched(psnr, sr, hr, protocol, scale)
+    sr, hr = _planes(sr, hr, protocol, scale)
+    difference = sr - hr
+    error = np.vdot(difference, difference) / difference.size
+    return float(10 * np.log10(255**2 / error)) if error > 0 else math.inf
+
+
+def ssim(sr, hr, protocol: Protocol, scale: int):
+    """Return the mean SSIM of an SR image against HR, over the windows inside the border. Arguments as in `psnr`.
+
+    Raises SRError for shapes that differ and for images smaller than the window inside the border. Under "uniform7"
+    a flat HR image has no range and gives nan.
+    """
+    if isinstance(sr, torch.Tensor):
+        return _batched(ssim, sr, hr, protocol, scale)
+    sr, hr = _planes(sr, hr, protocol, scale)
+    taps = len(_window(protocol.ssim))
+    if min(sr.shape[1:]) < taps:
+        raise SRError(
+            f"sr: {sr.shape[1]}x{sr.shape[2]} pixels inside the border, expected at least {taps}x{taps} for the SSIM "
+            f"window; give a larger image"
+        )
+    span = float(np.ptp(hr)) if protocol.ssim == "uniform7" else 255.0
+    return float(np.mean([_mean_ssim(x, y, protocol.ssim, span) for x, y in zip(sr, hr, strict=True)]))
+
+
+def _batched(metric, sr: torch.Tensor, hr: torch.Tensor, protocol: Protocol, scale: int) -> torch.Tensor:
+    if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
+        got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
+        raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
+    images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
+    if sr.shape[1] == 1:
+        images = [batch[..., 0] for batch in images]
+        protocol = dataclasses.replace(protocol, grey="as_y")
+    values = [metric(x, y, protocol, scale) for x, y in zip(*images, strict=True)]
+    return torch.tensor(values, dtype=torch.float64, device=sr.device)
+
+
+def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is compared: float64 (planes, h, w) of SR and HR, 0..255, without the border."""
+    sr, hr = np.asarray(sr), np.asarray(hr)
+    for name, image in (("sr", sr), ("hr", hr)):
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
+            raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")
+    if sr.shape[:2] != hr.shape[:2]:
+        raise SRError(f"sr, hr: got {sr.shape} and {hr.shape}, expected equal height and width; crop hr by modcrop first")
+    if protocol.color == "rgb" and sr.ndim < hr.ndim:
+        raise SRError(f"sr: got shape {sr.shape}, expected (H, W, 3): protocol {protocol.name!r} compares RGB")
+    border = protocol.border(scale)
+    height, width = sr.shape[0] - 2 * border, sr.shape[1] - 2 * border
+    if min(height, width) < 1:
+        raise SRError(f"sr: {sr.shape[0]}x{sr.shape[1]} pixels have nothing inside a border of {border}; give more")
+    sr, hr = (image[border : border + height, border : border + width] for image in (sr, hr))
+    if protocol.round_sr and sr.dtype != np.uint8:
+        sr = _rounded(sr.astype(np.float64)).clip(0, 255)
+    if protocol.color == "rgb":
+        return tuple(np.moveaxis(to_rgb(image).astype(np.float64), 2, 0) for image in (sr, hr))
+    hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
+    if hr_is_y and sr.ndim == 3:
+        raise SRError(f"sr: got {sr.shape}, expected (H, W): protocol {protocol.name!r} takes the grey hr as luma")
+    return _luma(sr, sr.ndim == 2, protocol)[None], _luma(hr, hr_is_y, protocol)[None]
+
+
+def _luma(image: np.ndarray, is_luma: bool, protocol: Protocol) -> np.ndarray:
+    y = image.astype(np.float64) if is_luma else to_y(image, rounded=False)
+    return _rounded(y) if protocol.round_y else y
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    values = values + 0.5
+    return np.floor(values, out=values)
+
+
+@lru_cache
+def _window(name: str) -> np.ndarray:
+    """The window of the SSIM along one axis; it is separable and sums to 1."""
+    if name == "uniform7":
+        return np.full(7, 1 / 7)
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    return taps / taps.sum()
+
+
+@lru_cache
+def _band(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The banded matrix (count, count + taps - 1) that filters `count` neighbours by one product, and its transpose."""
+    window = _window(name)
+    band = np.zeros((count, count + len(window) - 1))
+    for row in range(count):
+        band[row, row : row + len(window)] = window
+    return band, np.ascontiguousarray(band.T)
+
+
+def _filtered(planes: np.ndarray, window: str) -> np.ndarray:
+    """Filter planes (n, h, w) by the window, where it lies inside: (n, h - taps + 1, w - taps + 1)."""
+    margin = len(_window(window)) - 1
+    count, height, width = planes.shape[0], planes.shape[1] - margin, planes.shape[2] - margin
+    down = np.empty((count, height, planes.shape[2]))
+    for top in range(0, height, BLOCK):
+        rows = min(BLOCK, height - top)
+        np.matmul(_band(window, rows)[0], planes[:, top : top + rows + margin], out=down[:, top : top + rows])
+    down = down.reshape(count * height, -1)
+    across = np.empty((count * height, width))
+    for left in range(0, width, BLOCK):
+        columns = min(BLOCK, width - left)
+        band = _band(window, columns)[1]
+        np.matmul(down[:, left : left + columns + margin], band, out=across[:, left : left + columns])
+    return across.reshape(count, height, width)
+
+
+def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
+    """The mean SSIM of two float64 planes (h, w), in strips of rows that fit the processor's cache.
+
+    Four filtered planes suffice, as the formula needs the two variances only as a sum: x, y, xy and x^2 + y^2. The
+    arithmetic is in place; the comments name what an array holds from there on.
+    """
+    taps = len(_window(window))
+    unbiased = taps**2 / (taps**2 - 1) if window == "uniform7" else 1.0
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2 / unbiased
+    height, width = x.shape[0] - taps + 1, x.shape[1] - taps + 1
+    total = 0.0
+    for top in range(0, height, STRIP):
+        rows = slice(top, min(top + STRIP, height) + taps - 1)
+        planes = np.empty((4, *x[rows].shape))
+        planes[0], planes[1] = x[rows], y[rows]
+        np.multiply(x[rows], x[rows], out=planes[2])
+        np.multiply(y[rows], y[rows], out=planes[3])
+        planes[2] += planes[3]
+        np.multiply(x[rows], y[rows], out=planes[3])
+        mean_x, mean_y, squares, product = _filtered(planes, window)
+        means = mean_x * mean_y
+        mean_x *= mean_x
+        mean_y *= mean_y
+        mean_x += mean_y  # the sum of the squared means
+        squares -= mean_x  # the sum of the variances
+        product -= means  # the covariance
+        for plane in (means, product):
+            plane *= 2
+        for plane, constant in ((means, c1), (product, c2), (mean_x, c1), (squares, c2)):
+            plane += constant
+        means *= product
+        mean_x *= squares
+        with np.errstate(invalid="ignore"):  # 0 / 0 where the range is 0
+            means /= mean_x
+        total += float(means.sum())
+    return total / (height * width)
