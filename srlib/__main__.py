@@ -146,7 +146,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
     frames = []
     for dataset in args.datasets:
-        rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=True)
+        rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
         mean = rows[["psnr", "ssim", "seconds"]].mean()
         print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
@@ -167,7 +167,7 @@ def _upscale(args: argparse.Namespace) -> None:
     image = read_image(args.image)
     trained = _trained(args.model, args.scale)
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    sr = upscale(trained.model, rgb, tile=args.tile, ensemble=args.ensemble, progress=True)
+    sr = upscale(trained.model, rgb, tile=args.tile, ensemble=args.ensemble, progress=sys.stderr.isatty())
     sr = np.floor(sr.clip(0, 255) + 0.5).astype(np.uint8)
     write_image(output, sr[..., 1] if image.ndim == 2 else sr)
     print(f"{output}: {sr.shape[1]}x{sr.shape[0]}")
