@@ -131,12 +131,7 @@ def psnr(sr, hr, protocol: Protocol, scale: int):
     torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W) in 0..1; gives float64 (N,) on the device of `sr`.
     Raises SRError for shapes that differ and for images with nothing left inside the border.
     """
-    if isinstance(sr, torch.Tensor):
-        return _batched(psnr, sr, hr, protocol, scale)
-    sr, hr = _planes(sr, hr, protocol, scale)
-    difference = sr - hr
-    error = np.vdot(difference, difference) / difference.size
-    return float(10 * np.log10(255**2 / error)) if error > 0 else math.inf
+    return score(sr, hr, protocol, scale, ("psnr",))[0]
 
 
 def ssim(sr, hr, protocol: Protocol, scale: int):
@@ -145,20 +140,21 @@ def ssim(sr, hr, protocol: Protocol, scale: int):
     Raises SRError for shapes that differ and for images smaller than the window inside the border. Under "uniform7"
     a flat HR image has no range and gives nan.
     """
+    return score(sr, hr, protocol, scale, ("ssim",))[0]
+
+
+def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ("psnr", "ssim")) -> tuple:
+    """Return several metrics of one image or batch, for the price of one conversion to luma. Arguments as in `psnr`."""
+    for metric in metrics:
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
     if isinstance(sr, torch.Tensor):
-        return _batched(ssim, sr, hr, protocol, scale)
+        return _score_batch(sr, hr, protocol, scale, metrics)
     sr, hr = _planes(sr, hr, protocol, scale)
-    taps = len(_window(protocol.ssim))
-    if min(sr.shape[1:]) < taps:
-        raise SRError(
-            f"sr: {sr.shape[1]}x{sr.shape[2]} pixels inside the border, expected at least {taps}x{taps} for the SSIM "
-            f"window; give a larger image"
-        )
-    span = float(np.ptp(hr)) if protocol.ssim == "uniform7" else 255.0
-    return float(np.mean([_mean_ssim(x, y, protocol.ssim, span) for x, y in zip(sr, hr, strict=True)]))
+    return tuple(METRICS[metric](sr, hr, protocol) for metric in metrics)
 
 
-def _batched(metric, sr: torch.Tensor, hr: torch.Tensor, protocol: Protocol, scale: int) -> torch.Tensor:
+def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
     if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
         got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
         raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
@@ -166,8 +162,9 @@ def _batched(metric, sr: torch.Tensor, hr: torch.Tensor, protocol: Protocol, sca
     if sr.shape[1] == 1:
         images = [batch[..., 0] for batch in images]
         protocol = dataclasses.replace(protocol, grey="as_y")
-    values = [metric(x, y, protocol, scale) for x, y in zip(*images, strict=True)]
-    return torch.tensor(values, dtype=torch.float64, device=sr.device)
+    rows = [score(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
+    values = torch.tensor(rows, dtype=torch.float64, device=sr.device).reshape(-1, len(metrics))
+    return tuple(values.unbind(1))
 
 
 def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +174,7 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")
     if sr.shape[:2] != hr.shape[:2]:
-        raise SRError(f"sr, hr: got {sr.shape} and {hr.shape}, expected equal height and width; crop hr by modcrop first")
+        raise SRError(f"sr, hr: got {sr.shape} and {hr.shape}, expected equal height and width; crop by modcrop")
     if protocol.color == "rgb" and sr.ndim < hr.ndim:
         raise SRError(f"sr: got shape {sr.shape}, expected (H, W, 3): protocol {protocol.name!r} compares RGB")
     border = protocol.border(scale)
@@ -185,24 +182,44 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     if min(height, width) < 1:
         raise SRError(f"sr: {sr.shape[0]}x{sr.shape[1]} pixels have nothing inside a border of {border}; give more")
     sr, hr = (image[border : border + height, border : border + width] for image in (sr, hr))
+    whole = protocol.round_sr or sr.dtype == np.uint8
     if protocol.round_sr and sr.dtype != np.uint8:
-        sr = _rounded(sr.astype(np.float64)).clip(0, 255)
+        sr = _rounded(sr.astype(np.float64, copy=False))
+        np.clip(sr, 0, 255, out=sr)
     if protocol.color == "rgb":
         return tuple(np.moveaxis(to_rgb(image).astype(np.float64), 2, 0) for image in (sr, hr))
     hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
     if hr_is_y and sr.ndim == 3:
         raise SRError(f"sr: got {sr.shape}, expected (H, W): protocol {protocol.name!r} takes the grey hr as luma")
-    return _luma(sr, sr.ndim == 2, protocol)[None], _luma(hr, hr_is_y, protocol)[None]
+    return _luma(sr, sr.ndim == 2, whole, protocol)[None], _luma(hr, hr_is_y, hr.dtype == np.uint8, protocol)[None]
 
 
-def _luma(image: np.ndarray, is_luma: bool, protocol: Protocol) -> np.ndarray:
-    y = image.astype(np.float64) if is_luma else to_y(image, rounded=False)
-    return _rounded(y) if protocol.round_y else y
+def _luma(image: np.ndarray, is_luma: bool, whole: bool, protocol: Protocol) -> np.ndarray:
+    """Float64 luma of an image that is luma already or not, and holds whole numbers already or not."""
+    y = image.astype(np.float64, copy=False) if is_luma else to_y(image, rounded=False)
+    return _rounded(y) if protocol.round_y and not (is_luma and whole) else y
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
     values = values + 0.5
     return np.floor(values, out=values)
+
+
+def _psnr(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
+    difference = sr - hr
+    error = np.vdot(difference, difference) / difference.size
+    return float(10 * np.log10(255**2 / error)) if error > 0 else math.inf
+
+
+def _ssim(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
+    taps, (height, width) = len(_window(protocol.ssim)), sr.shape[1:]
+    if min(height, width) < taps:
+        raise SRError(f"sr: {height}x{width} pixels inside the border, fewer than the SSIM window of {taps}x{taps}")
+    span = float(np.ptp(hr)) if protocol.ssim == "uniform7" else 255.0
+    return float(np.mean([_mean_ssim(x, y, protocol.ssim, span) for x, y in zip(sr, hr, strict=True)]))
+
+
+METRICS = {"psnr": _psnr, "ssim": _ssim}
 
 
 @lru_cache
@@ -224,16 +241,26 @@ def _band(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     return band, np.ascontiguousarray(band.T)
 
 
-def _filtered(planes: np.ndarray, window: str) -> np.ndarray:
+class _Workspace:
+    """Memory for the strips of one image, taken once: fresh pages for every strip cost more than the filtering."""
+
+    def __init__(self, planes: int, height: int, width: int):
+        self.buffers = {name: np.empty(planes * height * width) for name in ("planes", "down", "across")}
+
+    def array(self, name: str, *shape: int) -> np.ndarray:
+        return self.buffers[name][: math.prod(shape)].reshape(shape)
+
+
+def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
     """Filter planes (n, h, w) by the window, where it lies inside: (n, h - taps + 1, w - taps + 1)."""
     margin = len(_window(window)) - 1
     count, height, width = planes.shape[0], planes.shape[1] - margin, planes.shape[2] - margin
-    down = np.empty((count, height, planes.shape[2]))
+    down = work.array("down", count, height, width + margin)
     for top in range(0, height, BLOCK):
         rows = min(BLOCK, height - top)
         np.matmul(_band(window, rows)[0], planes[:, top : top + rows + margin], out=down[:, top : top + rows])
     down = down.reshape(count * height, -1)
-    across = np.empty((count * height, width))
+    across = work.array("across", count * height, width)
     for left in range(0, width, BLOCK):
         columns = min(BLOCK, width - left)
         band = _band(window, columns)[1]
@@ -244,31 +271,32 @@ def _filtered(planes: np.ndarray, window: str) -> np.ndarray:
 def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
     """The mean SSIM of two float64 planes (h, w), in strips of rows that fit the processor's cache.
 
-    Four filtered planes suffice, as the formula needs the two variances only as a sum: x, y, xy and x^2 + y^2. The
+    Four filtered planes suffice, as the formula needs the two variances only as a sum: x, y, x^2 + y^2 and xy. The
     arithmetic is in place; the comments name what an array holds from there on.
     """
     taps = len(_window(window))
     unbiased = taps**2 / (taps**2 - 1) if window == "uniform7" else 1.0
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2 / unbiased
     height, width = x.shape[0] - taps + 1, x.shape[1] - taps + 1
+    work = _Workspace(4, min(STRIP, height) + taps - 1, x.shape[1])
     total = 0.0
     for top in range(0, height, STRIP):
         rows = slice(top, min(top + STRIP, height) + taps - 1)
-        planes = np.empty((4, *x[rows].shape))
+        planes = work.array("planes", 4, *x[rows].shape)
         planes[0], planes[1] = x[rows], y[rows]
         np.multiply(x[rows], x[rows], out=planes[2])
         np.multiply(y[rows], y[rows], out=planes[3])
         planes[2] += planes[3]
         np.multiply(x[rows], y[rows], out=planes[3])
-        mean_x, mean_y, squares, product = _filtered(planes, window)
-        means = mean_x * mean_y
+        mean_x, mean_y, squares, product = _filtered(planes, window, work)
+        means = np.multiply(mean_x, mean_y, out=work.array("down", *mean_x.shape))
         mean_x *= mean_x
         mean_y *= mean_y
         mean_x += mean_y  # the sum of the squared means
         squares -= mean_x  # the sum of the variances
         product -= means  # the covariance
-        for plane in (means, product):
-            plane *= 2
+        product *= 2
+        means *= 2
         for plane, constant in ((means, c1), (product, c2), (mean_x, c1), (squares, c2)):
             plane += constant
         means *= product
