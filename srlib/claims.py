@@ -1,0 +1,351 @@
+"""The papers' claims as tests: `load_claims`, `verdict`, `evaluate_claims`.
+
+A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`).
+
+What is compared. For psnr (dB) and ssim: mean(left) - mean(right) over the same images. For costs (`COSTS`): mean(left) /
+mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half as much again.
+
+Interval. 95 %, from a paired bootstrap: seeds are resampled on each side, then images, the same for both sides. Each draw
+takes one element fewer than there are, which makes the spread of the resampled mean that of the mean itself also for
+few images (Rao and Wu, JASA 1988). One seed or a counted cost adds no spread.
+
+Relations, with the margin m and d as above:
+- ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
+- "<"       the same for -d.
+- "approx"  holds if the whole interval lies within -m..m, contradicted if none of it does.
+- "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
+Otherwise inconclusive, and always so
+- on fewer than `MIN_IMAGES` images (psnr, ssim, and seconds per image);
+- where d is closer to the margin than the noise that the interval does not contain (`NOISE`): for psnr and ssim that of
+  training, where a trained side has one seed only; for seconds that of the machine.
+
+Over several sets, scales and rivals: holds if all hold, contradicted if any is contradicted, not tested if none is tested,
+else inconclusive.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from srlib import papers, paths
+from srlib.errors import SRError, unknown
+
+RELATIONS = (">", "<", "approx", "best")
+COSTS = ("seconds", "mult_adds", "step_seconds", "step_memory")  # of an image, of an image, of a training step
+UNITS = {"psnr": "dB", "ssim": "", **dict.fromkeys(COSTS, "ratio")}
+# Two trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by
+# more with small ones. Times of one machine repeat within some per cent.
+NOISE = {"psnr": 0.05, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, "mult_adds": 0.0, "step_memory": 0.0}
+MIN_IMAGES = 5
+RESAMPLES = 10_000
+LEVEL = 0.95
+COLUMNS = ("method", "dataset", "scale", "seed", "image")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of claims.csv. right: rivals, several only for "best". datasets, scales: empty for all that are evaluated.
+
+    Raises SRError for an unknown paper, relation, metric or method, and for a margin that the relation cannot have.
+    """
+
+    id: str
+    paper: str
+    section: str
+    source: str
+    text: str
+    left: str
+    relation: str
+    right: tuple[str, ...]
+    metric: str
+    datasets: tuple[str, ...] = ()
+    scales: tuple[int, ...] = ()
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        what = f"of claim {self.id!r}:"
+        if self.relation not in RELATIONS:
+            raise unknown(f"relation {what}", self.relation, RELATIONS)
+        if self.metric not in UNITS:
+            raise unknown(f"metric {what}", self.metric, UNITS)
+        paper = papers.get(self.paper)
+        for name in (self.left, *self.right):
+            if name not in {**paper.methods, **paper.ablations}:
+                raise unknown(f"method {what}", name, [*paper.methods, *paper.ablations])
+        if self.left in self.right or not self.right:
+            raise SRError(f"right {what} got {self.right!r}, expected methods other than left (={self.left!r})")
+        if len(self.right) > 1 and self.relation != "best":
+            raise SRError(f'right {what} got {len(self.right)} methods; only the relation "best" takes several')
+        if not math.isfinite(self.margin) or (self.relation == "approx" and self.margin <= 0):
+            raise SRError(f"margin {what} got {self.margin!r}, expected a number, for approx one above 0")
+
+    @property
+    def sign(self) -> int:
+        """+1 where a large difference speaks for the claim, -1 where a small one does."""
+        return -1 if self.relation == "<" or (self.relation == "best" and self.metric in COSTS) else 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """verdict: "holds", "contradicted", "inconclusive" or "not tested". estimate, low, high: d and its interval (nan where
+    not tested). n_images: of the set. n_seeds: the fewest that a trained side has. detail: one line for readers."""
+
+    verdict: str
+    estimate: float
+    low: float
+    high: float
+    n_images: int
+    n_seeds: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One comparison of a claim. dataset: "" for a cost that belongs to the network, not to images."""
+
+    right: str
+    dataset: str
+    scale: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset} x{self.scale}".strip()
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return () if text == "*" else tuple(part.strip() for part in text.split(";"))
+
+
+def load_claims(paper: str | None = None) -> list[Claim]:
+    """Return the claims of one paper or of all, in the order of the file; raises SRError for a row that makes no sense."""
+    if paper is not None:
+        papers.get(paper)
+    file = paths.home() / "data" / "published" / "claims.csv"
+    claims = []
+    for row in pd.read_csv(file, dtype=str, keep_default_na=False).to_dict("records"):
+        if paper not in (None, row["paper"]):
+            continue
+        try:
+            row["margin"], scales = float(row["margin"]), tuple(int(s) for s in _split(row["scales"]))
+        except ValueError as error:
+            raise SRError(f"claim {row['id']!r} in {file.name}: {error}; scales are 2;3;4 or *, margin is a number") from None
+        claims.append(Claim(**{**row, "right": _split(row["right"]), "datasets": _split(row["datasets"]), "scales": scales}))
+    ids = [claim.id for claim in claims]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise SRError(f"{file.name} has the id {twice[0]!r} twice; give each claim its own")
+    return claims
+
+
+def _scores(rows: pd.DataFrame, method: str, cell: Cell, metric: str) -> pd.DataFrame | None:
+    """Return images x seeds of a method, sorted, or None where it has none; raises SRError where images do not match."""
+    mask = (rows["method"] == method) & (rows["dataset"] == cell.dataset) & (rows["scale"] == cell.scale)
+    mine = rows[mask]
+    if mine.empty or mine[metric].isna().all():
+        return None
+    where = f"{method} on {cell.name}"
+    mine = mine.assign(seed=mine["seed"].fillna(0), image=mine["image"].astype(str))
+    mine = mine.drop_duplicates(["seed", "image", metric])  # the same result from two notebooks is one result
+    if mine.duplicated(["seed", "image"]).any():
+        first = mine[mine.duplicated(["seed", "image"])].iloc[0]
+        raise SRError(
+            f"rows have two values of {metric} for image {first['image']!r} of {where}, seed {first['seed']}; "
+            "pass the results of one protocol and one budget"
+        )
+    table = mine.pivot(index="image", columns="seed", values=metric).sort_index().sort_index(axis=1).astype(float)
+    if table.isna().any(axis=None):
+        image = table.index[table.isna().any(axis=1)][0]
+        raise SRError(f"image {image!r} of {where} has no {metric} in some seed; evaluate every seed on the same images")
+    if not np.isfinite(table).all(axis=None):
+        image = table.index[~np.isfinite(table).all(axis=1)][0]
+        raise SRError(f"image {image!r} of {where} has an infinite {metric}; leave that image out on both sides")
+    return table
+
+
+def _same_images(left: pd.DataFrame, right: pd.DataFrame, claim: Claim, cell: Cell) -> None:
+    only_left, only_right = left.index.difference(right.index), right.index.difference(left.index)
+    for names, there, missing in ((only_left, claim.left, cell.right), (only_right, cell.right, claim.left)):
+        if len(names):
+            raise SRError(
+                f"{missing} on {cell.name} lacks {len(names)} images that {there} has, first {names[0]!r}; "
+                "evaluate both on the same images"
+            )
+
+
+def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (RESAMPLES, n): how much each of n elements counts in a resample of n - 1."""
+    if n == 1:
+        return np.ones((RESAMPLES, 1))
+    return rng.multinomial(n - 1, np.full(n, 1 / n), size=RESAMPLES) / (n - 1)
+
+
+def bootstrap(left: np.ndarray, right: np.ndarray, ratio: bool = False) -> tuple[float, float, float]:
+    """Return the difference of means (ratio: of quotients, minus 1) and its interval.
+
+    left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ.
+    """
+    rng = np.random.default_rng(0)
+    images = _weights(rng, len(left))
+    means = [((images @ side) * _weights(rng, side.shape[1])).sum(axis=1) for side in (left, right)]
+
+    def compare(a, b):
+        return a / b - 1 if ratio else a - b
+
+    low, high = np.quantile(compare(*means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(compare(left.mean(), right.mean())), float(low), float(high)
+
+
+def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> str:
+    if claim.relation == "approx":
+        holds = -claim.margin <= low and high <= claim.margin
+        contradicted = low > claim.margin or high < -claim.margin
+        gap = abs(abs(estimate) - claim.margin)
+    else:
+        low, high = sorted((claim.sign * low, claim.sign * high))
+        holds, contradicted = low > claim.margin, high <= claim.margin
+        gap = abs(claim.sign * estimate - claim.margin)
+    if gap < noise or not (holds or contradicted):
+        return "inconclusive"
+    return "holds" if holds else "contradicted"
+
+
+def show(metric: str, value: float) -> str:
+    """Return a difference as text: "+0.123 dB", "+0.0012" or "-12.3 %"."""
+    if UNITS[metric] == "ratio":
+        return f"{100 * value:+.1f} %"
+    return f"{value:+.3f} dB" if metric == "psnr" else f"{value:+.4f}"
+
+
+def _nothing(detail: str) -> Verdict:
+    return Verdict("not tested", math.nan, math.nan, math.nan, 0, 0, detail)
+
+
+def _from_costs(claim: Claim, cell: Cell, costs: pd.DataFrame) -> Verdict:
+    values = []
+    for method in (claim.left, cell.right):
+        found = costs.loc[(costs["method"] == method) & (costs["scale"] == cell.scale), claim.metric].dropna()
+        if len(found) > 1:
+            raise SRError(f"costs have {claim.metric} of {method} x{cell.scale} {len(found)} times; pass each cost once")
+        if found.empty:
+            return _nothing(f"{cell.name}: no {claim.metric} of {method}")
+        values.append(float(found.iloc[0]))
+    d = values[0] / values[1] - 1
+    detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}, measured once"
+    return Verdict(_decide(claim, d, d, d, NOISE[claim.metric]), d, d, d, 0, 0, detail)
+
+
+def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
+    sides = {method: _scores(rows, method, cell, claim.metric) for method in (claim.left, cell.right)}
+    for method, side in sides.items():
+        if side is None:
+            return _nothing(f"{cell.name}: no {claim.metric} of {method}")
+    left, right = sides.values()
+    _same_images(left, right, claim, cell)
+    d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS)
+    paper = papers.get(claim.paper)
+    n_seeds = min((side.shape[1] for method, side in sides.items() if paper.method(method).trained), default=0)
+    noise = NOISE[claim.metric] if n_seeds == 1 or claim.metric in COSTS else 0.0
+    word = _decide(claim, d, low, high, noise)
+    seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
+    detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}"
+    detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {len(left)} images, {seeds}"
+    if len(left) < MIN_IMAGES and claim.metric not in ("mult_adds", "step_memory"):
+        word, detail = "inconclusive", f"{detail}, too few images"
+    elif word == "inconclusive" and _decide(claim, d, low, high, 0.0) != word:
+        detail += f", closer to the margin than the noise of {show(claim.metric, noise).lstrip('+')}"
+    return Verdict(word, d, low, high, len(left), n_seeds, detail)
+
+
+def _cells(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Cell]:
+    """Return the comparisons: sets and scales that the claim names, or those where left and a rival are evaluated."""
+    keys = [("", int(scale)) for scale in rows["scale"]] if from_costs else zip(rows["dataset"], rows["scale"], strict=True)
+    where: dict[str, set] = {}
+    for method, (dataset, scale) in zip(rows["method"], keys, strict=True):
+        where.setdefault(method, set()).add((dataset, int(scale)))
+    both = where.get(claim.left, set()) & set().union(*(where.get(name, set()) for name in claim.right))
+    named = ("",) if from_costs else claim.datasets
+    both = {(d, s) for d, s in both if (not named or d in named) and (not claim.scales or s in claim.scales)}
+    datasets, scales = named or sorted({d for d, _ in both}), claim.scales or sorted({s for _, s in both})
+    pairs = sorted(both) if not (named or claim.scales) else product(datasets, scales)
+    return [Cell(right, dataset, scale) for dataset, scale in pairs for right in claim.right]
+
+
+def verdicts(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None) -> dict[Cell, Verdict]:
+    """Return a verdict per rival, set and scale.
+
+    rows: a row per image with `method`, `dataset`, `scale`, `seed`, `image` and the metric; with a column `paper` only the rows
+    of the claim's paper count. costs: a row per `method` and `scale`; a cost that it has is taken from it, not from rows.
+    Raises SRError for missing columns, images that the two sides do not share, and results that occur twice.
+    """
+    from_costs = costs is not None and claim.metric in COSTS and claim.metric in costs.columns
+    table, needed = (costs, ("method", "scale")) if from_costs else (rows, COLUMNS)
+    if table.empty:
+        return {}
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise SRError(f"{'costs' if from_costs else 'rows'} lack the column {missing[0]!r}; they have {', '.join(table.columns)}")
+    if claim.metric not in table.columns:
+        return {}
+    if "paper" in table.columns:
+        table = table[table["paper"] == claim.paper]
+    one = _from_costs if from_costs else _from_rows
+    return {cell: one(claim, cell, table) for cell in _cells(claim, table, from_costs)}
+
+
+def _distance(claim: Claim, verdict: Verdict) -> float:
+    """Return how far an estimate lies on the claim's side of its margin."""
+    if claim.relation == "approx":
+        return claim.margin - abs(verdict.estimate)
+    return claim.sign * verdict.estimate - claim.margin
+
+
+def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
+    """Return the verdict of the whole claim, with the numbers of the comparison that speaks least for it."""
+    tested = [v for v in cells.values() if v.verdict != "not tested"]
+    if not tested:
+        return _nothing(f"no {claim.metric} of both {claim.left} and {' or '.join(claim.right)} where the claim asks for it")
+    words = [v.verdict for v in tested]
+    complete = len(tested) == len(cells)
+    if "contradicted" in words:
+        word = "contradicted"
+    else:
+        word = "holds" if complete and set(words) == {"holds"} else "inconclusive"
+    least = min([v for v in tested if v.verdict == word] or tested, key=lambda v: _distance(claim, v))
+    detail = least.detail
+    if len(cells) > 1:
+        counts = ", ".join(f"{words.count(w)} {w}" for w in ("holds", "contradicted", "inconclusive") if w in words)
+        part = f"{len(tested)} of {len(cells)} tested" if not complete else f"{len(cells)} tested"
+        detail = f"{part}: {counts}; least: {detail}"
+    n_seeds = min((v.n_seeds for v in tested if v.n_seeds), default=0)
+    return Verdict(word, least.estimate, least.low, least.high, least.n_images, n_seeds, detail)
+
+
+def verdict(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None) -> Verdict:
+    """Return the verdict on a claim over all its sets, scales and rivals; arguments as in `verdicts`."""
+    return combine(claim, verdicts(claim, rows, costs))
+
+
+def evaluate_claims(
+    paper: str, rows: pd.DataFrame, costs: pd.DataFrame | None = None, *, per_set: bool = False
+) -> pd.DataFrame:
+    """Return the paper's claims with their verdicts, a row each; per_set: instead a row per claim, rival, set and scale.
+
+    Columns: the claim's, `dataset` and `scale` ("all" for the whole claim), the Verdict's, and `unit`.
+    """
+    lines = []
+    for claim in load_claims(paper):
+        cells = verdicts(claim, rows, costs)
+        shown = {(c.right, c.dataset, c.scale): v for c, v in cells.items()} if per_set else {}
+        if not shown:
+            shown = {(";".join(claim.right), "all", "all"): combine(claim, cells)}
+        for (right, dataset, scale), v in shown.items():
+            about = {name: getattr(claim, name) for name in ("id", "source", "section", "text", "left", "relation")}
+            lines.append(
+                {**about, "right": right, "metric": claim.metric, "margin": claim.margin, "dataset": dataset, "scale": scale}
+                | vars(v)
+                | {"unit": UNITS[claim.metric]}
+            )
+    return pd.DataFrame(lines)

@@ -1,0 +1,305 @@
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib import claims
+from srlib.claims import Claim, bootstrap, evaluate_claims, load_claims, verdict, verdicts
+from srlib.errors import SRError
+
+IMAGES = 40
+
+
+def claim(left="btsrn", relation=">", right="vdsr", metric="psnr", datasets=("Set5",), scales=(2,), margin=0.0):
+    rivals = (right,) if isinstance(right, str) else right
+    return Claim("made-up", "btsrn", "1", "Table 1", "Text.", left, relation, rivals, metric, datasets, scales, margin)
+
+
+def result(method, mean, *, spread=0.02, dataset="Set5", scale=2, seeds=1, images=IMAGES, **columns):
+    """Rows around `mean`; the images differ by several dB from each other, alike for all methods."""
+    rng = np.random.default_rng(sum(map(ord, method + dataset)) + scale)
+    level = np.random.default_rng(0).normal(0, 4, images)
+    noise = rng.normal(0, spread, (seeds, images))
+    noise -= noise.mean(axis=1, keepdims=True)
+    rows = [
+        {"method": method, "dataset": dataset, "scale": scale, "seed": seed, "image": f"{i:03d}"}
+        | {"psnr": mean + level[i] + noise[seed, i], "ssim": 0.9, "seconds": 0.1}
+        | {name: value for name, value in columns.items()}
+        for seed in range(seeds)
+        for i in range(images)
+    ]
+    return pd.DataFrame(rows).assign(paper="btsrn")
+
+
+def both(left, right, **columns):
+    return pd.concat([result("btsrn", left, **columns), result("vdsr", right, **columns)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("relation", "margin", "difference", "expected"),
+    [
+        (">", 0.0, 0.3, "holds"),
+        (">", 0.0, -0.3, "contradicted"),
+        (">", 0.2, 0.3, "holds"),
+        (">", 0.5, 0.3, "contradicted"),
+        (">", -0.2, -0.1, "holds"),  # not worse by 0.2
+        ("<", 0.0, -0.3, "holds"),
+        ("<", 0.0, 0.3, "contradicted"),
+        ("<", 0.2, -0.1, "contradicted"),
+        ("approx", 0.2, 0.1, "holds"),
+        ("approx", 0.2, -0.1, "holds"),
+        ("approx", 0.2, 0.3, "contradicted"),
+        ("approx", 0.2, -0.3, "contradicted"),
+        ("best", 0.0, 0.3, "holds"),
+        ("best", 0.0, -0.3, "contradicted"),
+    ],
+)
+def test_a_clear_difference_is_judged_by_relation_and_margin(relation, margin, difference, expected):
+    found = verdict(claim(relation=relation, margin=margin), both(30 + difference, 30.0))
+    assert found.verdict == expected
+    assert found.estimate == pytest.approx(difference, abs=1e-9)
+    assert found.low < difference < found.high
+    assert (found.n_images, found.n_seeds) == (IMAGES, 1)
+    assert "one seed" in found.detail and "Set5 x2" in found.detail
+
+
+@pytest.mark.parametrize(("relation", "margin"), [(">", 0.0), ("<", 0.0), ("approx", 0.1)])
+def test_a_wide_interval_is_inconclusive(relation, margin):
+    difference = 0.08 if relation == "approx" else 0.1
+    found = verdict(claim(relation=relation, margin=margin), both(30 + difference, 30.0, spread=1.5, seeds=3))
+    assert found.verdict == "inconclusive"
+    assert found.low < 0 < found.high
+
+
+def test_without_rows_a_claim_is_not_tested():
+    for rows in (pd.DataFrame(), result("btsrn", 30.0), result("vdsr", 30.0), both(31, 30).assign(dataset="B100")):
+        found = verdict(claim(), rows)
+        assert found.verdict == "not tested" and math.isnan(found.estimate) and found.n_images == 0
+
+
+def test_one_seed_cannot_decide_within_the_noise_of_training():
+    near = both(30.04, 30.0, spread=0.001)
+    found = verdict(claim(), near)
+    assert found.verdict == "inconclusive" and found.low > 0
+    assert "one seed" in found.detail and "noise of 0.050 dB" in found.detail
+    assert verdict(claim(), both(30.06, 30.0, spread=0.001)).verdict == "holds"
+    # Three seeds say how large the noise is, so the interval decides.
+    assert verdict(claim(), both(30.04, 30.0, spread=0.001, seeds=3)).verdict == "holds"
+    # Bicubic is not trained: one network with three seeds is enough.
+    rows = pd.concat([result("btsrn", 30.04, spread=0.001, seeds=3), result("bicubic", 30.0, spread=0.001)])
+    found = verdict(claim(right="bicubic"), rows)
+    assert found.verdict == "holds" and found.n_seeds == 3
+    # What counts is the distance from the margin.
+    assert verdict(claim(margin=-0.03), both(30.0, 30.0, spread=0.001)).verdict == "inconclusive"
+    assert verdict(claim(relation="approx", margin=0.1), both(30.03, 30.0, spread=0.001)).verdict == "holds"
+    assert verdict(claim(relation="approx", margin=0.1), both(30.07, 30.0, spread=0.001)).verdict == "inconclusive"
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    def seeds(offsets):
+        frames = [result("btsrn", 30.1 + offset, spread=0.01).assign(seed=i) for i, offset in enumerate(offsets)]
+        return pd.concat([*frames, result("vdsr", 30.0, spread=0.01, seeds=3)])
+
+    calm, wild = verdict(claim(), seeds([0, 0.01, -0.01])), verdict(claim(), seeds([0, 0.4, -0.4]))
+    assert calm.verdict == "holds" and wild.verdict == "inconclusive"
+    assert wild.estimate == pytest.approx(calm.estimate)
+    assert wild.high - wild.low > 10 * (calm.high - calm.low)
+
+
+def test_few_images_cannot_decide():
+    found = verdict(claim(), both(32.0, 30.0, images=claims.MIN_IMAGES - 1))
+    assert found.verdict == "inconclusive" and "too few images" in found.detail
+    assert verdict(claim(), both(32.0, 30.0, images=claims.MIN_IMAGES)).verdict == "holds"
+
+
+def test_images_are_paired():
+    rows = both(30.2, 30.0)
+    paired = verdict(claim(), rows)
+    assert paired.high - paired.low < 0.05  # the images differ by several dB
+    shuffled = rows.sample(frac=1, random_state=1)
+    assert verdict(claim(), shuffled) == paired
+    levels = rows.loc[rows["method"] == "vdsr", "psnr"].to_numpy()[::-1]
+    unpaired = rows.assign(psnr=np.concatenate([rows.loc[rows["method"] == "btsrn", "psnr"], levels]))
+    broken = verdict(claim(), unpaired)
+    assert broken.estimate == pytest.approx(paired.estimate) and broken.high - broken.low > 1
+
+
+def test_over_several_sets_and_scales():
+    every = claim(datasets=("Set5", "B100"), scales=(2, 3))
+
+    def rows(differences):
+        return pd.concat([both(30 + d, 30.0, dataset=s, scale=x) for (s, x), d in differences.items()])
+
+    good = {("Set5", 2): 0.3, ("Set5", 3): 0.2, ("B100", 2): 0.1, ("B100", 3): 0.4}
+    found = verdict(every, rows(good))
+    assert found.verdict == "holds"
+    assert found.estimate == pytest.approx(0.1) and "least: B100 x2" in found.detail  # the weakest is shown
+    assert [v.verdict for v in verdicts(every, rows(good)).values()] == ["holds"] * 4
+    found = verdict(every, rows(good | {("Set5", 3): -0.2}))
+    assert found.verdict == "contradicted" and "1 contradicted" in found.detail and found.estimate == pytest.approx(-0.2)
+    assert verdict(every, rows(good | {("Set5", 3): 0.01})).verdict == "inconclusive"
+    part = {key: d for key, d in good.items() if key != ("B100", 3)}
+    found = verdict(every, rows(part))
+    assert found.verdict == "inconclusive" and "3 of 4 tested: 3 holds" in found.detail
+    assert verdicts(every, rows(part))[claims.Cell("vdsr", "B100", 3)].verdict == "not tested"
+    assert verdict(every, rows(part | {("Set5", 2): -0.2})).verdict == "contradicted"
+    # A star takes what there is.
+    assert verdict(dataclasses.replace(every, datasets=(), scales=()), rows(part)).verdict == "holds"
+    assert verdict(dataclasses.replace(every, datasets=()), rows(part)).verdict == "inconclusive"
+
+
+def test_best_needs_every_rival():
+    best = claim("btsrn_7+3", "best", ("btsrn_6+4", "btsrn_5+5"))
+    top, second, third = result("btsrn_7+3", 31), result("btsrn_6+4", 30.8), result("btsrn_5+5", 30)
+    found = verdict(best, pd.concat([top, second, third]))
+    assert found.verdict == "holds" and "btsrn_6+4" in found.detail and found.estimate == pytest.approx(0.2)
+    assert verdict(best, pd.concat([top, third])).verdict == "inconclusive"
+    assert verdict(best, pd.concat([top, second.assign(psnr=second["psnr"] + 1)])).verdict == "contradicted"
+    assert verdict(best, pd.concat([second, third])).verdict == "not tested"
+    # The best cost is the smallest.
+    costs = pd.DataFrame({"method": ["btsrn_7+3", "btsrn_6+4", "btsrn_5+5"], "scale": 2, "mult_adds": [1.0, 2.0, 3.0]})
+    assert verdict(dataclasses.replace(best, metric="mult_adds"), pd.DataFrame(), costs).verdict == "holds"
+
+
+def test_costs_are_compared_as_ratios():
+    costs = pd.DataFrame(
+        {"method": ["btsrn", "vdsr"], "scale": 2, "mult_adds": [430.8, 612.6], "seconds": [1.0, 1.04], "step_seconds": [2.0, 1]}
+    )
+    found = verdict(claim(relation="<", metric="mult_adds"), pd.DataFrame(), costs)
+    assert found.verdict == "holds" and found.low == found.high == found.estimate == pytest.approx(430.8 / 612.6 - 1)
+    found = verdict(claim(relation="<", metric="seconds"), both(30, 30), costs)  # costs win over rows
+    assert found.verdict == "inconclusive" and found.estimate == pytest.approx(1 / 1.04 - 1)
+    assert verdict(claim(relation="approx", metric="seconds", margin=0.25), pd.DataFrame(), costs).verdict == "holds"
+    assert verdict(claim(metric="step_seconds", margin=0.5), pd.DataFrame(), costs).verdict == "holds"
+    assert verdict(claim(metric="step_seconds", margin=1.5), pd.DataFrame(), costs).verdict == "contradicted"
+    assert verdict(claim(metric="step_seconds"), pd.DataFrame(), costs.iloc[:1]).verdict == "not tested"
+    assert verdict(claim(metric="step_memory"), both(30, 30), costs).verdict == "not tested"
+    with pytest.raises(SRError, match="seconds of btsrn x2 2 times"):
+        verdict(claim(metric="seconds"), pd.DataFrame(), pd.concat([costs, costs.iloc[:1]]))
+
+
+def test_costs_of_rows_are_used_where_there_are_no_others():
+    rows = pd.concat([result("btsrn", 30, seconds=0.1, mult_adds=2.0), result("vdsr", 30, seconds=0.3, mult_adds=4.0)])
+    fast = verdict(claim(relation="<", metric="seconds"), rows)
+    assert fast.verdict == "holds" and fast.estimate == pytest.approx(-2 / 3)
+    light = verdict(claim(relation="<", metric="mult_adds"), rows)
+    assert light.verdict == "holds" and light.low == light.high == pytest.approx(-0.5)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(claims, "RESAMPLES", 1000)
+    rng = np.random.default_rng(0)
+    trials, hits = 300, {"images": 0, "seeds": 0}
+    for _ in range(trials):
+        level = rng.normal(30, 4, (25, 1))
+        left = level + 0.2 + rng.normal(0, 0.3, (25, 1))
+        _, low, high = bootstrap(left, level + rng.normal(0, 0.3, (25, 1)))
+        hits["images"] += low < 0.2 < high
+        left = level + 0.2 + rng.normal(0, 0.1, (1, 8)) + rng.normal(0, 0.02, (25, 8))
+        _, low, high = bootstrap(left, level + rng.normal(0, 0.1, (1, 8)))
+        hits["seeds"] += low < 0.2 < high
+    assert 0.90 < hits["images"] / trials < 0.99
+    assert 0.86 < hits["seeds"] / trials < 0.99
+
+
+def test_the_interval_is_that_of_the_mean():
+    x = np.random.default_rng(1).normal(0, 1, (400, 1))
+    _, low, high = bootstrap(x, np.zeros((400, 1)))
+    assert (high - low) / 2 == pytest.approx(1.96 * x.std(ddof=1) / 20, rel=0.03)
+    assert bootstrap(x, np.zeros((400, 1))) == bootstrap(x, np.zeros((400, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"relation": ">="}, "unknown relation of claim 'made-up': '>='"),
+        ({"metric": "psrn"}, "Did you mean 'psnr'"),
+        ({"left": "btsnr"}, "unknown method of claim 'made-up': 'btsnr'. Did you mean 'btsrn'"),
+        ({"right": ("vdrs",)}, "Did you mean 'vdsr'"),
+        ({"paper": "btsnr"}, "unknown paper 'btsnr'"),
+        ({"right": ("btsrn",)}, "expected methods other than left"),
+        ({"right": ()}, "expected methods other than left"),
+        ({"right": ("vdsr", "bicubic")}, 'only the relation "best" takes several'),
+        ({"relation": "approx"}, "expected a number, for approx one above 0"),
+        ({"margin": math.nan}, "expected a number"),
+    ],
+)
+def test_a_claim_that_makes_no_sense(change, message):
+    with pytest.raises(SRError) as caught:
+        dataclasses.replace(claim(), **change)
+    assert message in str(caught.value)
+
+
+def test_rows_that_do_not_match():
+    rows = both(30.3, 30.0)
+    with pytest.raises(SRError, match=r"vdsr on Set5 x2 lacks 1 images that btsrn has, first '007'; evaluate both"):
+        verdict(claim(), rows[(rows["method"] == "btsrn") | (rows["image"] != "007")])
+    with pytest.raises(SRError, match=r"btsrn on Set5 x2 lacks 2 images that vdsr has, first '007'"):
+        verdict(claim(), rows[(rows["method"] == "vdsr") | ~rows["image"].isin(["007", "008"])])
+    seeds = both(30.3, 30.0, seeds=2)
+    with pytest.raises(SRError, match=r"image '003' of btsrn on Set5 x2 has no psnr in some seed"):
+        verdict(claim(), seeds.drop(seeds.query("method == 'btsrn' and seed == 1 and image == '003'").index))
+    with pytest.raises(SRError, match="two values of psnr for image '000' of btsrn on Set5 x2"):
+        verdict(claim(), pd.concat([rows, rows.assign(psnr=rows["psnr"] + 1)]))
+    assert verdict(claim(), pd.concat([rows, rows])) == verdict(claim(), rows)
+    with pytest.raises(SRError, match="infinite psnr"):
+        verdict(claim(), rows.assign(psnr=rows["psnr"].where(rows["image"] != "001", math.inf)))
+    with pytest.raises(SRError, match="rows lack the column 'seed'"):
+        verdict(claim(), rows.drop(columns="seed"))
+
+
+def test_rows_of_other_papers_do_not_count():
+    other = both(20.0, 30.0).assign(paper="other")
+    assert verdict(claim(), pd.concat([both(30.3, 30.0), other])).verdict == "holds"
+
+
+def test_evaluate_claims_gives_a_row_per_claim_or_per_set():
+    rows = pd.concat([both(31, 30, dataset=d, scale=s) for d in ("Set5", "Set14", "B100", "Urban100") for s in (2, 3, 4)])
+    table = evaluate_claims("btsrn", rows).set_index("id")
+    assert len(table) == len(load_claims("btsrn"))
+    assert table.loc["btsrn-vdsr", "verdict"] == "holds" and table.loc["btsrn-vdsr", "unit"] == "dB"
+    assert set(table.drop("btsrn-vdsr")["verdict"]) == {"not tested"}
+    each = evaluate_claims("btsrn", rows, per_set=True)
+    mine = each[each["id"] == "btsrn-vdsr"]
+    assert len(mine) == 12 and set(mine["dataset"]) == {"Set5", "Set14", "B100", "Urban100"}
+    assert list(evaluate_claims("btsrn", pd.DataFrame())["verdict"].unique()) == ["not tested"]
+    with pytest.raises(SRError, match="Did you mean 'btsrn'"):
+        evaluate_claims("btrsn", rows)
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """Write claims of our own into a repository of our own."""
+    header = "id,paper,section,source,text,left,relation,right,metric,datasets,scales,margin\n"
+    folder = tmp_path / "home" / "data" / "published"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+    return lambda *lines: (folder / "claims.csv").write_text(header + "\n".join(lines))
+
+
+def test_load_claims_reads_lists_and_stars(own_file):
+    own_file(
+        "a,btsrn,4,Table 4,T.,btsrn_7+3,best,btsrn_6+4; btsrn_5+5,psnr,Set5;B100,2;3,0.1",
+        "b,btsrn,4,x,T.,btsrn,>,vdsr,psnr,*,*,0",
+    )
+    first, second = load_claims()
+    assert first.right == ("btsrn_6+4", "btsrn_5+5") and first.datasets == ("Set5", "B100") and first.scales == (2, 3)
+    assert first.margin == 0.1 and second.datasets == () and second.scales == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a,btsrn,4,x,T.,btsrn,>,vdsr,psnr,*,two,0"], "claim 'a' in claims.csv: invalid literal"),
+        (["a,btsrn,4,x,T.,btsrn,>,vdsr,psnr,*,2,none"], "scales are 2;3;4 or *"),
+        (["a,btsrn,4,x,T.,btsrn,>,vdsr,psnr,*,2,0"] * 2, "has the id 'a' twice"),
+        (["a,btsrn,4,x,T.,btsrn,beats,vdsr,psnr,*,2,0"], "unknown relation of claim 'a': 'beats'"),
+    ],
+)
+def test_load_claims_says_which_row_is_wrong(own_file, lines, message):
+    own_file(*lines)
+    with pytest.raises(SRError) as caught:
+        load_claims()
+    assert message in str(caught.value)
