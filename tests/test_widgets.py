@@ -1,0 +1,94 @@
+"""Explorers without a browser: controls move, pictures and numbers follow."""
+
+import io
+
+import ipywidgets as ipy
+import numpy as np
+import pytest
+from PIL import Image
+
+from srlib import models, widgets
+from srlib.data.sets import open_set
+from srlib.degradation import downscale
+from srlib.errors import SRError
+from srlib.evaluation import upscale
+from srlib.metrics import protocol, psnr
+
+
+@pytest.fixture
+def images() -> dict[str, np.ndarray]:
+    found = dict(open_set("embedded-test"))
+    return {name: found[name] for name in ("chelsea", "coins")}
+
+
+@pytest.fixture
+def networks() -> dict:
+    def tiny(low: int, high: int, block: str = "pconv"):
+        return models.create("btsrn", 2, low=low, high=high, width=8, bottleneck=4, block=block).eval()
+
+    return {"split": {"1+1": tiny(1, 1), "2+0": tiny(2, 0)}, "block": {"pixelcnn": tiny(1, 1, "pixelcnn"), "pconv": tiny(1, 1)}}
+
+
+@pytest.fixture
+def explorer(networks, images) -> widgets.Explorer:
+    return widgets.comparison_explorer(networks, images, protocol("btsrn"), side=48)
+
+
+def pixels(image: ipy.Image) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(image.value)))
+
+
+def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, networks, images):
+    panel = explorer.panels[2]
+    hr = images["chelsea"]
+    sr = widgets.to_uint8(upscale(networks["split"]["1+1"], downscale(hr, 2)))
+    height, width = hr.shape[0] // 2, hr.shape[1] // 2
+    top, left = (height - 24) * 50 // 100 * 2, (width - 24) * 50 // 100 * 2
+    expected = sr[top : top + 48, left : left + 48].astype(int)
+    assert np.abs(panel.image.astype(int) - expected).max() <= 1
+    crop = hr[top : top + 48, left : left + 48]
+    assert f"{psnr(panel.image, crop, protocol('btsrn'), 2):.2f} dB" in panel.label
+    assert np.array_equal(explorer.panels[4].image, crop)
+
+
+MOVES = [("split", "2+0"), ("across", 10), ("down", 90), ("image", "coins"), ("block", "pconv")]
+
+
+@pytest.mark.parametrize("control, value", MOVES)
+def test_moving_a_control_changes_picture_and_number(explorer, control, value):
+    before = [(p.label, p.image.copy()) for p in explorer.panels]
+    shown = [image.value for image in explorer._images]
+    explorer.controls[control].value = value
+    assert explorer.panels[2].label != before[2][0]
+    assert not np.array_equal(explorer.panels[2].image, before[2][1])
+    assert explorer._images[2].value != shown[2]
+
+
+def test_pictures_are_enlarged_without_smoothing(explorer):
+    shown = pixels(explorer._images[0])
+    assert np.array_equal(shown[:: widgets.ZOOM, :: widgets.ZOOM], explorer.panels[0].image)
+
+
+def test_sliders_wait_until_they_are_let_go(explorer):
+    assert not any(control.continuous_update for control in explorer.controls.values() if hasattr(control, "continuous_update"))
+
+
+def test_the_static_figure_has_every_panel(explorer):
+    figure = explorer.figure()
+    assert [ax.get_title().split("\n")[0] for ax in figure.axes] == [p.label.split("<br>")[0] for p in explorer.panels]
+
+
+def test_a_picture_smaller_than_the_crop_is_shown_whole(networks):
+    explorer = widgets.comparison_explorer(networks, {"tiny": np.zeros((21, 30, 3), np.uint8)}, protocol("btsrn"))
+    assert explorer.panels[0].image.shape == (20, 20, 3)
+
+
+def test_nothing_to_explore_says_what_to_do(images):
+    with pytest.raises(SRError, match="run the ablate notebook"):
+        widgets.comparison_explorer({"split": {}}, images, protocol("btsrn"))
+
+
+def test_error_map_is_black_where_equal_and_white_where_far():
+    hr = np.full((4, 4, 3), 100, np.uint8)
+    assert (widgets.error_map(hr, hr) == 0).all()
+    assert (widgets.error_map(hr + 32, hr) == 255).all()
