@@ -15,9 +15,9 @@ from srlib.errors import unknown
 
 
 def upsample_bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Upscale `(N, C, H, W)` by MATLAB-compatible bicubic, always in float32, also under autocast."""
+    """Upscale `(N, C, H, W)` by MATLAB-compatible bicubic, in float32 at least, also under autocast."""
     with torch.autocast(lr.device.type, enabled=False):
-        return imresize(lr.float(), scale)
+        return imresize(lr if lr.dtype == torch.float64 else lr.float(), scale)
 
 
 class Bicubic(nn.Module):

@@ -1,0 +1,173 @@
+"""BTSRN beside the paper's and the code's numbers."""
+
+import itertools
+
+import pytest
+import torch
+
+from srlib import models
+from srlib.errors import SRError
+from srlib.models.bicubic import upsample_bicubic
+from srlib.models.btsrn import BLOCKS, BTSRN, crop, symmetric_pad
+from srlib.models.summary import summary
+
+SMALL = {"width": 8, "bottleneck": 4}
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 887_683), (3, 969_603), (4, 1_035_459)])
+def test_submitted_network_has_the_published_size(scale, count):
+    assert parameters(models.create("btsrn", scale)) == count
+    assert parameters(models.create("btsrn", scale, padding="valid")) == count
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 477_763), (3, 559_683), (4, 584_547)])
+def test_32_wide_network_has_the_published_size(scale, count):
+    assert parameters(models.create("btsrn", scale, bottleneck=32)) == count
+
+
+@pytest.mark.parametrize(
+    ("block", "bottleneck", "count"),
+    [("pconv", 64, 82_112), ("pconv", 32, 41_120), ("pixelcnn", 32, 17_600), ("pixelcnnpp", 32, 78_112)],
+)
+def test_blocks_have_the_published_sizes(block, bottleneck, count):
+    assert parameters(BLOCKS[block](128, bottleneck, padding=1)) == count
+
+
+def test_both_gated_blocks_cost_the_same():
+    assert parameters(BLOCKS["pixelcnn_gated"](128, 32, padding=1)) == parameters(BLOCKS["pixelcnnpp"](128, 32, padding=1))
+
+
+def test_layers_have_the_published_sizes():
+    net = models.create("btsrn", 4)
+    assert parameters(net.entry) == 512 and parameters(net.exit) == 387
+    assert [parameters(part) for part in net.up] == [65_664, 82_112, 65_664]
+    assert parameters(models.create("btsrn", 3).up) == 147_584
+    assert [parameters(block) for block in net.low] == [82_112] * 6
+    assert [parameters(block) for block in net.high] == [82_112] * 4
+
+
+@pytest.mark.parametrize(("scale", "lr", "sr"), [(2, 54, 76), (3, 36, 64), (4, 27, 48)])
+def test_valid_training_shapes_are_the_codes(scale, lr, sr):
+    net = models.create("btsrn", scale, padding="valid", width=8, bottleneck=4).train()
+    assert net(torch.rand(1, 3, lr, lr)).shape == (1, 3, sr, sr)
+
+
+@pytest.mark.parametrize(("scale", "margin"), [(2, 14), (3, 23), (4, 30)])
+@pytest.mark.parametrize(("height", "width"), [(9, 12), (1, 2)])
+def test_valid_testing_is_the_codes(scale, margin, height, width):
+    """The code frames the LR image symmetrically by 15 pixels and crops the residual by 14, 23 or 30 pixels."""
+    net = BTSRN(scale, padding="valid", **SMALL)
+    lr = torch.rand(1, 3, height, width)
+    with torch.no_grad():
+        framed = net.train()(symmetric_pad(lr, 15)) - crop(
+            upsample_bicubic(symmetric_pad(lr, 15), scale), height * scale + 2 * margin, width * scale + 2 * margin
+        )
+        expected = framed[..., margin:-margin, margin:-margin] + upsample_bicubic(lr, scale)
+        sr = net.eval()(lr)
+    assert sr.shape == (1, 3, height * scale, width * scale)
+    assert torch.allclose(sr, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_valid_and_same_agree_away_from_the_border(scale):
+    torch.manual_seed(1)
+    valid = BTSRN(scale, padding="valid", **SMALL).train()
+    same = BTSRN(scale, padding="same", **SMALL).train()
+    same.load_state_dict(valid.state_dict())
+    lr = torch.rand(1, 3, 24, 24)
+    with torch.no_grad():
+        middle = valid(lr)
+        assert torch.allclose(crop(same(lr), *middle.shape[-2:]), middle, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("low", "high"), [*((n, 10 - n) for n in range(11)), (0, 0), (1, 2)])
+def test_any_split_works(low, high, padding):
+    for scale in (2, 3, 4):
+        net = BTSRN(scale, low=low, high=high, padding=padding, **SMALL)
+        assert len(net.low) == low and len(net.high) == high
+        with torch.no_grad():
+            assert net.eval()(torch.rand(1, 3, 5, 6)).shape == (1, 3, 5 * scale, 6 * scale)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 10), (10, 0), (6, 4), (1, 9)])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_context_holds_for_any_split(low, high, scale, padding):
+    from srlib.evaluation import forward
+
+    net = BTSRN(scale, low=low, high=high, padding=padding, **SMALL).eval()
+    lr = torch.rand(1, 3, 37, 33)
+    assert torch.allclose(forward(net, lr, tile=16), forward(net, lr, tile=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_every_block_trains(block, padding):
+    net = BTSRN(2, low=1, high=1, block=block, padding=padding, **SMALL).train()
+    net(torch.rand(2, 3, 9, 9)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_gates_use_both_halves():
+    """The authors' code multiplies the first half by its own sigmoid and never reads the second."""
+    x = torch.randn(1, 8, 4, 4)
+    for name, value in (("pixelcnn_gated", torch.tanh), ("pixelcnnpp", lambda a: a)):
+        block = BLOCKS[name](8, 4, padding=1)
+        a, b = block.body[:-1](x).chunk(2, dim=1)
+        assert torch.allclose(block(x), x + value(a) * torch.sigmoid(b))
+
+
+def test_a_block_of_zeros_is_the_identity():
+    for name, padding in itertools.product(("pconv", "pixelcnn", "pixelcnnpp"), (0, 1)):
+        block = BLOCKS[name](8, 4, padding=padding)
+        for parameter in block.parameters():
+            torch.nn.init.zeros_(parameter)
+        x = torch.randn(1, 8, 6, 6)
+        expected = x if padding else x[..., 1:-1, 1:-1]
+        assert torch.equal(block(x), expected)
+
+
+def test_network_of_zeros_is_bicubic():
+    net = BTSRN(3, **SMALL).eval()
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    lr = torch.rand(1, 3, 7, 8)
+    assert torch.allclose(net(lr), upsample_bicubic(lr, 3))
+
+
+def test_upsampling_skips_by_nearest_neighbour():
+    net = BTSRN(3, **SMALL)
+    for parameter in net.up.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.randn(1, 8, 2, 2)
+    assert torch.equal(net.up(x), x.repeat_interleave(3, -1).repeat_interleave(3, -2))
+
+
+def test_symmetric_pad_repeats_the_border_even_around_one_pixel():
+    assert symmetric_pad(torch.tensor([[1.0, 2.0]]), 3).tolist()[0] == [2, 2, 1, 1, 2, 2, 1, 1]
+    assert symmetric_pad(torch.tensor([[[[5.0]]]]), 2).tolist() == [[[[5.0] * 5] * 5]]
+
+
+def test_fewer_blocks_in_high_resolution_cost_less():
+    costs = [summary(BTSRN(2, low=10 - high, high=high)).mult_adds for high in range(0, 11, 5)]
+    assert costs == sorted(costs) and len(set(costs)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block": "pcomv"}, "unknown block 'pcomv'.*'pconv'"),
+        ({"padding": "full"}, "unknown padding 'full'.*same, valid"),
+        ({"low": -1}, r"low \(=-1\).*must not be negative"),
+        ({"high": -2}, r"high \(=-2\) must not be negative"),
+        ({"scale": 8}, r"scale \(=8\) of BTSRN must be 2, 3 or 4"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(SRError, match=message):
+        BTSRN(**{"scale": 2, **arguments})
