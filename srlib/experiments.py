@@ -7,6 +7,9 @@ shapes the result. A profile sets data and budgets for all experiments; profiles
 import hashlib
 import json
 import math
+import numbers
+import operator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +18,22 @@ from srlib.errors import SRError, unknown
 
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("fp32", "bf16")
+
+
+_WHOLE = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
+_REAL = ("minutes", "learning_rate", "factor", "clip", "ema")
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise SRError(f"{name} (={value!r}) must be a whole number")
+    return operator.index(value)
+
+
+def _real(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise SRError(f"{name} (={value!r}) must be a finite number")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -52,9 +71,11 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.scale not in models.scales(self.model):
-            known = ", ".join(str(s) for s in models.scales(self.model))
-            raise SRError(f"scale (={self.scale!r}) is not one that model {self.model!r} has: {known}")
+        for name in _WHOLE:
+            self._set(name, _whole)
+        for name in _REAL:
+            self._set(name, _real)
+        models.check(self.model, self.scale, self.model_args)
         losses.get(self.loss)
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
@@ -62,12 +83,23 @@ class Experiment:
             raise unknown("precision", self.precision, PRECISIONS)
         if (self.steps is None) == (self.minutes is None):
             raise SRError(f"give steps (={self.steps}) or minutes (={self.minutes}), exactly one of them")
-        if self.hr_patch <= 0 or self.hr_patch % self.scale:
-            raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
-        for name in ("batch", "steps", "minutes", "learning_rate"):
+        for name in ("batch", "steps", "minutes", "learning_rate", "factor"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SRError(f"{name} (={value!r}) must be greater than 0")
+        for name in ("drops", "clip", "ema", "seed"):
+            if getattr(self, name) < 0:
+                raise SRError(f"{name} (={getattr(self, name)!r}) must not be negative")
+        if self.ema >= 1:
+            raise SRError(f"ema (={self.ema!r}) must be less than 1, e.g. 0.999")
+        if self.hr_patch <= 0 or self.hr_patch % self.scale:
+            raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
+
+    def _set(self, name: str, kind: Callable[[str, Any], Any]) -> None:
+        """Bring a number to its plain type, so that 30 and 30.0 minutes, or numpy's 2 and 2, name one run."""
+        value = getattr(self, name)
+        if value is not None or name not in ("steps", "minutes"):
+            object.__setattr__(self, name, kind(name, value))
 
     @property
     def lr_patch(self) -> int:

@@ -19,7 +19,7 @@ from srlib.models.srcnn import SRCNN
 from srlib.models.summary import Summary, summary
 from srlib.models.vdsr import VDSR
 
-__all__ = ["Summary", "create", "list", "scales", "summary"]
+__all__ = ["Summary", "check", "create", "list", "scales", "summary"]
 
 _MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "bicubic": (Bicubic, (2, 3, 4, 8)),
@@ -43,17 +43,22 @@ def scales(name: str) -> tuple[int, ...]:
     return _MODELS[name][1]
 
 
+def check(name: str, scale: int, args: dict) -> None:
+    """Raise SRError for an unknown name, a scale that the model lacks, or an argument that it does not take."""
+    whole = hasattr(scale, "__index__") and not isinstance(scale, bool)
+    if not whole or scale not in scales(name):
+        known = ", ".join(str(s) for s in scales(name))
+        raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {known}")
+    known = builtins.list(inspect.signature(_MODELS[name][0]).parameters)[1:]
+    for arg in args:
+        if arg not in known:
+            raise unknown(f"argument of model {name!r}:", arg, known)
+
+
 def create(name: str, scale: int, **args) -> nn.Module:
     """Build a model with fresh weights.
 
     Raises SRError for an unknown name, a scale that the model lacks, or an argument that it does not take.
     """
-    if scale not in scales(name):
-        known = ", ".join(str(s) for s in scales(name))
-        raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {known}")
-    build = _MODELS[name][0]
-    known = builtins.list(inspect.signature(build).parameters)[1:]
-    for arg in args:
-        if arg not in known:
-            raise unknown(f"argument of model {name!r}:", arg, known)
-    return build(scale, **args)
+    check(name, scale, args)
+    return _MODELS[name][0](int(scale), **args)

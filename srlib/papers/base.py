@@ -58,7 +58,8 @@ class Paper:
         for budget, other in (("steps", "minutes"), ("minutes", "steps")):
             if budget in changes or (budget in chosen.overrides and other not in changes):
                 fields.pop(other, None)
-        known = [field.name for field in dataclasses.fields(Experiment)]
+        fixed = ("name", "paper", "model", "scale", "seed")  # those are arguments of their own, or the method's
+        known = [field.name for field in dataclasses.fields(Experiment) if field.name not in fixed]
         for change in changes:
             if change not in known:
                 raise unknown("field of an experiment:", change, known)
