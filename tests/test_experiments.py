@@ -1,0 +1,160 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from srlib import models
+from srlib.errors import SRError
+from srlib.experiments import PRECISIONS, PROFILES, Experiment, profile
+
+BASE = {"name": "e", "paper": "p", "model": "vdsr", "scale": 2, "data": "embedded", "steps": 10}
+
+
+def experiment(**changes) -> Experiment:
+    return Experiment(**{**BASE, **changes})
+
+
+def test_is_frozen_and_fits_json():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiment().steps = 5
+    again = Experiment(**json.loads(json.dumps(dataclasses.asdict(experiment(model_args={"depth": 3})))))
+    assert again == experiment(model_args={"depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "vdsrr"}, "unknown model 'vdsrr'.*'vdsr'"),
+        ({"scale": 7}, r"scale \(=7\) is not one that model 'vdsr' has: 2, 3, 4"),
+        ({"scale": "2"}, r"scale \(='2'\) must be a whole number"),
+        ({"scale": 2.0}, r"scale \(=2.0\) must be a whole number"),
+        ({"model_args": {"dept": 3}}, "unknown argument of model 'vdsr': 'dept'.*'depth'"),
+        ({"loss": "mes"}, "unknown loss 'mes'.*'mse'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'.*'cosine'"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'.*bf16, fp32"),
+        ({"steps": None}, r"give steps \(=None\) or minutes \(=None\), exactly one"),
+        ({"minutes": 3.0}, r"give steps \(=10\) or minutes \(=3.0\), exactly one"),
+        ({"steps": 0}, r"steps \(=0\) must be greater than 0"),
+        ({"steps": 2.5}, r"steps \(=2.5\) must be a whole number"),
+        ({"steps": "10"}, r"steps \(='10'\) must be a whole number"),
+        ({"steps": True}, r"steps \(=True\) must be a whole number"),
+        ({"steps": None, "minutes": -1}, r"minutes \(=-1.0\) must be greater than 0"),
+        ({"steps": None, "minutes": math.inf}, r"minutes \(=inf\) must be a finite number"),
+        ({"steps": None, "minutes": "9"}, r"minutes \(='9'\) must be a finite number"),
+        ({"batch": 0}, r"batch \(=0\) must be greater than 0"),
+        ({"batch": None}, r"batch \(=None\) must be a whole number"),
+        ({"learning_rate": math.nan}, r"learning_rate \(=nan\) must be a finite number"),
+        ({"learning_rate": "1e-3"}, r"learning_rate \(='1e-3'\) must be a finite number"),
+        ({"learning_rate": 0}, r"learning_rate \(=0.0\) must be greater than 0"),
+        ({"hr_patch": 49}, r"hr_patch \(=49\) must be a positive multiple of scale \(=2\)"),
+        ({"hr_patch": 0}, r"hr_patch \(=0\) must be a positive multiple"),
+        ({"clip": -0.1}, r"clip \(=-0.1\) must not be negative"),
+        ({"drops": -1}, r"drops \(=-1\) must not be negative"),
+        ({"seed": -1}, r"seed \(=-1\) must not be negative"),
+        ({"ema": 1.0}, r"ema \(=1.0\) must be less than 1"),
+        ({"factor": 0}, r"factor \(=0.0\) must be greater than 0"),
+    ],
+)
+def test_bad_fields_are_named(changes, message):
+    with pytest.raises(SRError, match=message):
+        experiment(**changes)
+
+
+CHANGES = {
+    "name": "f",
+    "paper": "q",
+    "model": "srcnn",
+    "scale": 3,
+    "data": "Set5",
+    "model_args": {"depth": 3},
+    "validation": "Set5",
+    "loss": "l1",
+    "hr_patch": 36,
+    "batch": 8,
+    "steps": 11,
+    "minutes": 1.0,
+    "learning_rate": 2e-3,
+    "schedule": "steps",
+    "drops": 1,
+    "factor": 0.5,
+    "clip": 1.0,
+    "ema": 0.9,
+    "precision": "bf16",
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Experiment)])
+def test_the_key_changes_with_every_field(field):
+    changes = {field: CHANGES[field]}
+    if field == "minutes":
+        changes["steps"] = None
+    assert experiment(**changes).key("f").rsplit("-", 1)[1] != experiment().key("f").rsplit("-", 1)[1]
+
+
+def test_the_key_names_the_run_and_changes_with_the_data():
+    key = experiment(seed=4).key("abc")
+    assert key.startswith("e_x2_seed4-") and "/" not in key
+    assert key == experiment(seed=4).key("abc") != experiment(seed=4).key("abd")
+
+
+def test_numbers_of_any_type_name_one_run():
+    plain = experiment(steps=None, minutes=30.0, learning_rate=1.0)
+    other = experiment(steps=None, minutes=np.int64(30), learning_rate=1, scale=np.int64(2), seed=np.int32(0))
+    assert plain == other and plain.key("f") == other.key("f")
+    assert type(other.scale) is int and type(other.minutes) is float
+
+
+def test_cosine_falls_from_the_first_rate_to_zero():
+    e = experiment(learning_rate=2e-3)
+    rates = [e.rate(i / 100) for i in range(101)]
+    assert rates[0] == 2e-3 and rates[50] == pytest.approx(1e-3) and rates[100] == pytest.approx(0, abs=1e-12)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_steps_drop_after_equal_parts():
+    e = experiment(schedule="steps", drops=4, factor=0.5, learning_rate=1.0)
+    assert [e.rate(i / 8) for i in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+
+
+def test_lr_patch():
+    assert experiment(scale=3, hr_patch=36).lr_patch == 12
+
+
+class TestProfiles:
+    def test_known_ones(self):
+        assert set(PROFILES) == {"smoke", "quick", "released", "paper"}
+        assert all(profile(name) is PROFILES[name] and PROFILES[name].name == name for name in PROFILES)
+
+    def test_unknown_one_names_the_nearest(self):
+        with pytest.raises(SRError, match=r"unknown profile 'quik'\. Did you mean 'quick'\? Known: paper, quick"):
+            profile("quik")
+
+    def test_differ_in_the_same_parameters_only(self):
+        fields = {field.name for field in dataclasses.fields(Experiment)}
+        for one in PROFILES.values():
+            assert {*one.overrides, *one.ablation} <= fields
+            assert set(one.scales) <= set(models.scales("btsrn"))
+            assert one.budget
+
+    def test_budgets_are_said(self):
+        assert profile("quick").budget == "100 steps of 8 patches, 36 px"
+        assert "released weights" in profile("released").budget
+        assert profile("paper").budget == "the paper's own budget"
+
+    def test_only_released_trains_nothing(self):
+        assert [name for name, one in PROFILES.items() if not one.train] == ["released"]
+
+    def test_those_without_a_network_use_embedded_images(self):
+        for name in ("smoke", "quick"):
+            one = profile(name)
+            assert one.data == "embedded" and one.tests == ("embedded-test",) == (one.ablation_tests,)
+            assert one.data not in one.tests
+
+
+def test_precisions_of_the_command_line_are_those_of_experiments():
+    from srlib import __main__
+
+    assert __main__.PRECISIONS == PRECISIONS
