@@ -1,0 +1,318 @@
+"""Tables: published numbers beside ours, written as CSV, Markdown and LaTeX, and shown in notebooks.
+
+A column's name decides its header, unit and decimals: `psnr`, `psnr_published`, `psnr_ours`, `psnr_difference`,
+`psnr_spread` (standard deviation over seeds), and the same for every name in `METRICS`. Best values are bold, second best
+underlined, among the methods of one dataset and scale; ties as printed are all marked.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from srlib import papers, paths
+from srlib.claims import show
+from srlib.errors import SRError, unknown
+from srlib.experiments import Profile
+from srlib.metrics import Protocol
+from srlib.runs import atomic_write
+
+# header, unit, format, whether more is better (None: not marked)
+METRICS: dict[str, tuple[str, str, str, bool | None]] = {
+    "psnr": ("PSNR", "dB", ".2f", True),
+    "ssim": ("SSIM", "", ".4f", True),
+    "parameters": ("Parameters", "", ",.0f", None),
+    "mult_adds": ("Mult-adds", "G", ",.1f", None),
+    "seconds": ("Time", "s", ".3f", None),
+    "step_seconds": ("Time per training step", "s", ".3f", None),
+    "step_memory": ("Memory of a training step", "MB", ",.1f", None),
+}
+KINDS = ("published", "ours", "difference", "spread")
+KEYS = ["dataset", "scale", "method"]
+MISSING = "—"
+
+
+def published(paper: str, table: str | None = None) -> pd.DataFrame:
+    """Return a paper's printed numbers, or those of one of its tables ("Table 4"); raises SRError for an unknown name."""
+    papers.get(paper)
+    file = paths.home() / "data" / "published" / f"{paper}.csv"
+    if not file.exists():
+        raise SRError(f"no published numbers of {paper}: {file} is missing")
+    rows = pd.read_csv(file)
+    if table is None:
+        return rows
+    if table not in set(rows["table"]):
+        raise unknown(f"table of {paper}:", table, rows["table"].unique())
+    return rows[rows["table"] == table].reset_index(drop=True)
+
+
+def comparison(
+    published: pd.DataFrame,
+    ours: pd.DataFrame,
+    metric: str = "psnr",
+    *,
+    methods: Iterable[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    wide: bool = False,
+) -> pd.DataFrame:
+    """Return published, ours and difference (ours - published) per dataset, scale and method.
+
+    published: rows of `published()`. ours: a row per image (and seed), averaged here. What only one side has is kept, with
+    a missing value on the other. methods: which, and in which order (default: as they come). labels: method -> its text.
+    wide: a row per dataset and scale, the methods side by side (column pairs `(method, column)`); else a column of the spread
+    over seeds is added where a method has several. Raises SRError for an unknown metric or method, and for numbers twice.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    theirs = published[published["metric"] == metric].rename(columns={"value": f"{metric}_published"})
+    if theirs.duplicated(KEYS).any():
+        first = theirs[theirs.duplicated(KEYS)].iloc[0]
+        where = f"{first['method']} on {first['dataset']} x{first['scale']}"
+        raise SRError(f"published has {where} twice; pass the rows of one table")
+    seeds = pd.DataFrame(columns=[*KEYS, "seed", metric])
+    if len(ours):
+        seeds = ours.groupby([*KEYS, "seed"], sort=False, dropna=False)[metric].mean().reset_index()
+    grouped = seeds.groupby(KEYS, sort=False)[metric]
+    mine = grouped.mean().rename(f"{metric}_ours").reset_index()
+    table = theirs[[*KEYS, f"{metric}_published"]].merge(mine, on=KEYS, how="outer")
+    table[f"{metric}_ours"] = table[f"{metric}_ours"].astype(float)
+    table[f"{metric}_difference"] = table[f"{metric}_ours"] - table[f"{metric}_published"]
+    if (grouped.count() > 1).any() and not wide:
+        table = table.merge(grouped.std().rename(f"{metric}_spread").reset_index(), on=KEYS, how="left")
+    found = list(dict.fromkeys([*theirs["method"], *mine["method"]]))
+    order = list(methods) if methods is not None else found
+    for method in order:
+        if method not in found:
+            raise unknown("method", method, found)
+    table = table[table["method"].isin(order)]
+    datasets = list(dict.fromkeys([*theirs["dataset"], *mine["dataset"]]))
+    rank = {"dataset": datasets.index, "scale": int, "method": order.index}
+    table = table.sort_values(KEYS, key=lambda column: column.map(rank[column.name]), ignore_index=True)
+    table["method"] = table["method"].map(lambda name: (labels or {}).get(name, name))
+    return _side_by_side(table) if wide else table
+
+
+def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    index, values = KEYS[:2], [column for column in table.columns if column not in KEYS]
+    pairs = [(method, value) for method in table["method"].unique() for value in values]
+    rows = table[index].drop_duplicates()
+    out = table.pivot(index=index, columns="method", values=values).swaplevel(axis=1).reindex(columns=pairs)
+    out = out.reindex(pd.MultiIndex.from_frame(rows)).reset_index()
+    out.columns = pd.MultiIndex.from_tuples([("", key) for key in index] + pairs)
+    return out
+
+
+def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
+    """Return what `evaluate_claims` found, for readers: source, claim, verdict, difference with its interval, images, seeds."""
+    lines, per_set = [], (evaluated["dataset"] != "all").any()
+    for row in evaluated.to_dict("records"):
+        tested = not math.isnan(row["estimate"])
+        exact = row["low"] == row["high"]
+        low, d, high = (show(row["metric"], row[key]).replace("-", "−") for key in ("low", "estimate", "high"))
+        interval = f"{low} to {high}" if tested and not exact else None
+        where = {"dataset": row["dataset"] or None, "scale": row["scale"]} if per_set else {}
+        lines.append(
+            {"source": row["source"], "claim": row["text"], **where, "verdict": row["verdict"]}
+            | {"difference": d if tested else None, "interval (95 %)": interval}
+            | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None}
+        )
+    return pd.DataFrame(lines).astype(object)
+
+
+def caption(what: str, by: Protocol | None, profile: Profile, *notes: str) -> str:
+    """Return a caption: what the table shows, the protocol (None: nothing was scored), profile, budget, data and notes."""
+    parts = [what, by.describe() if by else "", f"Profile {profile.name}: {profile.budget}; training data {profile.data}."]
+    return " ".join(part for part in (*parts, *notes) if part)
+
+
+def _metric(column: str) -> tuple[str, str]:
+    """Return metric and kind of a column: ("psnr", "ours"); ("", "") for one that is no metric."""
+    for kind in KINDS:
+        if column.endswith(f"_{kind}") and column.removesuffix(f"_{kind}") in METRICS:
+            return column.removesuffix(f"_{kind}"), kind
+    return (column, "") if column in METRICS else ("", "")
+
+
+def _unit(metric: str) -> str:
+    return f"{METRICS[metric][0]} ({METRICS[metric][1]})".replace(" ()", "")
+
+
+def header(column: str | tuple[str, str]) -> str:
+    """Return a column's header, with its unit: "PSNR (dB), published"; for a pair "BTSRN PSNR (dB), published"."""
+    if isinstance(column, tuple):
+        return " ".join(filter(None, (column[0], header(column[1]))))
+    metric, kind = _metric(column)
+    if not metric:
+        return (column[:1].upper() + column[1:]).replace("_", " ")
+    return _unit(metric) + {"": "", "spread": ", ± over seeds"}.get(kind, f", {kind}")
+
+
+def _rounded(column: str, value: float) -> float:
+    """Return a value of a metric's column with the digits that are printed, -0 as 0."""
+    return float(format(float(value), METRICS[_metric(column)[0]][2]).replace(",", "")) + 0.0
+
+
+def text(column: str, value: object) -> str:
+    """Return a value as it is printed in a column of that name; a missing one is an em dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
+        return MISSING
+    metric, kind = _metric(column)
+    if metric:
+        form = METRICS[metric][2]
+        rounded = _rounded(column, value)
+        return format(rounded, "+" + form if kind == "difference" and rounded else form).replace("-", "−")
+    if column == "scale" and value != "all":
+        return f"×{int(value)}"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    return str(value)
+
+
+def _name(column) -> str:
+    return column[1] if isinstance(column, tuple) else column
+
+
+def _marks(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame like `table` with "best", "second" or "" in each cell."""
+    marks = pd.DataFrame("", index=table.index, columns=table.columns)
+    columns = [c for c in table.columns if _metric(_name(c))[1] in ("", "published", "ours")]
+    columns = [c for c in columns if METRICS.get(_metric(_name(c))[0], (None,) * 4)[3]]
+    if isinstance(table.columns, pd.MultiIndex):
+        groups = [[(i, c) for c in columns if c[1] == name] for i in table.index for name in {c[1] for c in columns}]
+    else:
+        keys = [key for key in KEYS[:2] if key in table.columns]
+        blocks = table.groupby(keys, sort=False, dropna=False).groups.values() if keys else [table.index]
+        groups = [[(i, c) for i in block] for block in blocks for c in columns]
+    for cells in groups:
+        shown = {cell: _rounded(_name(cell[1]), table.at[cell]) for cell in cells if not pd.isna(table.at[cell])}
+        values = sorted(set(shown.values()), reverse=True)
+        for (i, c), value in shown.items():
+            if value == values[0] and len(values) > 1:
+                marks.at[i, c] = "best"
+            elif len(values) > 2 and value == values[1]:
+                marks.at[i, c] = "second"
+    return marks
+
+
+def _printed(table: pd.DataFrame) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the cells as text, row by row, and their marks."""
+    marks = _marks(table)
+    rows = [[text(_name(c), v) for c, v in zip(table.columns, row, strict=True)] for row in table.itertuples(index=False)]
+    return rows, marks.to_numpy().tolist()
+
+
+def _numeric(table: pd.DataFrame) -> list[bool]:
+    return [bool(_metric(_name(c))[0]) or _name(c) in ("scale", "images", "seeds") for c in table.columns]
+
+
+def markdown(table: pd.DataFrame, caption: str) -> str:
+    """Return a table in GitHub's Markdown, the caption above it."""
+    styles = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
+    heads = [header(c) for c in table.columns]
+    rules = ["---:" if numeric else ":---" for numeric in _numeric(table)]
+    cells = [
+        [styles[m].format(v.replace("|", "\\|").replace("\n", " ")) for v, m in zip(row, marks, strict=True)]
+        for row, marks in zip(*_printed(table), strict=True)
+    ]
+    lines = ["| " + " | ".join(line) + " |" for line in (heads, rules, *cells)]
+    return f"{caption}\n\n" + "\n".join(lines) + "\n"
+
+
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"},
+    **{"×": r"$\times$", "±": r"$\pm$", "−": "$-$", "—": "---", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$"},
+}
+
+
+def _escape(value: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in value)
+
+
+def _groups(table: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Return neighbouring columns of one method and metric: its text, the metric, how many."""
+    spans: list[tuple[str, str, int]] = []
+    for top, name in table.columns:
+        metric = _metric(name)[0]
+        if spans and spans[-1][:2] == (top, metric):
+            spans[-1] = (top, metric, spans[-1][2] + 1)
+        else:
+            spans.append((top, metric, 1))
+    return spans
+
+
+def _latex_heads(table: pd.DataFrame) -> list[str]:
+    if not isinstance(table.columns, pd.MultiIndex):
+        return [" & ".join(_escape(header(c)) for c in table.columns) + r" \\"]
+    tops, rules, start = [], [], 1
+    for top, metric, width in _groups(table):
+        title = f"{top}, {_unit(metric)}" if metric else top
+        tops.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape(title)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if top else []
+        start += width
+    heads = " & ".join(_escape(_metric(name)[1] or header(name)) for _, name in table.columns)
+    return [" & ".join(tops) + r" \\", "".join(rules), heads + r" \\"]
+
+
+def latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """Return a table environment with booktabs rules; long text wraps, datasets are set apart, wide tables are set small."""
+    styles = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
+    rows, marks = _printed(table)
+    widest = [max((len(row[j]) for row in rows), default=0) for j in range(len(table.columns))]
+    kinds = ["r" if n else r"p{0.35\linewidth}" if w > 40 else "l" for n, w in zip(_numeric(table), widest, strict=True)]
+    body, before = [], None
+    names = [_name(c) for c in table.columns]
+    for row, mark in zip(rows, marks, strict=True):
+        first = row[names.index("dataset")] if "dataset" in names else None
+        if before is not None and first != before:
+            body.append(r"\addlinespace")
+        before = first
+        body.append(" & ".join(styles[m].format(_escape(v)) for v, m in zip(row, mark, strict=True)) + r" \\")
+    small = [r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if len(kinds) > 8 else []
+    lines = ["% needs the package booktabs", r"\begin{table}", r"\centering", *small, rf"\caption{{{_escape(caption)}}}"]
+    lines += [rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{{''.join(kinds)}}}", r"\toprule"]
+    lines += [*_latex_heads(table), r"\midrule"]
+    return "\n".join([*lines, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def save_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> list[Path]:
+    """Write `name`.csv (all digits), .md and .tex, each whole or not at all; return their paths.
+
+    Raises SRError for an empty table, a caption that says nothing, and a name that is no file name.
+    """
+    if table.empty:
+        raise SRError(f"table {name!r} has no rows; evaluate something first")
+    if not caption.strip():
+        raise SRError(f"caption of table {name!r} is empty; say what it shows, with protocol, profile, budget and data")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise SRError(f"name (={name!r}) must be a file name without folder and suffix, as table_4")
+    flat = table.copy()
+    flat.columns = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in table.columns]
+    contents = {
+        "csv": flat.to_csv(index=False, float_format="%.8g"),
+        "md": markdown(table, caption),
+        "tex": latex(table, caption, name),
+    }
+    files = [Path(folder) / f"{name}.{suffix}" for suffix in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        atomic_write(file, content)
+    return files
+
+
+def styled(table: pd.DataFrame, caption: str = "") -> Styler:
+    """Return the table for a notebook: formatted, best bold, second best underlined, headers with units."""
+    css = {"best": "font-weight: bold", "second": "text-decoration: underline", "": ""}
+    marks = _marks(table)
+    style = table.style.format({c: partial(text, _name(c)) for c in table.columns}).hide(axis="index")
+    style = style.apply(lambda _: marks.map(css.get), axis=None)
+    if isinstance(table.columns, pd.MultiIndex):
+        style = style.format_index(lambda name: header(name) if name else "", axis=1, level=1)
+    else:
+        style = style.format_index(header, axis=1)
+    numeric = [c for c, n in zip(table.columns, _numeric(table), strict=True) if n]
+    style = style.set_properties(subset=numeric, **{"text-align": "right"}) if numeric else style
+    return style.set_caption(caption) if caption else style

@@ -1,0 +1,250 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib import paths, tables
+from srlib.claims import evaluate_claims
+from srlib.errors import SRError
+from srlib.experiments import profile
+from srlib.metrics import protocol
+from srlib.tables import caption, claims_table, comparison, latex, markdown, published, save_table, styled, text
+
+LABELS = {"btsrn": "BTSRN", "vdsr": "VDSR", "bicubic": "Bicubic"}
+
+
+def printed(*lines):
+    return pd.DataFrame(lines, columns=["dataset", "scale", "method", "value"]).assign(metric="psnr", table="Table 4")
+
+
+def scored(method, dataset, scale, values, seed=0):
+    about = {"method": method, "dataset": dataset, "scale": scale, "seed": seed}
+    return pd.DataFrame({"image": range(len(values)), "psnr": values}).assign(**about)
+
+
+@pytest.fixture
+def table():
+    rows = [("Set5", 2, "btsrn", 37.75), ("Set5", 2, "vdsr", 37.53), ("Set5", 2, "bicubic", 33.64), ("B100", 2, "btsrn", 32.05)]
+    theirs = printed(*rows)
+    ours = pd.concat(
+        [
+            scored("btsrn", "Set5", 2, [36.0, 38.0], seed=0),
+            scored("btsrn", "Set5", 2, [37.0, 39.0], seed=1),
+            scored("vdsr", "Set5", 2, [37.0, 38.0]),
+            scored("bicubic", "Set5", 2, [33.0, 34.276]),
+            scored("bicubic", "Mine & Co_1", 2, [30.0]),
+        ]
+    )
+    return comparison(theirs, ours, labels=LABELS)
+
+
+def test_published_reads_a_paper_and_its_tables():
+    assert len(published("btsrn")) == 50 and len(published("btsrn", "Table 4")) == 36
+    with pytest.raises(SRError, match="unknown table of btsrn: 'Table 5'. Did you mean 'Table "):
+        published("btsrn", "Table 5")
+    with pytest.raises(SRError, match="unknown paper 'btsrm'"):
+        published("btsrm")
+
+
+def test_comparison_puts_published_beside_ours(table):
+    assert list(table.columns) == ["dataset", "scale", "method", "psnr_published", "psnr_ours", "psnr_difference", "psnr_spread"]
+    rows = table.set_index(["dataset", "method"])
+    mine = ("Mine & Co_1", "Bicubic")
+    assert list(rows.index) == [("Set5", "BTSRN"), ("Set5", "VDSR"), ("Set5", "Bicubic"), ("B100", "BTSRN"), mine]
+    first = rows.loc[("Set5", "BTSRN")]
+    assert first["psnr_ours"] == 37.5 and first["psnr_difference"] == pytest.approx(-0.25)
+    assert first["psnr_spread"] == pytest.approx(np.std([37, 38], ddof=1))
+    assert np.isnan(rows.loc[("B100", "BTSRN"), "psnr_ours"]) and np.isnan(rows.loc[("Set5", "VDSR"), "psnr_spread"])
+    assert rows.loc[mine, "psnr_ours"] == 30 and np.isnan(rows.loc[mine, "psnr_published"])
+
+
+def test_comparison_chooses_methods_and_lays_them_side_by_side():
+    ours = pd.concat([scored(m, d, 2, [30.0]) for m in LABELS for d in ("Set5", "B100")])
+    wide = comparison(published("btsrn", "Table 4"), ours, methods=["vdsr", "btsrn"], labels=LABELS, wide=True)
+    assert list(wide.columns[:3]) == [("", "dataset"), ("", "scale"), ("VDSR", "psnr_published")]
+    assert len(wide) == 12 and len(wide.columns) == 2 + 2 * 3
+    assert list(wide[("", "dataset")].unique()) == ["Set5", "Set14", "B100", "Urban100"]
+    assert wide[("BTSRN", "psnr_published")].iloc[0] == 37.75 and wide[("VDSR", "psnr_ours")].iloc[0] == 30
+    assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
+
+
+def test_comparison_says_what_is_wrong():
+    theirs = published("btsrn", "Table 4")
+    with pytest.raises(SRError, match="unknown metric 'pnsr'. Did you mean 'psnr'"):
+        comparison(theirs, pd.DataFrame(), "pnsr")
+    with pytest.raises(SRError, match="unknown method 'vdrs'. Did you mean 'vdsr'"):
+        comparison(theirs, pd.DataFrame(), methods=["vdrs"])
+    with pytest.raises(SRError, match="published has btsrn_6.4 on DIV2K-val x2 twice; pass the rows of one table"):
+        comparison(published("btsrn"), pd.DataFrame())
+    alone = comparison(theirs, pd.DataFrame())
+    assert len(alone) == 36 and alone["psnr_ours"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("psnr_ours", 37.456, "37.46"),
+        ("ssim", 0.93456, "0.9346"),
+        ("psnr_difference", 0.123, "+0.12"),
+        ("psnr_difference", -0.126, "−0.13"),
+        ("psnr_difference", -0.001, "0.00"),
+        ("psnr", float("nan"), "—"),
+        ("seconds", None, "—"),
+        ("parameters", 887683, "887,683"),
+        ("mult_adds", 1430.84, "1,430.8"),
+        ("scale", 2, "×2"),
+        ("scale", "all", "all"),
+        ("images", 5.0, "5"),
+        ("dataset", "Set5", "Set5"),
+    ],
+)
+def test_text(column, value, expected):
+    assert text(column, value) == expected
+
+
+def test_headers_have_units():
+    assert tables.header("psnr_published") == "PSNR (dB), published"
+    assert tables.header(("BTSRN", "ssim")) == "BTSRN SSIM"
+    assert tables.header("mult_adds") == "Mult-adds (G)" and tables.header("seconds") == "Time (s)"
+    assert tables.header("n_images") == "N images"
+
+
+def test_markdown_marks_the_best_two_of_each_group(table):
+    lines = markdown(table, "A caption.").splitlines()
+    assert lines[0] == "A caption." and lines[1] == ""
+    assert lines[2].startswith("| Dataset | Scale | Method | PSNR (dB), published |")
+    assert lines[4] == "| Set5 | ×2 | BTSRN | **37.75** | **37.50** | −0.25 | 0.71 |"
+    assert lines[5] == "| Set5 | ×2 | VDSR | <u>37.53</u> | **37.50** | −0.03 | — |"  # equal as printed: both best
+    assert lines[6] == "| Set5 | ×2 | Bicubic | 33.64 | 33.64 | 0.00 | — |"
+    assert lines[7] == "| B100 | ×2 | BTSRN | 32.05 | — | — | — |"  # nothing to be better than
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_markdown_marks_side_by_side_methods_per_row():
+    pairs = [("", "dataset"), ("A", "psnr_ours"), ("B", "psnr_ours"), ("C", "psnr_ours"), ("C", "psnr_difference")]
+    wide = pd.DataFrame([["x|y", 1.0, 3.0, 2.0, 9.0], ["z", 3.0, 1.0, None, 9.0]], columns=pd.MultiIndex.from_tuples(pairs))
+    lines = markdown(wide, "c").splitlines()
+    assert lines[2] == "| Dataset | A PSNR (dB), ours | B PSNR (dB), ours | C PSNR (dB), ours | C PSNR (dB), difference |"
+    assert lines[4] == "| x\\|y | 1.00 | **3.00** | <u>2.00</u> | +9.00 |"
+    assert lines[5] == "| z | **3.00** | 1.00 | — | +9.00 |"
+
+
+def check_latex(source):
+    """Compile in the head: environments and braces match, every row has as many cells as the tabular has columns."""
+    environments = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", source):
+        if kind == "begin":
+            environments.append(name)
+        else:
+            assert environments.pop() == name
+    assert not environments
+    bare = re.sub(r"\\[\\&%$#_{}]", "", source.split("\n", 1)[1])  # without escapes and the comment of the first line
+    depth = 0
+    for c in bare:
+        depth += (c == "{") - (c == "}")
+        assert depth >= 0
+    assert depth == 0 and bare.count("$") % 2 == 0
+    assert not set("%#~^") & set(bare) and bare.isascii()
+    assert all(c not in re.sub(r"\$[^$]*\$", "", bare) for c in "<>|")
+    assert "_" not in bare.replace(source.split(r"\label{")[1].split("}")[0], "")
+    spec = re.search(r"\\begin\{tabular\}\{((?:[lrc]|p\{[^}]*\})+)\}", source).group(1)
+    width = len(re.sub(r"p\{[^}]*\}", "p", spec))
+    inside = source.split(r"\toprule")[1].split(r"\bottomrule")[0].replace(r"\&", "")
+    rows = [line for line in inside.splitlines() if line.endswith(r"\\")]
+    for row in rows:
+        spans = [int(n) for n in re.findall(r"\\multicolumn\{(\d+)\}", row)]
+        assert row.count("&") + 1 - len(spans) + sum(spans) == width
+    commands = set(re.findall(r"\\([a-zA-Z]+)", source))
+    assert commands <= set(
+        "begin end centering caption label toprule midrule bottomrule addlinespace multicolumn cmidrule textbf underline "
+        "times pm linewidth footnotesize setlength tabcolsep textbackslash textasciitilde textasciicircum".split()
+    )
+    return len(rows)
+
+
+def test_latex_is_well_formed(table):
+    source = latex(table, r"100 % of_all & #1 $x$ {y} a\b ~^ <p> | ± — ×2.", "table_4")
+    assert check_latex(source) == 1 + len(table)
+    assert r"\textbf{37.75}" in source and r"\underline{37.53}" in source
+    assert r"Mine \& Co\_1" in source and r"100 \% of\_all \& \#1 \$x\$ \{y\} a\textbackslash{}b" in source
+    assert source.count(r"\addlinespace") == 2 and "---" in source and r"\label{tab:table_4}" in source
+
+
+def test_latex_of_methods_side_by_side():
+    ours = pd.concat([scored(m, "Set5", s, [30.0 + len(m)]) for m in LABELS for s in (2, 3, 4)])
+    wide = comparison(published("btsrn", "Table 4"), ours, labels=LABELS, wide=True)
+    source = latex(wide, "c", "x")
+    assert check_latex(source) == 2 + 12
+    assert r"\multicolumn{3}{c}{BTSRN, PSNR (dB)}" in source and r"\cmidrule(lr){3-5}" in source
+
+
+def test_claims_table_is_for_readers():
+    cells = [(method, dataset, scale) for method in ("btsrn", "vdsr") for dataset in ("Set5", "B100") for scale in (2, 3, 4)]
+    rows = pd.concat([scored(*cell, np.linspace(0, 9, 10) + {"btsrn": 31, "vdsr": 30}[cell[0]]) for cell in cells])
+    found = claims_table(evaluate_claims("btsrn", rows)).set_index("claim")
+    line = found.loc["BTSRN is more accurate than VDSR on every benchmark and scale."]
+    assert line["verdict"] == "inconclusive" and line["difference"] == "+1.000 dB" and line["seeds"] == 1
+    other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
+    assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
+    each = claims_table(evaluate_claims("btsrn", rows, per_set=True))
+    assert list(each.columns[:5]) == ["source", "claim", "dataset", "scale", "verdict"]
+    assert (each["dataset"] == "Urban100").sum() == 6  # two claims at three scales
+    assert check_latex(latex(each, "c", "claims")) == 1 + len(each)
+    assert "| not tested | — | — | — | — |" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
+
+
+def test_styled_shows_the_same_as_markdown(table):
+    html = styled(table, "A caption.").to_html()
+    assert "A caption." in html and "PSNR (dB), published" in html and "−0.25" in html and "—" in html
+    bold = re.search(r"([^{}]+)\{\s*font-weight: bold", html).group(1)
+    assert bold.count("#") == 3  # 37.75, and 37.50 twice
+    wide = comparison(published("btsrn", "Table 4"), pd.DataFrame(), labels=LABELS, wide=True)
+    html = styled(wide).to_html()
+    assert html.count("font-weight: bold") == 1 and "Dataset" in html and "37.75" in html
+    assert "not tested" in styled(claims_table(evaluate_claims("btsrn", pd.DataFrame()))).to_html()
+
+
+def test_save_table_writes_three_files_whole(table, tmp_path, monkeypatch):
+    files = save_table(table, tmp_path / "figures", "table_4", "What it shows.")
+    assert [f.name for f in files] == ["table_4.csv", "table_4.md", "table_4.tex"]
+    back = pd.read_csv(files[0])
+    pd.testing.assert_frame_equal(back, table, check_dtype=False, rtol=1e-7)
+    assert files[1].read_text().startswith("What it shows.\n\n| Dataset |")
+    check_latex(files[2].read_text())
+    old = [f.read_bytes() for f in files]
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(SRError, match="No space left"):
+        save_table(table, tmp_path / "figures", "table_4", "Another caption.")
+    assert [f.read_bytes() for f in files] == old and len(list((tmp_path / "figures").iterdir())) == 3
+
+
+def test_save_table_refuses_what_nobody_could_read(table, tmp_path):
+    for args, message in (
+        ((table.iloc[:0], tmp_path, "t", "c"), "table 't' has no rows"),
+        ((table, tmp_path, "t", " "), "caption of table 't' is empty"),
+        ((table, tmp_path, "a/b", "c"), r"name \(='a/b'\) must be a file name"),
+    ):
+        with pytest.raises(SRError, match=message):
+            save_table(*args)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_caption_states_protocol_profile_budget_and_data():
+    line = caption("Table 4.", protocol("btsrn"), profile("quick"), "City100 stands in.")
+    quick = profile("quick")
+    for part in ("Table 4. Protocol btsrn: ", "2 pixels left out", "Profile quick", quick.budget, quick.data):
+        assert part in line
+    assert line.endswith("City100 stands in.")
+    assert caption("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
+
+
+def test_published_says_which_file_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    with pytest.raises(SRError, match="no published numbers of btsrn: .*btsrn.csv is missing"):
+        published("btsrn")
