@@ -279,6 +279,12 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
     return "\n".join([*lines, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
+def check_name(name: str) -> None:
+    """Raise SRError unless `name` can name the files of a table or figure."""
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise SRError(f"name (={name!r}) must be a file name without folder and suffix, as table_4")
+
+
 def save_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> list[Path]:
     """Write `name`.csv (all digits), .md and .tex, each whole or not at all; return their paths.
 
@@ -288,8 +294,7 @@ def save_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> li
         raise SRError(f"table {name!r} has no rows; evaluate something first")
     if not caption.strip():
         raise SRError(f"caption of table {name!r} is empty; say what it shows, with protocol, profile, budget and data")
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise SRError(f"name (={name!r}) must be a file name without folder and suffix, as table_4")
+    check_name(name)
     flat = table.copy()
     flat.columns = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in table.columns]
     contents = {

@@ -1,0 +1,311 @@
+"""Figures in one style: PSNR against cost, visual comparison with error maps, training curves; saved as PNG and SVG.
+
+The palette is seaborn's "colorblind"; files are the same byte for byte whenever the data are.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+from srlib.color import to_rgb
+from srlib.errors import SRError, unknown
+from srlib.metrics import COLORS, Protocol, psnr
+from srlib.runs import atomic_write
+from srlib.tables import METRICS, check_name, header
+
+DPI = 300
+PALETTE = [tuple(color) for color in sns.color_palette("colorblind")]
+GREY = "0.45"
+TICKS = [("major", "width", 0.8), ("major", "size", 4.0), ("minor", "width", 0.6), ("minor", "size", 2.5)]
+COSTS = [name for name in METRICS if name not in ("psnr", "ssim")]
+
+
+def use_style() -> None:
+    """Set the project's look for every figure that follows."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "axes.grid": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "font.size": 10,
+            "axes.labelsize": 10,
+            "axes.titlesize": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "grid.color": "0.92",
+            "grid.linewidth": 0.8,
+            "axes.linewidth": 0.8,
+            **{f"{axis}tick.{which}.{what}": value for axis in "xy" for which, what, value in TICKS},
+            "axes.formatter.useoffset": False,
+            "figure.dpi": 110,
+            "svg.hashsalt": "srlib",
+        }
+    )
+
+
+def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.png (300 dpi) and `name`.svg, each whole or not at all; return their paths.
+
+    Raises SRError for a name that is no file name.
+    """
+    check_name(name)
+    files = []
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        out = io.BytesIO()
+        with plt.rc_context({"svg.hashsalt": "srlib"}):
+            fig.savefig(out, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
+        files.append(Path(folder) / f"{name}.{suffix}")
+        atomic_write(files[-1], out.getvalue())
+    return files
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+DIRECTIONS = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+
+
+def _obstacles(ax: Axes, points: Sequence[tuple[float, float, float]], connect: bool) -> list[Bbox]:
+    """Return the boxes that labels must keep off: points with their bars and, where they are joined, the line."""
+    size = 4 * ax.figure.dpi / 72
+    boxes = []
+    for x, y, bar in points:
+        (left, low), (_, high) = ax.transData.transform([(x, y - bar), (x, y + bar)])
+        boxes.append(Bbox.from_extents(left - size, low - size, left + size, high + size))
+    spots = ax.transData.transform([(x, y) for x, y, _ in points])
+    for start, end in zip(spots[:-1], spots[1:], strict=True) if connect else ():
+        for x, y in np.linspace(start, end, max(int(np.hypot(*(end - start)) / 6), 2)):
+            boxes.append(Bbox.from_extents(x - 2, y - 2, x + 2, y + 2))
+    return boxes
+
+
+def _place_labels(
+    ax: Axes, points: Sequence[tuple[float, float, float]], labels: Sequence[str], bold: set, connect: bool
+) -> None:
+    """Write a label beside each point (x, y, half height of its bar) where it covers no other label, point, bar or line."""
+    fig = ax.figure
+    fig.draw_without_rendering()
+    renderer, taken = fig.canvas.get_renderer(), _obstacles(ax, points, connect)
+    directions = DIRECTIONS if connect else [*DIRECTIONS[2:4], *DIRECTIONS[:2], *DIRECTIONS[4:]]
+    for (x, y, bar), label in zip(points, labels, strict=True):
+        text = ax.annotate(label, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9)
+        text.set_fontweight("bold" if label in bold else "normal")
+        tried = []
+        for radius in (8, 15, 24, 36, 50):
+            for dx, dy in directions:
+                text.xy = (x, y + (bar * dy if dx == 0 else 0))
+                text.set(position=(dx * radius, dy * radius * 0.75), ha="center" if dx == 0 else "left" if dx > 0 else "right")
+                text.set_va("center" if dy == 0 else "bottom" if dy > 0 else "top")
+                box = text.get_window_extent(renderer)
+                outside = box.width * box.height - _overlap(box, ax.bbox)
+                cost = sum(_overlap(box, other) for other in taken) + 2 * outside + radius
+                tried.append((cost, len(tried), box, text.xy, text.get_position(), text.get_ha(), text.get_va()))
+            if min(tried)[0] <= radius:
+                break
+        _, _, box, text.xy, position, ha, va = min(tried)
+        text.set(position=position, ha=ha, va=va)
+        taken.append(box)
+
+
+def psnr_against_cost(
+    table: pd.DataFrame, x: str = "seconds", *, where: str = "", highlight: Sequence[str] = (), connect: bool = False
+) -> Figure:
+    """Draw accuracy against cost, a labelled point per method; bars are the standard deviation over seeds.
+
+    table: columns `method` (its text), `psnr` and the cost; a row per method, or one per method and seed. x: a cost in
+    `tables.METRICS`. where: set and scale, for the axis. highlight: methods set apart. connect: join the
+    points in the table's order. Raises SRError for an unknown cost, missing columns or values, and an empty table.
+    """
+    if x not in COSTS:
+        raise unknown("x", x, COSTS)
+    for column in ("method", "psnr", x):
+        if column not in table.columns:
+            raise SRError(f"table lacks the column {column!r}; it has {', '.join(table.columns)}")
+    if table.empty or table[["psnr", x]].isna().any(axis=None):
+        raise SRError(f"table has no rows or misses values of psnr or {x}; pass only methods that have both")
+    for method in highlight:
+        if method not in set(table["method"]):
+            raise unknown("highlight", method, table["method"].unique())
+    use_style()
+    groups = table.groupby("method", sort=False)
+    means = groups[[x, "psnr"]].mean()
+    spread = groups["psnr"].std().fillna(0.0)
+    fig, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    if connect:
+        ax.plot(means[x], means["psnr"], color="0.75", lw=1, zorder=1)
+    second = means.index.isin(highlight)
+    for marker, color, chosen in (("o", PALETTE[0], ~second), ("D", PALETTE[1], second)):
+        part = means[chosen]
+        ax.errorbar(part[x], part["psnr"], yerr=spread[chosen], fmt=marker, color=color, ms=7, capsize=3, lw=1.2, mec="white")
+    if means[x].max() > 20 * means[x].min() > 0:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+    ax.margins(x=0.12, y=0.14)
+    ax.set_xlabel(header(x))
+    ax.set_ylabel(", ".join(filter(None, ("PSNR (dB)", where))))
+    seeds = groups.size()
+    if seeds.max() > 1:
+        count = f"{seeds.max()}" if seeds.nunique() == 1 else f"up to {seeds.max()}"
+        ax.set_title(f"points: mean, bars: ± standard deviation over {count} seeds", loc="left", color=GREY, fontsize=9)
+    points = [(row[x], row["psnr"], spread[method]) for method, row in means.iterrows()]
+    _place_labels(ax, points, list(means.index), set(highlight), connect)
+    return fig
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a visual comparison.
+
+    name: of the image. hr: uint8 `(H, W, 3)` or `(H, W)`. srs: method -> its output, same height and width, 0..255.
+    box: top, left, height and width of the part that is shown, in HR pixels.
+    """
+
+    name: str
+    hr: np.ndarray
+    srs: Mapping[str, np.ndarray]
+    box: tuple[int, int, int, int]
+
+
+def error_map(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
+    """Return |sr - hr| summed over R, G and B, `(H, W)` in grey levels; a grey image counts as three equal channels."""
+    return np.abs(to_rgb(sr).astype(float) - to_rgb(hr).astype(float)).sum(axis=2)
+
+
+def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
+    top, left, height, width = example.box
+    if image.shape[:2] != example.hr.shape[:2]:
+        raise SRError(f"{label} of {example.name} is {image.shape[:2]}, HR is {example.hr.shape[:2]}; crop HR to the scale first")
+    if min(top, left) < 0 or min(height, width) < 8 or top + height > image.shape[0] or left + width > image.shape[1]:
+        raise SRError(f"box (={example.box}) of {example.name} must lie inside {image.shape[:2]} and be at least 8 pixels a side")
+    part = image[top : top + height, left : left + width]
+    return part if part.dtype == np.uint8 else np.floor(part.clip(0, 255) + 0.5).astype(np.uint8)
+
+
+def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:
+    """Draw a row per example: each method's picture and its absolute error, then the ground truth.
+
+    All examples have the same methods and boxes of one size. Under each picture: the PSNR of the part that is shown, in the
+    protocol's colours. All error maps share one scale. panel: width of a picture in inches; a pixel becomes a whole number
+    of dots at 300 dpi. Raises SRError for sizes or methods that differ and boxes that leave the image.
+    """
+    if not examples:
+        raise SRError("examples is empty; pass at least one")
+    methods, (_, _, height, width) = list(examples[0].srs), examples[0].box
+    for example in examples:
+        if list(example.srs) != methods or example.box[2:] != (height, width):
+            raise SRError(f"{example.name} has other methods or another size of box than {examples[0].name}; make them alike")
+    hrs = [_cut(e, e.hr, "HR") for e in examples]
+    srs = [[_cut(e, e.srs[m], m) for m in methods] for e in examples]
+    errors = [[error_map(sr, hr) for sr in row] for row, hr in zip(srs, hrs, strict=True)]
+    full = max(float(np.quantile([maps for row in errors for maps in row], 0.995)), 1.0)
+    whole = dataclasses.replace(protocol, shave=0, shave_per_scale=0)
+
+    use_style()
+    dots = max(round(panel * DPI / width), 1)
+    w, h = width * dots / DPI, height * dots / DPI
+    gap, under, head, side, foot, bar = 0.08, 0.28, 0.32, 0.32, 0.28, 0.8
+    columns = 2 * len(methods) + 1
+    size = (side + columns * (w + gap) + bar, head + len(examples) * (h + under) + foot)
+    fig = plt.figure(figsize=[round(s * DPI) / DPI for s in size])
+    titles = [title for m in methods for title in (m, f"|{m} − HR|")] + ["HR (ground truth)"]
+    shown = None
+    for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
+        pictures = [picture for pair in zip(srs[i], errors[i], strict=True) for picture in pair] + [hr]
+        for j, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+            corner = (side + j * (w + gap), size[1] - head - h - i * (h + under))
+            ax = fig.add_axes([_dot(corner[0], size[0]), _dot(corner[1], size[1]), _dot(w, size[0]), _dot(h, size[1])])
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+            is_map = j % 2 == 1
+            if is_map:
+                shown = ax.imshow(picture, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
+            else:
+                ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
+            if j < 2 * len(methods) and not is_map:
+                ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
+            if i == 0:
+                ax.set_title(title, pad=5)
+            if j == 0:
+                ax.set_ylabel(example.name, labelpad=4)
+    tall = len(examples) * (h + under) - under
+    bottom = size[1] - head - tall
+    place = [(side + columns * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], tall / size[1]]
+    colorbar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
+    colorbar.set_label("absolute difference, R + G + B (grey levels)", fontsize=9)
+    colorbar.outline.set_visible(False)
+    note = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)"
+    fig.text(side / size[0], 0.07 / size[1], note, fontsize=9, color=GREY, va="bottom")
+    return fig
+
+
+def _dot(inches: float, total: float) -> float:
+    """Return a length as part of the figure, rounded to whole dots, so that pixels stay sharp."""
+    return round(inches * DPI) / round(total * DPI)
+
+
+def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "") -> Figure:
+    """Draw loss, validation PSNR and learning rate over the steps, a line per run.
+
+    histories: label -> a run's history (`step`, `loss`, `learning_rate`, and `psnr` where it was validated).
+    validation: name of the images that were scored. Raises SRError for an empty mapping or a history without steps.
+    """
+    if not histories:
+        raise SRError("histories is empty; pass at least one run's history")
+    for label, history in histories.items():
+        missing = [name for name in ("step", "loss", "learning_rate") if name not in history.columns]
+        if missing or history.empty:
+            raise SRError(f"history of {label!r} has no {missing[0] if missing else 'row'}; pass the history.csv of a run")
+    use_style()
+    scored = any("psnr" in history and history["psnr"].notna().any() for history in histories.values())
+    panels = [("loss", "training loss")]
+    panels += [("psnr", ", ".join(filter(None, ("PSNR (dB)", validation))))] if scored else []
+    panels += [("learning_rate", "learning rate")]
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.0), layout="constrained", sharex=True)
+    styles = ["-", "--", ":", "-."]
+    for k, (label, history) in enumerate(histories.items()):
+        for ax, (column, _) in zip(axes, panels, strict=True):
+            line = history[["step", column]].dropna() if column in history else history.iloc[:0]
+            dots = "o" if len(line) <= 25 else ""
+            look = {"color": PALETTE[k % len(PALETTE)], "ls": styles[k % len(styles)], "lw": 1.5, "marker": dots, "ms": 3.5}
+            ax.plot(line["step"], line[column] if len(line) else [], **look, label=label)
+    for ax, (column, label) in zip(axes, panels, strict=True):
+        ax.set(xlabel="step", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if column == "loss":
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_minor_formatter(NullFormatter())
+            ax.yaxis.set_major_formatter("{x:g}")
+    if len(histories) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6))
+    return fig
+
+
+def busiest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
+    """Return the square of `side` pixels with the largest sum of absolute gradients: where methods can differ most."""
+    side = min(side, *hr.shape[:2])
+    grey = to_rgb(hr).astype(float).mean(axis=2)
+    gradient = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
+    sums = np.pad(gradient.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(window.argmax(), window.shape)
+    return int(top), int(left), side, side
