@@ -22,7 +22,8 @@ SMALLEST_TILE = 16
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    """Whether memory ran out: on a GPU, or on a CPU, where the allocator's name tells it from other errors."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
@@ -158,13 +159,10 @@ def evaluate(
     images = open_set(dataset)
     total = min(len(images), limit or len(images))
     for name, hr in tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False):
-        sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
-        rows.append(
-            {
-                "image": name,
-                "psnr": psnr(sr, hr, protocol, model.scale),
-                "ssim": ssim(sr, hr, protocol, model.scale),
-                "seconds": seconds,
-            }
-        )
+        try:
+            sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
+            scores = {"psnr": psnr(sr, hr, protocol, model.scale), "ssim": ssim(sr, hr, protocol, model.scale)}
+        except SRError as error:
+            raise SRError(f"{dataset}, {name}: {error}") from error
+        rows.append({"image": name, **scores, "seconds": seconds})
     return pd.DataFrame(rows)

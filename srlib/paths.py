@@ -8,8 +8,6 @@ the user's cache.
 import os
 from pathlib import Path
 
-import platformdirs
-
 from srlib.errors import SRError
 
 
@@ -23,7 +21,11 @@ def home() -> Path:
 
 def cache_dir() -> Path:
     """Return the folder of derived files; created by whoever writes to it first."""
-    return Path(os.environ.get("SRLIB_CACHE") or platformdirs.user_cache_dir("srlib"))
+    if os.environ.get("SRLIB_CACHE"):
+        return Path(os.environ["SRLIB_CACHE"])
+    import platformdirs  # only here, so that machines that train need not have it
+
+    return Path(platformdirs.user_cache_dir("srlib"))
 
 
 def data_dir() -> Path:

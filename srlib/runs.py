@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import io
 import json
 import os
 import platform
@@ -50,8 +51,28 @@ class Run:
     def __init__(self, experiment: Experiment, fingerprint: str, root: Path | None = None):
         self.experiment, self.fingerprint = experiment, fingerprint
         self.dir = Path(root or paths.runs_dir() / "experiments") / experiment.key(fingerprint)
-        self.weights = self.dir / "model.safetensors"
-        self.checkpoint = self.dir / "last.ckpt"
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Return the run in a directory, also one that was moved; raises SRError where it holds no readable config."""
+        config = Path(folder) / "config.json"
+        try:
+            fields = dict(json.loads(config.read_text()))
+            run = cls(Experiment(**{k: v for k, v in fields.items() if k != "fingerprint"}), fields["fingerprint"])
+        except FileNotFoundError:
+            raise SRError(f"{folder} is not a run; `python -m srlib list runs` shows which there are") from None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise SRError(f"{config} does not describe a run ({error}); delete the folder and train it again") from error
+        run.dir = Path(folder)
+        return run
+
+    @property
+    def weights(self) -> Path:
+        return self.dir / "model.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.dir / "last.ckpt"
 
     @property
     def complete(self) -> bool:
@@ -59,7 +80,10 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for one process. The lock goes with the process, however that ends."""
+        """Hold the run for one process, and remove what a killed one left half written.
+
+        The lock goes with the process, however that ends.
+        """
         try:
             self.dir.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.dir / ".lock", timeout=0)
@@ -71,6 +95,8 @@ class Run:
         except OSError as error:
             raise SRError(f"cannot write {self.dir}: {error.strerror}; set SRLIB_RUNS to a folder that can be") from error
         try:
+            for part in self.dir.glob(".*.part"):
+                part.unlink()
             yield
         finally:
             lock.release()
@@ -80,8 +106,9 @@ class Run:
         write_json(self.dir / "config.json", config)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        with atomic(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        buffer = io.BytesIO()  # written by Python, whose errors say what the system said; torch's own do not
+        torch.save(state, buffer)
+        atomic_write(self.checkpoint, buffer.getvalue())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last state, or None for a fresh run."""
@@ -149,9 +176,10 @@ def hardware() -> str:
 
 def provenance(**extra: Any) -> dict[str, Any]:
     """Return where and with what a result was made; `extra` is added as it is."""
+    changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": None if changes is None else bool(changes),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,6 +26,7 @@ from srlib import losses, models
 from srlib.color import luma
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
+from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
 from srlib.experiments import Experiment
@@ -34,7 +36,8 @@ from srlib.runs import Run, provenance
 CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 SAVE_SECONDS = 60.0
 VALIDATIONS = 10
-EXPLODED = 100.0  # times the largest loss of the first look
+EXPLODED = 100.0  # times the largest loss of the first look ...
+HARMLESS = 0.1  # ... but never less than this, which is a PSNR of 10 dB: first patches may be flat
 
 
 def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -146,7 +149,7 @@ def _validate(trainer: Trainer) -> dict[str, float]:
     net = trainer.result.eval()
     rows = evaluate(net, experiment.validation, protocol("y"), limit=5)
     trainer.net.train()
-    return {"psnr": rows["psnr"].mean(), "ssim": rows["ssim"].mean()}
+    return {"psnr": float(rows["psnr"].mean()), "ssim": float(rows["ssim"].mean())}  # checkpoints take plain numbers
 
 
 class _Loop:
@@ -175,8 +178,10 @@ class _Loop:
         self.since_validation, self.limit = state["since_validation"], state["limit"]
 
     def save(self) -> None:
-        """Write a checkpoint. Only ever called right after `look`, so that the weights are known to be good."""
+        """Write a checkpoint, right after `look`; raise SRError where the last update has spoilt the weights."""
         self.saved = time.monotonic()
+        if not torch.nn.utils.get_total_norm(self.trainer.net.parameters()).isfinite():
+            raise self._diverged("weights that are not finite", self.trainer.done)
         if self.main:
             self.run.save_checkpoint(
                 {
@@ -196,27 +201,38 @@ class _Loop:
         self.recent.append(self.trainer.step(lr, hr, rate))
 
     def look(self) -> None:
-        """Read the losses since the last look; raise SRError at the first that is not a number or has exploded."""
-        values = torch.stack(self.recent).tolist() if self.recent else []
+        """Read the losses since the last look; raise SRError at the first that is not a number or has exploded.
+
+        The mean over processes is what one process with the whole batch would see, and all of them raise together.
+        """
+        values = self.trainer.accelerator.reduce(torch.stack(self.recent), "mean").tolist() if self.recent else []
         first = self.trainer.done - len(values) + 1
         for step, value in enumerate(values, first):
             if not math.isfinite(value) or value > self.limit:
-                kept = f"the checkpoint of an earlier step is kept in {self.run.dir.name}"
-                raise SRError(
-                    f"training {self.experiment.name} diverged: loss {value:.3g} at step {step} of {self.total}; "
-                    f"{kept if self.run.checkpoint.exists() else 'no checkpoint was written yet'}. "
-                    f"Lower learning_rate (={self.experiment.learning_rate:g}) or set clip (={self.experiment.clip:g})."
-                )
+                raise self._diverged(f"loss {value:.3g}", step)
         if math.isinf(self.limit) and values:
-            self.limit = EXPLODED * max(values)
+            self.limit = max(EXPLODED * max(values), HARMLESS)
         self.since_validation += values
         self.recent.clear()
+
+    def _diverged(self, what: str, step: int) -> SRError:
+        kept = f"the checkpoint of an earlier step is kept in {self.run.dir.name}"
+        return SRError(
+            f"training {self.experiment.name} diverged: {what} at step {step} of {self.total or '?'}; "
+            f"{kept if self.run.checkpoint.exists() else 'no checkpoint was written yet'}. "
+            f"Lower learning_rate (={self.experiment.learning_rate:g}) or set clip (={self.experiment.clip:g})."
+        )
+
+    def _agreed(self, value: float) -> float:
+        """Return the largest value of all processes, which must take the same decisions."""
+        mine = torch.tensor([value], device=self.trainer.accelerator.device)
+        return self.trainer.accelerator.gather(mine).max().item()
 
     def fit_budget(self) -> None:
         """Turn minutes into steps: time the first steps and one validation, then fill the rest of the budget."""
         budget = self.experiment.minutes * 60
         times = []
-        while len(times) < 3 or (self.seconds < 0.03 * budget and len(times) < 200):
+        while len(times) < 3 or (self._agreed(self.seconds) < 0.03 * budget and len(times) < 200):
             began = time.monotonic()
             self.take_step()
             self.look()
@@ -224,10 +240,8 @@ class _Loop:
         began = time.monotonic()
         _validate(self.trainer)
         validations = VALIDATIONS * (time.monotonic() - began)
-        left = max(budget - self.seconds - validations, 0.0)
-        measured = torch.tensor([int(left / statistics.median(times))], device=self.trainer.accelerator.device)
-        # All processes must agree on the number of steps: the slowest decides.
-        self.total = self.trainer.done + int(self.trainer.accelerator.gather(measured).min())
+        left = max(budget - self._agreed(self.seconds + validations), 0.0)
+        self.total = self.trainer.done + max(1, int(left / self._agreed(statistics.median(times))))
 
     def validate(self) -> None:
         row = {
@@ -282,11 +296,14 @@ def train(experiment: Experiment, *, root: Path | None = None, progress: str = "
         raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
     if progress == "auto":
         progress = "bar" if interactive() else "lines"
+    if experiment.validation:
+        open_set(experiment.validation)  # what is missing is told before the first step
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
     if run.complete:
         return run
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
+    AcceleratorState._reset_state()  # else a process could train in one precision only
     accelerator = Accelerator(
         mixed_precision="bf16" if experiment.precision == "bf16" else "no",
         dynamo_backend="inductor" if torch.cuda.is_available() else None,

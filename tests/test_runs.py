@@ -1,0 +1,262 @@
+import errno
+import json
+import os
+import re
+import resource
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from srlib import models, runs
+from srlib.errors import SRError
+from srlib.experiments import Experiment
+from srlib.runs import Run, atomic_write, load_weights, write_json
+
+TINY = Experiment(name="tiny", paper="test", model="espcn", scale=2, data="embedded", steps=4)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(TINY, "f" * 64, tmp_path / "runs")
+
+
+def finished(run: Run) -> torch.nn.Module:
+    net = models.create("espcn", 2)
+    with run.lock():
+        run.write_config()
+        run.save_checkpoint({"step": 1})
+        run.finish(net.state_dict(), {"steps": 4})
+    return net
+
+
+class TestDirectory:
+    def test_is_named_by_the_experiment_and_the_data(self, tmp_path):
+        folder = Run(TINY, "a", tmp_path).dir
+        assert folder.parent == tmp_path and folder.name == TINY.key("a")
+        assert Run(TINY, "b", tmp_path).dir != folder
+
+    def test_lies_in_the_folder_of_runs(self, tmp_path):
+        assert Run(TINY, "a").dir == tmp_path / "runs" / "experiments" / TINY.key("a")
+
+    def test_is_complete_with_its_weights_only(self, run):
+        with run.lock():
+            run.write_config()
+            run.save_checkpoint({"step": 1})
+            assert not run.complete
+        finished(run)
+        assert run.complete and not run.checkpoint.exists()
+        assert {f.name for f in run.dir.iterdir()} - {".lock"} == {"config.json", "model.safetensors", "provenance.json"}
+        assert run.provenance() == {"steps": 4}
+
+    def test_opens_again_also_when_moved(self, run, tmp_path):
+        finished(run)
+        moved = run.dir.rename(tmp_path / "elsewhere")
+        again = Run.open(moved)
+        assert (again.experiment, again.fingerprint, again.dir) == (TINY, "f" * 64, moved)
+        assert again.complete and again.provenance() == {"steps": 4}
+
+    def test_folders_that_are_no_runs_are_told(self, run, tmp_path):
+        with pytest.raises(SRError, match="is not a run; `python -m srlib list runs` shows which there are"):
+            Run.open(tmp_path / "nothing")
+        finished(run)
+        config = run.dir / "config.json"
+        fields = json.loads(config.read_text())
+        for broken in ("{", "[]", json.dumps({**fields, "steps": -4}), json.dumps({**fields, "colour": 1}), '{"fingerprint": 1}'):
+            config.write_text(broken)
+            with pytest.raises(SRError, match="config.json does not describe a run .*; delete the folder and train it again"):
+                Run.open(run.dir)
+
+
+class TestCheckpoint:
+    def test_none_at_first(self, run):
+        assert run.load_checkpoint() is None
+
+    def test_comes_back_as_it_was(self, run):
+        state = {"step": 3, "net": {"w": torch.randn(4, 3)}, "history": [{"step": 1, "loss": 0.5}], "limit": float("inf")}
+        run.save_checkpoint(state)
+        again = run.load_checkpoint()
+        assert torch.equal(again["net"]["w"], state["net"]["w"])
+        assert (again["step"], again["history"], again["limit"]) == (3, state["history"], float("inf"))
+
+    @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+    def test_damaged_one_is_told(self, run, content):
+        run.save_checkpoint({"net": torch.randn(1000)})
+        run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000] if content is None else content)
+        with pytest.raises(SRError, match=r"last.ckpt cannot be read \(\w+\); delete it to train this run from the start"):
+            run.load_checkpoint()
+
+    def test_full_disk_keeps_the_old_one(self, run, monkeypatch):
+        run.save_checkpoint({"step": 1})
+
+        def full(source, target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(SRError, match=r"cannot write .*last.ckpt: No space left on device.*free some space"):
+            run.save_checkpoint({"step": 2})
+        assert run.load_checkpoint() == {"step": 1}
+        assert [f.name for f in run.dir.iterdir()] == ["last.ckpt"]
+
+    def test_file_that_the_system_cuts_short_keeps_the_old_one(self, run):
+        run.save_checkpoint({"step": 1})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            with pytest.raises(SRError, match="cannot write .*last.ckpt: File too large"):
+                run.save_checkpoint({"net": torch.randn(100_000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert run.load_checkpoint() == {"step": 1}
+        assert [f.name for f in run.dir.iterdir()] == ["last.ckpt"]
+
+
+class TestFinish:
+    def test_weights_that_cannot_be_written_leave_the_checkpoint(self, run, monkeypatch):
+        run.save_checkpoint({"step": 1})
+        replace = os.replace
+
+        def full(source, target):
+            if str(target).endswith(".safetensors"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(SRError, match="cannot write .*model.safetensors"):
+            run.finish(models.create("espcn", 2).state_dict(), {})
+        assert not run.complete and run.load_checkpoint() == {"step": 1}
+
+    def test_strides_do_not_matter(self, run):
+        weight = torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
+        run.finish({"w": weight}, {})
+        assert torch.equal(load_file(run.weights)["w"], weight)
+
+
+class TestLock:
+    def test_is_for_one_process_at_a_time(self, run):
+        with run.lock():
+            with pytest.raises(SRError, match=rf"another process is training {run.dir.name}; wait for it, or stop it"):
+                with Run(TINY, "f" * 64, run.dir.parent).lock():
+                    pytest.fail("two processes hold one run")
+        with run.lock():
+            pass
+
+    def test_is_released_by_an_error(self, run):
+        with pytest.raises(KeyError):
+            with run.lock():
+                raise KeyError("x")
+        with run.lock():
+            pass
+
+    def test_removes_what_a_killed_process_left(self, run):
+        run.save_checkpoint({"step": 1})
+        (run.dir / ".last.ckpt.123-456.part").write_bytes(b"half")
+        with run.lock():
+            assert not list(run.dir.glob("*.part")) and not list(run.dir.glob(".*.part"))
+            assert run.load_checkpoint() == {"step": 1}
+
+    def test_folder_that_cannot_be_written_is_told(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(SRError, match=r"cannot write .*: Not a directory; set SRLIB_RUNS to a folder that can be"):
+            with Run(TINY, "a", tmp_path / "file" / "runs").lock():
+                pytest.fail("locked a folder that cannot exist")
+
+    def test_read_only_file_system_is_told(self, run, monkeypatch):
+        def read_only(*args, **kwargs):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(os, "open", read_only)
+        with pytest.raises(SRError, match="Read-only file system; set SRLIB_RUNS"):
+            with run.lock():
+                pytest.fail("locked a folder that cannot be written")
+
+
+class TestFiles:
+    def test_text_and_bytes(self, tmp_path):
+        atomic_write(tmp_path / "new" / "a.txt", "ü")
+        atomic_write(tmp_path / "new" / "a.bin", b"\x00\xff")
+        assert (tmp_path / "new" / "a.txt").read_text(encoding="utf-8") == "ü"
+        assert (tmp_path / "new" / "a.bin").read_bytes() == b"\x00\xff"
+        assert len(list((tmp_path / "new").iterdir())) == 2
+
+    def test_json_is_readable_and_sorted(self, tmp_path):
+        write_json(tmp_path / "a.json", {"b": 1, "a": [2.5, None]})
+        assert (tmp_path / "a.json").read_text().startswith('{\n  "a": [')
+        assert json.loads((tmp_path / "a.json").read_text()) == {"b": 1, "a": [2.5, None]}
+
+    def test_failure_keeps_the_old_file(self, tmp_path, monkeypatch):
+        atomic_write(tmp_path / "a", "old")
+        monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(SRError, match="cannot write"):
+            atomic_write(tmp_path / "a", "new")
+        assert [f.name for f in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
+
+    def test_history(self, run):
+        rows = [{"step": 1, "loss": 0.123456789012345}, {"step": 2, "loss": 0.1, "psnr": 30.0}]
+        run.write_history(rows)
+        pd.testing.assert_frame_equal(run.history(), pd.DataFrame(rows))
+
+
+class TestLoadWeights:
+    def test_half_precision_fits(self, run):
+        net = models.create("espcn", 2)
+        run.finish({name: tensor.half() for name, tensor in net.state_dict().items()}, {})
+        other = load_weights(models.create("espcn", 2), run.weights)
+        for name, tensor in other.state_dict().items():
+            assert tensor.dtype == torch.float32 and torch.allclose(tensor, net.state_dict()[name], atol=1e-3)
+
+    @pytest.mark.parametrize("other", [("espcn", 3), ("srcnn", 2), ("fsrcnn", 2)])
+    def test_another_model_is_refused_and_left_alone(self, run, other):
+        finished(run)
+        net = models.create(*other)
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        with pytest.raises(SRError, match=r"does not fit this model: \d+ tensors differ, first '\w+"):
+            load_weights(net, run.weights)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+    @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\xff" * 64])
+    def test_damaged_file_is_told(self, tmp_path, content):
+        file = tmp_path / "w.safetensors"
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(SRError, match=r"w.safetensors is not a readable safetensors file .*; delete it and train"):
+            load_weights(models.create("espcn", 2), file)
+
+    def test_truncated_file_is_told(self, run):
+        finished(run)
+        run.weights.write_bytes(run.weights.read_bytes()[:-10])
+        with pytest.raises(SRError, match="is not a readable safetensors file"):
+            load_weights(models.create("espcn", 2), run.weights)
+
+
+class TestProvenance:
+    def test_says_where_and_with_what(self):
+        got = runs.provenance(seed=3)
+        assert got["seed"] == 3 and got["threads"] == torch.get_num_threads()
+        assert set(got["packages"]) == set(runs.PACKAGES) and got["packages"]["torch"] == torch.__version__
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", got["date"])
+        assert re.fullmatch(r".+, \d+ cores", got["hardware"])
+        assert json.loads(json.dumps(got)) == got
+
+    def test_names_the_commit(self, tmp_path, monkeypatch):
+        import subprocess
+
+        (tmp_path / "data" / "published").mkdir(parents=True)
+        (tmp_path / "file").write_text("1")
+        monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "add", "file"], check=True)
+        subprocess.run([*git, "commit", "-qm", "first"], check=True)
+        clean = runs.provenance()
+        assert re.fullmatch("[0-9a-f]{40}", clean["commit"]) and clean["dirty"] is False
+        (tmp_path / "file").write_text("2")
+        assert runs.provenance()["dirty"] is True
+
+    def test_without_git_says_null(self, tmp_path, monkeypatch):
+        (tmp_path / "data" / "published").mkdir(parents=True)
+        monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
+        monkeypatch.setenv("PATH", "")
+        got = runs.provenance()
+        assert got["commit"] is None and got["dirty"] is None
