@@ -1,0 +1,340 @@
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from srlib import evaluation, models
+from srlib.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
+from srlib.degradation import downscale, imresize
+from srlib.errors import SRError
+from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, upscale
+from srlib.metrics import PROTOCOLS, protocol, psnr, ssim
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def picture(*shape, seed=0) -> np.ndarray:
+    """A smooth picture, so that upscaling makes sense."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)[: len(shape)], dtype=np.uint8)
+    return imresize(noise, size=shape[:2])
+
+
+@pytest.fixture
+def pictures(tmp_path) -> str:
+    (tmp_path / "set").mkdir()
+    for i, shape in enumerate([(37, 41, 3), (32, 30), (40, 33, 3)]):
+        Image.fromarray(picture(*shape, seed=i)).save(tmp_path / "set" / f"img_{i}.png")
+    return f"folder:{tmp_path / 'set'}"
+
+
+def network(name="btsrn", scale=2, **args) -> nn.Module:
+    args = {"width": 8, "bottleneck": 4, "low": 1, "high": 1, **args} if name == "btsrn" else args
+    return models.create(name, scale, **args).eval()
+
+
+class Nearest(nn.Module):
+    """A model without convolutions that keeps count of what it sees and can run out of memory."""
+
+    channels = 3
+    context = 2
+
+    def __init__(self, scale=2, largest=None, error=None):
+        super().__init__()
+        self.scale, self.largest, self.error, self.seen = scale, largest, error, []
+
+    def forward(self, lr):
+        self.seen.append(tuple(lr.shape[-2:]))
+        if self.largest is not None and max(lr.shape[-2:]) > self.largest:
+            raise self.error
+        return lr.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
+
+
+CPU_ERROR = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "4000000000 bytes. Error code 12 (Cannot allocate memory)"
+)
+WINDOWS_ERROR = RuntimeError("[enforce fail at ..\\c10\\core\\impl\\alloc_cpu.cpp:72] . DefaultCPUAllocator: not enough memory")
+
+
+class TestTiles:
+    @pytest.mark.parametrize("tile", [16, 17, 30, 47])
+    @pytest.mark.parametrize("shape", [(48, 33), (16, 70), (5, 40)])
+    def test_are_exact(self, tile, shape):
+        model = network(low=2, high=3)
+        lr = torch.rand(2, 3, *shape)
+        assert torch.allclose(forward(model, lr, tile=tile), forward(model, lr, tile=0), atol=1e-5)
+
+    def test_cut_only_what_is_larger(self):
+        model = Nearest()
+        forward(model, torch.rand(1, 3, 20, 32), tile=32)
+        assert model.seen == [(20, 32)]
+        model.seen.clear()
+        forward(model, torch.rand(1, 3, 20, 33), tile=32)
+        assert model.seen == [(20, 32 + 1), (20, 1 + 2)]
+
+    def test_default_is_256(self):
+        model = Nearest()
+        forward(model, torch.rand(1, 3, 3, 257))
+        assert len(model.seen) == 2
+        forward(model, torch.rand(1, 3, 3, 257), tile=0)
+        assert model.seen[-1] == (3, 257)
+
+    def test_model_that_needs_the_whole_image_is_never_cut(self):
+        model = Nearest()
+        model.context = None
+        forward(model, torch.rand(1, 3, 40, 40), tile=16)
+        assert model.seen == [(40, 40)]
+
+    @pytest.mark.parametrize("tile", [-1, 1, 15])
+    def test_too_small_ones_are_refused(self, tile):
+        with pytest.raises(SRError, match=rf"tile \(={tile}\) must be 0 \(never\) or at least 16 LR pixels"):
+            forward(Nearest(), torch.rand(1, 3, 8, 8), tile=tile)
+
+    def test_keep_no_graph(self):
+        assert not forward(network(), torch.rand(1, 3, 40, 8), tile=16).requires_grad
+
+
+class TestOutOfMemory:
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), CPU_ERROR, WINDOWS_ERROR])
+    @pytest.mark.parametrize("largest", [20, 37, 90])
+    def test_falls_back_to_smaller_tiles(self, error, largest):
+        model = Nearest(largest=largest, error=error)
+        lr = torch.rand(1, 3, 70, 100)
+        assert torch.equal(forward(model, lr), Nearest()(lr))
+        assert max(model.seen[0]) == 100 and max(model.seen[-1]) <= largest
+
+    def test_falls_back_from_a_given_tile(self):
+        model = Nearest(largest=40, error=CPU_ERROR)
+        lr = torch.rand(1, 3, 70, 100)
+        assert torch.equal(forward(model, lr, tile=64), Nearest()(lr))
+
+    def test_gives_up_where_the_smallest_tile_does_not_fit(self):
+        with pytest.raises(torch.OutOfMemoryError):
+            forward(Nearest(largest=10, error=torch.OutOfMemoryError("x")), torch.rand(1, 3, 70, 100))
+
+    def test_never_cuts_where_told_so(self):
+        model = Nearest(largest=10, error=CPU_ERROR)
+        with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+            forward(model, torch.rand(1, 3, 70, 100), tile=0)
+        assert len(model.seen) == 1
+
+    def test_other_errors_pass(self):
+        model = Nearest(largest=10, error=RuntimeError("shapes do not fit"))
+        with pytest.raises(RuntimeError, match="shapes do not fit"):
+            forward(model, torch.rand(1, 3, 70, 100))
+        assert len(model.seen) == 1
+
+    def test_real_allocator_is_understood(self):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(10**15)
+        assert evaluation._out_of_memory(caught.value)
+
+
+class TestSelfEnsemble:
+    def test_of_an_equivariant_model_is_its_single_pass(self):
+        lr = torch.rand(1, 3, 12, 9)
+        for model in (Nearest(), models.create("bicubic", 3)):
+            assert torch.allclose(self_ensemble(model, lr), model(lr), atol=1e-6)
+
+    def test_averages_the_eight_symmetries(self):
+        model, lr = network(scale=3), torch.rand(1, 3, 7, 10)
+        passes = []
+        with torch.no_grad():
+            for transpose in (False, True):
+                for dims in ((), (-1,), (-2,), (-1, -2)):
+                    x = lr.flip(dims).mT if transpose else lr.flip(dims)
+                    y = model(x)
+                    passes.append((y.mT if transpose else y).flip(dims))
+        assert len(passes) == 8
+        assert torch.allclose(self_ensemble(model, lr), torch.stack(passes).mean(0), atol=1e-6)
+        assert not torch.allclose(passes[0], passes[3], atol=1e-4)
+
+    def test_is_equivariant_itself(self):
+        model, lr = network(), torch.rand(1, 3, 7, 10)
+        once = self_ensemble(model, lr)
+        assert torch.allclose(self_ensemble(model, lr.flip(-1)).flip(-1), once, atol=1e-6)
+        assert torch.allclose(self_ensemble(model, lr.mT).mT, once, atol=1e-6)
+
+    def test_works_in_tiles(self):
+        model, lr = network(), torch.rand(1, 3, 40, 21)
+        assert torch.allclose(self_ensemble(model, lr, tile=16), self_ensemble(model, lr), atol=1e-5)
+
+
+class TestUpscale:
+    def test_rgb_model(self):
+        model, lr = network(), picture(9, 7, 3)
+        with torch.no_grad():
+            expected = model(torch.from_numpy(lr).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).double().numpy() * 255
+        sr = upscale(model, lr)
+        assert sr.shape == (18, 14, 3) and sr.dtype == np.float64
+        assert np.abs(sr - expected).max() < 1e-3
+
+    def test_luma_model_keeps_the_chroma_bicubic(self):
+        model, lr = network("espcn", 3), picture(9, 7, 3)
+        sr = rgb_to_ycbcr(upscale(model, lr))
+        ycbcr = rgb_to_ycbcr(lr.astype(np.float64))
+        assert np.abs(sr[..., 1:] - imresize(ycbcr[..., 1:], 3)).max() < 1e-6
+        assert np.abs(sr[..., 0] - upscale(model, ycbcr[..., 0])).max() < 1e-3
+        assert np.abs(sr[..., 0] - imresize(ycbcr[..., 0], 3)).max() > 1
+
+    def test_grey_is_luma_for_a_luma_model_and_equal_channels_for_an_rgb_one(self):
+        grey = picture(9, 7)
+        luma = network("espcn")
+        with torch.no_grad():
+            expected = luma(torch.from_numpy(grey)[None, None] / 255)[0, 0].double().numpy() * 255
+        assert np.abs(upscale(luma, grey) - expected).max() < 1e-3
+        model = network()
+        rgb = upscale(model, np.repeat(grey[..., None], 3, axis=2))
+        assert np.allclose(upscale(model, grey), rgb.mean(axis=2))
+
+    def test_bicubic_takes_both(self):
+        model = models.create("bicubic", 4)
+        for lr in (picture(9, 7), picture(9, 7, 3)):
+            assert np.abs(upscale(model, lr) - imresize(lr.astype(np.float64), 4)).max() < 1e-3
+
+    def test_floats_are_not_clipped(self):
+        lr = np.zeros((8, 8, 3))
+        lr[:, 4:] = 255.0
+        sr = upscale(models.create("bicubic", 2), lr)
+        assert sr.min() < -1 and sr.max() > 256
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 9, 3), (2, 1)])
+    def test_tiny_images(self, shape):
+        for name in models.list():
+            assert upscale(network(name), picture(*shape)).shape == (shape[0] * 2, shape[1] * 2, *shape[2:])
+
+    @pytest.mark.parametrize("shape", [(4,), (4, 4, 4), (4, 4, 1), (0, 4, 3), (2, 4, 4, 3)])
+    def test_other_shapes_are_refused(self, shape):
+        with pytest.raises(SRError, match=r"lr has shape \(.*\); expected \(H, W\) or \(H, W, 3\)"):
+            upscale(network(), np.zeros(shape, np.uint8))
+
+    def test_ensemble_and_tiles(self):
+        model, lr = network(), picture(40, 21, 3)
+        plain, ensembled = upscale(model, lr), upscale(model, lr, ensemble=True)
+        assert np.abs(plain - upscale(model, lr, tile=16)).max() < 1e-3
+        assert np.abs(ensembled - upscale(model, lr, ensemble=True, tile=16)).max() < 1e-3
+        assert np.abs(plain - ensembled).max() > 0.1
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_runs_in_eval_mode_and_restores_the_mode(self, training):
+        model = network(padding="valid").train(training)
+        assert upscale(model, picture(9, 7, 3)).shape == (18, 14, 3)
+        assert model.training is training
+        with pytest.raises(SRError, match="tile"):
+            upscale(model, picture(9, 7, 3), tile=3)
+        assert model.training is training
+
+
+class TestSuperResolve:
+    @pytest.mark.parametrize("name", models.list())
+    @pytest.mark.parametrize("by", PROTOCOLS)
+    @pytest.mark.parametrize("shape", [(41, 38, 3), (38, 41)])
+    def test_scores_any_image_under_any_protocol(self, name, by, shape):
+        chosen = protocol(by)
+        sr, hr, seconds = super_resolve(network(name, 3), picture(*shape), chosen)
+        assert hr.shape[:2] == (shape[0] // 3 * 3, shape[1] // 3 * 3) == sr.shape[:2] and seconds > 0
+        assert np.isfinite(psnr(sr, hr, chosen, 3)) and np.isfinite(ssim(sr, hr, chosen, 3))
+
+    def test_luma_network_is_scored_on_rgb_with_bicubic_chroma(self):
+        chosen, hr = protocol("btsrn_div2k"), picture(60, 60, 3)
+        model = network("espcn")
+        sr, _, _ = super_resolve(model, hr, chosen)
+        assert sr.shape == hr.shape and np.allclose(sr, upscale(model, downscale(hr, 2)))
+
+    def test_luma_network_gets_float_luma_under_a_luma_protocol(self):
+        hr, model = picture(40, 36, 3), network("espcn")
+        sr, _, _ = super_resolve(model, hr, protocol("y"))
+        assert np.allclose(sr, upscale(model, imresize(to_y(hr, rounded=True), 0.5)))
+        sr, _, _ = super_resolve(model, hr, protocol("edsr"))
+        assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
+
+    def test_rgb_network_gets_the_8_bit_image_under_a_protocol_that_degrades_luma(self):
+        hr, model = picture(40, 36, 3), network()
+        sr, _, _ = super_resolve(model, hr, protocol("y"))
+        assert np.allclose(sr, upscale(model, downscale(hr, 2)))
+
+    def test_grey_file_is_luma_or_converted(self):
+        hr, model = picture(40, 36), network("espcn")
+        sr, _, _ = super_resolve(model, hr, protocol("y"))
+        assert np.allclose(sr, upscale(model, downscale(hr.astype(np.float64), 2)))
+        sr, _, _ = super_resolve(model, hr, protocol("edsr"))
+        assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
+
+    def test_chroma_does_not_change_the_luma_that_is_scored(self):
+        hr, model = picture(40, 36, 3), models.create("bicubic", 2)
+        lr = downscale(hr, 2)
+        direct = upscale(model, to_y(lr, rounded=False))
+        ycbcr = rgb_to_ycbcr(lr.astype(np.float64))
+        through = to_y(ycbcr_to_rgb(np.dstack([direct, imresize(ycbcr[..., 1:], 2)])), rounded=False)
+        assert np.abs(direct - through).max() < 1e-6
+
+
+class TestEvaluate:
+    def test_row_per_image(self, pictures):
+        rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+        assert list(rows.columns) == ["image", "psnr", "ssim", "seconds"]
+        assert rows["image"].tolist() == ["img_0", "img_1", "img_2"]
+        assert (rows["psnr"] > 20).all() and (rows["ssim"] <= 1).all() and (rows["seconds"] > 0).all()
+
+    def test_equals_the_metrics_of_what_upscale_gives(self, pictures):
+        model, chosen, hr = network(), protocol("edsr"), picture(37, 41, 3)
+        sr = upscale(model, downscale(hr, 2))
+        row = evaluate(model, pictures, chosen).iloc[0]
+        assert row["psnr"] == psnr(sr, hr[:36, :40], chosen, 2) and row["ssim"] == ssim(sr, hr[:36, :40], chosen, 2)
+
+    def test_limit_takes_the_first(self, pictures):
+        model, chosen = models.create("bicubic", 2), protocol("y")
+        every = evaluate(model, pictures, chosen)
+        for limit in (1, 2, 3, 9):
+            some = evaluate(model, pictures, chosen, limit=limit)
+            pd.testing.assert_frame_equal(some[["image", "psnr", "ssim"]], every[["image", "psnr", "ssim"]][:limit])
+
+    def test_tiles_and_ensemble(self, pictures):
+        model, chosen = network("espcn"), protocol("y")
+        plain = evaluate(model, pictures, chosen)
+        assert np.allclose(evaluate(model, pictures, chosen, tile=16)["psnr"], plain["psnr"], atol=1e-3)
+        assert not np.allclose(evaluate(model, pictures, chosen, ensemble=True)["psnr"], plain["psnr"], atol=1e-3)
+
+    def test_prints_nothing_unless_asked(self, pictures, capsys):
+        evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+        assert capsys.readouterr() == ("", "")
+        evaluate(models.create("bicubic", 2), pictures, protocol("y"), progress=True)
+        out, err = capsys.readouterr()
+        assert out == "" and "folder:" in err
+
+    def test_names_the_image_that_is_too_small(self, tmp_path, pictures):
+        Image.fromarray(np.zeros((1, 9, 3), np.uint8)).save(tmp_path / "set" / "tiny.png")
+        with pytest.raises(SRError, match=r"folder:.*, tiny: image: 1x9 pixels is smaller than scale 2"):
+            evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+
+    def test_names_the_image_without_room_for_the_window(self, tmp_path, pictures):
+        Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(tmp_path / "set" / "small.png")
+        with pytest.raises(SRError, match=r"folder:.*, small: sr: 8x8 pixels inside the border, fewer than the SSIM window"):
+            evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+
+    def test_missing_data(self):
+        with pytest.raises(SRError, match="unknown dataset 'Set55'"):
+            evaluate(models.create("bicubic", 2), "Set55", protocol("y"))
+
+    def test_embedded_photographs(self):
+        rows = evaluate(models.create("bicubic", 4), "embedded-test", protocol("y"), limit=2)
+        assert (rows["psnr"] > 18).all() and len(rows) == 2
+
+    def test_set5_has_the_published_bicubic_row(self, datasets):
+        """MATLAB's bicubic at x2 on luma: 33.66 dB, 0.9299."""
+        rows = evaluate(models.create("bicubic", 2), "Set5", protocol("y"))
+        assert rows["psnr"].mean() == pytest.approx(33.66, abs=0.01)
+        assert rows["ssim"].mean() == pytest.approx(0.9299, abs=0.0003)
+
+    def test_set5_has_the_row_of_btsrn(self, datasets):
+        rows = evaluate(models.create("bicubic", 3, kernel="pillow"), "Set5", protocol("btsrn"))
+        assert rows["psnr"].mean() == pytest.approx(30.38, abs=0.01)
