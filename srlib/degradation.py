@@ -10,11 +10,12 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import scipy.sparse
 import torch
 from PIL import Image
 
 from srlib.errors import SRError
+
+NUMPY_BLOCK, TORCH_BLOCK = 16, 128  # output pixels per matrix product; measured, both flat around the optimum
 
 
 def imresize(image, scale=None, *, size=None, antialias: bool = True):
@@ -38,6 +39,7 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     scales, out_lengths = _scales_and_size(lengths, scale, size)
     passes = [(axis, lengths[axis], out_lengths[axis], scales[axis], bool(antialias)) for axis in (0, 1)]
     passes.sort(key=lambda one: one[3])  # stable: rows first when the scales are equal
+    passes = [one for one in passes if one[3] != 1]
     return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
 
 
@@ -132,53 +134,73 @@ def contributions(length: int, out_length: int, scale: float, antialias: bool) -
     return weights, indices
 
 
-@lru_cache(maxsize=256)
-def _matrix(length: int, out_length: int, scale: float, antialias: bool) -> scipy.sparse.csr_array:
-    """The resizing of one axis as a sparse (out_length, length) matrix."""
+def _blocks(length: int, out_length: int, scale: float, antialias: bool, block: int):
+    """Yield the resizing of one axis, `block` output pixels at a time: (output slice, input slice, dense matrix).
+
+    The matrix of a whole axis is nearly all zeros, and a sum over taps walks the image once per tap; products of short
+    blocks do neither and are what linear-algebra libraries are fastest at.
+    """
     weights, indices = contributions(length, out_length, scale, antialias)
-    starts = np.arange(out_length + 1) * weights.shape[1]
-    return scipy.sparse.csr_array((weights.ravel(), indices.ravel(), starts), shape=(out_length, length))
+    for start in range(0, out_length, block):
+        rows = slice(start, min(start + block, out_length))
+        first, last = indices[rows].min(), indices[rows].max()
+        matrix = np.zeros((rows.stop - start, last - first + 1))
+        np.add.at(matrix, (np.arange(len(matrix))[:, None], indices[rows] - first), weights[rows])
+        yield rows, slice(int(first), int(last) + 1), matrix
+
+
+@lru_cache(maxsize=128)
+def _numpy_blocks(*axis) -> list:
+    return [(out, used, matrix, np.ascontiguousarray(matrix.T)) for out, used, matrix in _blocks(*axis, NUMPY_BLOCK)]
+
+
+@lru_cache(maxsize=128)
+def _torch_blocks(*axis, dtype: torch.dtype, device: torch.device) -> list:
+    with torch.inference_mode(False):  # a tensor born in inference mode could not take part in a later backward pass
+        blocks = _blocks(*axis, TORCH_BLOCK)
+        return [(used, torch.tensor(matrix, dtype=dtype, device=device)) for _, used, matrix in blocks]
+
+
+def _resize_plane(plane: np.ndarray, passes) -> np.ndarray:
+    """Resize float64 (h, w) by the passes (axis, length, out_length, scale, antialias)."""
+    for axis, *line in passes:
+        resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
+        for out, used, matrix, transposed in _numpy_blocks(*line):
+            if axis == 0:
+                np.matmul(matrix, plane[used], out=resized[out])
+            else:
+                np.matmul(plane[:, used], transposed, out=resized[:, out])
+        plane = resized
+    return plane
 
 
 def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
-    result = image.astype(np.float64)
-    for axis, length, out_length, scale, antialias in passes:
-        if length == out_length and scale == 1:
-            continue
-        rows = np.swapaxes(result, 0, axis)
-        product = _matrix(length, out_length, scale, antialias) @ np.ascontiguousarray(rows).reshape(length, -1)
-        result = np.swapaxes(product.reshape(out_length, *rows.shape[1:]), 0, axis)
-    if image.dtype == np.uint8:
-        result = np.clip(np.floor(result + 0.5), 0, 255)
-    return np.ascontiguousarray(result, dtype=image.dtype)
+    shape = list(image.shape)
+    for axis, _, out_length, *_ in passes:
+        shape[axis] = out_length
+    result = np.empty(shape, image.dtype)
+    for channel in np.ndindex(image.shape[2:]):  # one plane at a time stays longer in the cache
+        plane, out = image[:, :, *channel], result[:, :, *channel]
+        resized = _resize_plane(plane.astype(np.float64), passes)
+        if image.dtype == np.uint8:
+            resized += 0.5
+            np.clip(np.floor(resized, out=resized), 0, 255, out=resized)
+        np.copyto(out, resized, casting="unsafe")
+    return result
 
 
 def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
-    if image.dtype == torch.uint8:
-        result = image.to(torch.float64)
-    elif image.dtype == torch.float64:
-        result = image
-    else:
-        result = image.to(torch.float32)
-    for axis, length, out_length, scale, antialias in passes:
-        if length == out_length and scale == 1:
-            continue
-        weights, indices = _device_taps(length, out_length, scale, antialias, result.dtype, result.device)
-        total = 0
-        for weight, index in zip(weights, indices, strict=True):
+    # Reduced-precision products (TF32, bf16), where the user allows them, are too coarse for images.
+    exact = image.dtype in (torch.uint8, torch.float64) or torch.get_float32_matmul_precision() != "highest"
+    result = image.to(torch.float64 if exact else torch.float32)
+    with torch.autocast(image.device.type, enabled=False):
+        for axis, *line in passes:
+            blocks = _torch_blocks(*line, dtype=result.dtype, device=result.device)
             if axis == 0:
-                total = total + result.index_select(-2, index) * weight[:, None]
+                parts = [matrix @ result[..., used, :] for used, matrix in blocks]
             else:
-                total = total + result.index_select(-1, index) * weight
-        result = total
+                parts = [result[..., used] @ matrix.T for used, matrix in blocks]
+            result = parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis - 2)
     if image.dtype == torch.uint8:
         result = (result + 0.5).floor().clamp(0, 255)
     return result.to(image.dtype)
-
-
-@lru_cache(maxsize=64)
-def _device_taps(length, out_length, scale, antialias, dtype, device) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.inference_mode(False):  # a tensor born in inference mode could not take part in a later backward pass
-        weights, indices = contributions(length, out_length, scale, antialias)
-        weights = torch.tensor(weights.T.copy(), dtype=dtype, device=device)
-        return weights, torch.tensor(indices.T.copy(), device=device)
