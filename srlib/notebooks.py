@@ -83,6 +83,13 @@ def load_metrics(profile: str, paper: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def load_costs(profile: str, paper: str) -> pd.DataFrame | None:
+    """Return the costs that the notebooks of a paper have measured, one row per method and scale; None where there are none."""
+    files = sorted(metrics_file(profile, "x", paper).parent.glob("*_costs.csv"))
+    frames = [pd.read_csv(file) for file in files]
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
 def figures_folder(profile: str, paper: str) -> Path:
     """Return the folder of a paper's tables and figures under a profile."""
     return paths.figures_dir() / profile / paper

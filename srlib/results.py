@@ -16,12 +16,13 @@ from torch import nn
 
 from srlib import models, paths
 from srlib.data.files import sha256
+from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
-from srlib.papers import Paper
+from srlib.papers import Paper, owner
 from srlib.runs import Run, atomic_write, load_weights, write_json
 from srlib.training import train
 
@@ -59,16 +60,25 @@ def weights_path(name: str, scale: int) -> Path:
     return paths.home() / "data" / "weights" / f"{name}_x{scale}.safetensors"
 
 
+def _read_card(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
+
+
 def load_released(name: str, scale: int, label: str | None = None) -> Trained:
-    """Load released weights; raises NotReleased where there are none at this scale."""
+    """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale."""
     file = weights_path(name, scale)
     if not file.exists():
+        method = owner(name).method(name)
+        models.check(method.model, scale, method.args)
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         raise NotReleased(
             f"no released weights for {name} x{scale}; there are: {', '.join(there) or 'none'}. "
             f"Train it: python -m srlib train {name} --scale {scale}"
         )
-    card = json.loads(file.with_suffix(".json").read_text())
+    card = _read_card(file.with_suffix(".json"))
     model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
     scores = paths.runs_dir() / "released" / f"{file.stem}-{sha256(file)[:10]}"
     return Trained(name, label or name, model, scores, card=card)
@@ -76,13 +86,10 @@ def load_released(name: str, scale: int, label: str | None = None) -> Trained:
 
 def load_run(folder: Path) -> Trained:
     """Load the weights of a complete run directory; raises SRError where it is not one."""
-    config = folder / "config.json"
-    if not config.exists() or not (folder / "model.safetensors").exists():
-        raise SRError(f"{folder} is not a complete run; `python -m srlib list runs` shows which there are")
-    fields = json.loads(config.read_text())
-    fingerprint = fields.pop("fingerprint")
-    experiment = Experiment(**fields)
-    run = Run(experiment, fingerprint, folder.parent)
+    run = Run.open(folder)
+    if not run.complete:
+        raise SRError(f"{folder} is not a complete run; the same `python -m srlib train ...` continues it")
+    experiment = run.experiment
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
     return Trained(experiment.name, experiment.name, load_weights(model, run.weights), run.dir / "metrics", run=run)
 
@@ -98,6 +105,28 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
         return load_released(name, scale, method.label)
     run = train(paper.experiment(name, scale, profile, seed), progress=progress)
     return replace(load_run(run.dir), label=method.label)
+
+
+def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, nn.Module]:
+    """Return, by label, the networks that a profile has ready: untrained methods, released weights, complete runs."""
+    found = {}
+    for name in names:
+        method = paper.method(name)
+        if not method.trained or not profile.train:
+            if not method.trained or weights_path(name, scale).exists():
+                found[method.label] = obtain(paper, name, scale, profile).model
+            continue
+        experiment = paper.experiment(name, scale, profile)
+        run = Run(experiment, open_pairs(experiment.data, scale).fingerprint)
+        if run.complete:
+            found[method.label] = load_run(run.dir).model
+    return found
+
+
+def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
+    """Return by how many dB `left` beats `right` on each image, best first; rows of one set and scale."""
+    means = rows.groupby(["method", "image"])["psnr"].mean()
+    return (means[left] - means[right]).sort_values(ascending=False)
 
 
 def score(
@@ -171,7 +200,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         metrics[dataset] = {**means, "protocol": by.name, "images": len(rows)}
     card = {"experiment": asdict(experiment), "provenance": run.provenance(), "metrics": metrics, "history": []}
     if file.exists():
-        old = json.loads(file.with_suffix(".json").read_text())
+        old = _read_card(file.with_suffix(".json"))
         first = next(iter(metrics))
         if first in old["metrics"] and old["metrics"][first]["psnr"] >= metrics[first]["psnr"]:
             raise SRError(
@@ -180,6 +209,6 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
             )
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
         card["history"] = [*old["history"], {**spent, "metrics": old["metrics"]}]
-    atomic_write(file, save(state))
     write_json(file.with_suffix(".json"), card)
+    atomic_write(file, save(state))  # last: weights never lie there without a card
     return file
