@@ -42,15 +42,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
     evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
     evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
-    evaluate.add_argument("--scale", type=int, default=2)
+    evaluate.add_argument("--scale", type=int, help="default: 2, or the scale of the run")
     evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
     evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
 
     upscale = commands.add_parser("upscale", help="upscale a picture with released weights")
     upscale.add_argument("image", type=Path)
-    upscale.add_argument("--model", default="btsrn", help="a released experiment, or bicubic (default btsrn)")
-    upscale.add_argument("--scale", type=int, default=2)
+    upscale.add_argument(
+        "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
+    )
+    upscale.add_argument("--scale", type=int, help="default: 2, or the scale of the run")
     upscale.add_argument("--output", type=Path, help="default: IMAGE_MODEL_xSCALE.png beside the image")
     upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     upscale.add_argument("--tile", type=int, help="LR pixels per tile (default 256, 0 for none)")
@@ -123,12 +125,18 @@ def _train(args: argparse.Namespace) -> None:
     print(run.dir)
 
 
-def _trained(name: str, scale: int):
+def _trained(name: str, scale: int | None):
     from srlib import models
     from srlib.results import Trained, load_released, load_run
 
-    if Path(name).is_dir():
-        return load_run(Path(name))
+    if (Path(name) / "config.json").exists():
+        trained = load_run(Path(name))
+        if scale not in (None, trained.model.scale):
+            raise SRError(f"scale (={scale}) does not fit {name}, which is x{trained.model.scale}; leave --scale out")
+        return trained
+    if "/" in name:
+        raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
+    scale = 2 if scale is None else scale
     if name == "bicubic":
         return Trained("bicubic", "Bicubic", models.create("bicubic", scale).eval(), Path())
     return load_released(name, scale)
@@ -158,14 +166,16 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _upscale(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from srlib.data.images import read_image, write_image
+    from srlib.data.images import WRITERS, read_image, write_image
     from srlib.evaluation import upscale
 
-    output = args.output or args.image.with_name(f"{args.image.stem}_{args.model}_x{args.scale}.png")
-    if output.exists() and not args.overwrite:
-        raise SRError(f"{output} exists; give --output another name, or --overwrite")
     image = read_image(args.image)
     trained = _trained(args.model, args.scale)
+    output = args.output or args.image.with_name(f"{args.image.stem}_{trained.name}_x{trained.model.scale}.png")
+    if output.suffix.lower() not in WRITERS:
+        raise SRError(f"output (={output}) must end in one of {', '.join(WRITERS)}")
+    if output.exists() and not args.overwrite:
+        raise SRError(f"{output} exists; give --output another name, or --overwrite")
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     sr = upscale(trained.model, rgb, tile=args.tile, ensemble=args.ensemble, progress=sys.stderr.isatty())
     sr = np.floor(sr.clip(0, 255) + 0.5).astype(np.uint8)

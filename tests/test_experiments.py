@@ -7,7 +7,7 @@ import pytest
 
 from srlib import models
 from srlib.errors import SRError
-from srlib.experiments import PRECISIONS, PROFILES, Experiment, profile
+from srlib.experiments import PROFILES, Experiment, profile
 
 BASE = {"name": "e", "paper": "p", "model": "vdsr", "scale": 2, "data": "embedded", "steps": 10}
 
@@ -152,9 +152,3 @@ class TestProfiles:
             one = profile(name)
             assert one.data == "embedded" and one.tests == ("embedded-test",) == (one.ablation_tests,)
             assert one.data not in one.tests
-
-
-def test_precisions_of_the_command_line_are_those_of_experiments():
-    from srlib import __main__
-
-    assert __main__.PRECISIONS == PRECISIONS

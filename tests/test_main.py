@@ -1,0 +1,419 @@
+"""The command line: every command's help, work and errors; an error is one message and exit code 2, never a traceback."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from srlib import experiments, models, papers, paths
+from srlib.__main__ import COMMANDS, main
+from srlib.data.images import read_image
+from srlib.degradation import imresize
+from srlib.experiments import Experiment
+from srlib.metrics import PROTOCOLS
+from srlib.runs import Run
+from srlib.training import train
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home" / "data" / "published").mkdir(parents=True)
+    shutil.copy(paths.home() / "data" / "registry.csv", tmp_path / "home" / "data")
+    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def picture(*shape) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 6, 3)[: len(shape)], dtype=np.uint8)
+    return imresize(noise, size=shape[:2])
+
+
+@pytest.fixture
+def data(tmp_path) -> str:
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        Image.fromarray(picture(40, 36 + i, 3)).save(tmp_path / "photos" / f"{i}.png")
+    return f"folder:{tmp_path / 'photos'}"
+
+
+@pytest.fixture
+def run(data) -> Run:
+    small = {"hr_patch": 16, "batch": 2, "steps": 2}
+    return train(Experiment(name="espcn", paper="btsrn", model="espcn", scale=2, data=data, **small), progress="none")
+
+
+@pytest.fixture
+def ok(capsys):
+    def call(*args) -> str:
+        assert main([str(arg) for arg in args]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def fails(capsys):
+    """Call a command that fails; return its message."""
+
+    def call(*args) -> str:
+        assert main([str(arg) for arg in args]) == 2
+        out, err = capsys.readouterr()
+        assert err.startswith("error: ") and "Traceback" not in err and len(err.strip().splitlines()) <= 2
+        return err
+
+    return call
+
+
+class TestParser:
+    @pytest.mark.parametrize("command", ["", *COMMANDS])
+    def test_help(self, command, capsys):
+        with pytest.raises(SystemExit) as stop:
+            main([*([command] if command else []), "--help"])
+        out = capsys.readouterr().out
+        assert stop.value.code == 0 and "usage: python -m srlib" in out
+        for name in COMMANDS if not command else ():
+            assert name in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "the following arguments are required: COMMAND"),
+            (["trian"], "invalid choice: 'trian'"),
+            (["list", "modles"], "invalid choice: 'modles'"),
+            (["train"], "the following arguments are required: experiment"),
+            (["train", "vdsr", "--scale", "two"], "argument --scale: invalid int value: 'two'"),
+            (["train", "vdsr", "--minutes", "soon"], "argument --minutes: invalid float value: 'soon'"),
+            (["train", "vdsr", "--steps", "2", "--minutes", "3"], "not allowed with argument"),
+            (["train", "vdsr", "--precision", "fp64"], "invalid choice: 'fp64'"),
+            (["evaluate", "bicubic"], "the following arguments are required: DATASET"),
+            (["upscale"], "the following arguments are required: image"),
+            (["upscale", "a.png", "--sclae", "2"], "unrecognized arguments: --sclae"),
+        ],
+    )
+    def test_usage_errors(self, arguments, message, capsys):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+
+    def test_ctrl_c_says_how_to_go_on(self, capsys, monkeypatch):
+        def pressed(args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setitem(COMMANDS, "list", pressed)
+        assert main(["list", "models"]) == 130
+        assert "the same command continues" in capsys.readouterr().err
+
+    def test_mistakes_of_the_program_keep_their_traceback(self, monkeypatch):
+        def broken(args):
+            raise ZeroDivisionError
+
+        monkeypatch.setitem(COMMANDS, "list", broken)
+        with pytest.raises(ZeroDivisionError):
+            main(["list", "models"])
+
+
+def test_as_a_module_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "srlib", "train", "vdsrr"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: unknown experiment 'vdsrr'. Did you mean 'vdsr'?")
+    assert len(done.stderr.splitlines()) == 1
+
+
+class TestList:
+    def test_models(self, ok):
+        lines = ok("list", "models").splitlines()
+        assert [line.split()[0] for line in lines[1:]] == models.list()
+        assert "887,683" in next(line for line in lines if line.startswith("btsrn"))
+        assert "430.8" in next(line for line in lines if line.startswith("btsrn"))
+
+    def test_experiments(self, ok):
+        assert [line.split()[0] for line in ok("list", "experiments").splitlines()] == list(papers.experiments())
+
+    def test_datasets(self, ok):
+        assert {"Set5", "embedded", "DIV2K"} <= set(ok("list", "datasets").split())
+
+    def test_runs(self, ok, run):
+        assert ok("list", "runs").split() == ["complete", str(run.dir)]
+        run.weights.unlink()
+        assert ok("list", "runs").split() == ["partial", str(run.dir)]
+
+    def test_released(self, ok, run, data):
+        assert ok("list", "released") == ""
+        ok("release", run.dir, "--datasets", data)
+        assert ok("list", "released").split()[0] == "espcn_x2"
+
+
+class TestData:
+    def test_check_says_what_is_missing(self, fails):
+        message = fails("data", "Set5", "--check")
+        assert "5 files are not right in" in message and "missing" in message and "without --check" in message
+
+    def test_unknown_dataset(self, fails):
+        assert "unknown dataset 'Set55'. Did you mean 'Set5'?" in fails("data", "Set55", "--check")
+        assert "unknown dataset 'Set55'. Did you mean 'Set5'?" in fails("data", "Set55")
+
+    def test_workers(self, fails):
+        assert "workers: got 0" in fails("data", "Set5", "--workers", "0")
+
+    def test_present_ones_are_verified(self, ok, datasets):
+        assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are there and right"
+
+
+class TestTrain:
+    def test_on_embedded_photographs_and_evaluate(self, ok, capsys):
+        arguments = ["--profile", "smoke", "--steps", 2, "--hr-patch", 16, "--batch", 2, "--validation", "embedded-test"]
+        out = ok("train", "espcn", *arguments).splitlines()
+        assert out[0].startswith("espcn x2 step 1/2: loss") and out[-2].startswith("2 steps, 0.")
+        assert "dB on embedded-test" in out[-2]
+        folder = out[-1]
+        assert Run.open(folder).complete
+        again = ok("train", "espcn", *arguments).splitlines()
+        assert again == out[-2:]  # nothing is trained twice
+        assert "embedded-test" in ok("evaluate", folder, "embedded-test")
+
+    def test_options_reach_the_experiment(self, ok, data):
+        options = ["--data", data, "--validation", "", "--steps", 1, "--batch", 3, "--hr-patch", 18, "--scale", 3]
+        options += ["--learning-rate", 0.002, "--precision", "bf16", "--seed", 7]
+        e = Run.open(ok("train", "espcn", *options).splitlines()[-1]).experiment
+        assert (e.data, e.validation, e.steps, e.minutes, e.batch, e.hr_patch) == (data, "", 1, None, 3, 18)
+        assert (e.scale, e.learning_rate, e.precision, e.seed) == (3, 0.002, "bf16", 7)
+
+    def test_minutes(self, ok, data):
+        small = ["--data", data, "--validation", "", "--batch", 2, "--hr-patch", 16]
+        e = Run.open(ok("train", "espcn", *small, "--minutes", 0.01).splitlines()[-1]).experiment
+        assert (e.minutes, e.steps) == (0.01, None)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
+            (["bicubic"], "unknown experiment 'bicubic'"),
+            (["vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
+            (["vdsr", "--scale", "8"], "scale (=8) is not one that model 'vdsr' has: 2, 3, 4"),
+            (["vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
+            (["vdsr", "--steps", "-1"], "steps (=-1) must be greater than 0"),
+            (["vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
+            (["vdsr", "--learning-rate", "nan"], "learning_rate (=nan) must be a finite number"),
+            (["vdsr", "--hr-patch", "49"], "hr_patch (=49) must be a positive multiple of scale (=2)"),
+            (["vdsr", "--seed", "-1"], "seed (=-1) must not be negative"),
+            (["vdsr", "--data", "T19"], "unknown dataset 'T19'. Did you mean 'T91'?"),
+            (["vdsr", "--profile", "smoke", "--hr-patch", "4000"], "lr_patch: got 2000, larger than every LR image of embedded"),
+            (["vdsr", "--data", "folder:nowhere"], "folder: nowhere does not exist"),
+        ],
+    )
+    def test_errors(self, fails, arguments, message):
+        arguments += [] if "--data" in arguments or "--profile" in arguments else ["--data", "embedded"]
+        assert message in fails("train", *arguments, "--validation", "")
+
+    def test_missing_images_say_where_and_how(self, fails, tmp_path):
+        message = fails("train", "vdsr", "--data", "T91", "--validation", "")
+        assert str(tmp_path / "datasets") in message and "srlib data" in message and "SRLIB_DATA" in message
+
+    def test_empty_folder(self, fails, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert "holds no image" in fails("train", "vdsr", "--data", "folder:empty", "--validation", "")
+
+    def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "file"))
+        message = fails("train", "espcn", "--data", data, "--validation", "", "--hr-patch", 16)
+        assert "cannot write" in message and "set SRLIB_RUNS" in message
+
+
+class TestEvaluate:
+    def test_bicubic(self, ok, data, tmp_path):
+        out = ok("evaluate", "bicubic", data, "embedded-test", "--scale", 3, "--csv", tmp_path / "out" / "rows.csv").splitlines()
+        assert out[0].startswith("bicubic x3; Protocol y:") and len(out) == 3
+        assert "2 images" in out[1] and "dB" in out[1]
+        rows = pd.read_csv(tmp_path / "out" / "rows.csv")
+        assert set(rows.columns) == {"image", "psnr", "ssim", "seconds", "dataset", "scale", "protocol"}
+        assert len(rows) == 2 + 5 and set(rows["scale"]) == {3} and set(rows["protocol"]) == {"y"}
+        assert f"{rows[rows.dataset == data]['psnr'].mean():.2f} dB" in out[1]
+
+    @pytest.mark.parametrize("by", PROTOCOLS)
+    def test_protocols(self, ok, data, by):
+        assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
+
+    def test_run_has_its_own_scale(self, ok, fails, run, data):
+        assert ok("evaluate", run.dir, data).startswith("espcn x2; ")
+        assert ok("evaluate", run.dir, data, "--scale", 2).startswith("espcn x2; ")
+        assert f"scale (=3) does not fit {run.dir}, which is x2" in fails("evaluate", run.dir, data, "--scale", 3)
+
+    def test_ensemble(self, ok, run, data):
+        assert ok("evaluate", run.dir, data, "--ensemble") != ok("evaluate", run.dir, data)
+
+    def test_folder_of_the_same_name_is_not_in_the_way(self, ok, data, tmp_path):
+        (tmp_path / "bicubic").mkdir()
+        assert ok("evaluate", "bicubic", data)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["bicubik", "embedded-test"], "unknown experiment 'bicubik'"),
+            (["btsrm", "embedded-test"], "unknown experiment 'btsrm'. Did you mean 'btsrn'?"),
+            (["vdsr", "embedded-test"], "no released weights for vdsr x2; there are: none. Train it: python -m srlib train vdsr"),
+            (["vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 2, 3, 4"),
+            (["bicubic", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'bicubic' has: 2, 3, 4, 8"),
+            (["bicubic", "embeded-test"], "unknown dataset 'embeded-test'. Did you mean 'embedded-test'?"),
+            (["bicubic", "embedded-test", "--protocol", "lapsr"], "unknown protocol 'lapsr'. Did you mean 'lapsrn'?"),
+            (["runs/none", "embedded-test"], "no run in runs/none; `python -m srlib list runs` shows which there are"),
+        ],
+    )
+    def test_errors(self, fails, arguments, message):
+        assert message in fails("evaluate", *arguments)
+
+    def test_damaged_weights(self, fails, run, data):
+        run.weights.write_bytes(b"nonsense")
+        assert "is not a readable safetensors file" in fails("evaluate", run.dir, data)
+
+    def test_csv_that_cannot_be_written(self, fails, data, tmp_path):
+        (tmp_path / "file").write_text("")
+        assert "cannot write" in fails("evaluate", "bicubic", data, "--csv", tmp_path / "file" / "rows.csv")
+
+    def test_damaged_image_is_named(self, fails, data, tmp_path):
+        (tmp_path / "photos" / "2.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])
+        assert "2.png" in fails("evaluate", "bicubic", data)
+
+
+def save(path, image, **options):
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+class TestUpscale:
+    @pytest.mark.parametrize(("scale", "given"), [(2, []), (3, ["--scale", 3]), (8, ["--scale", 8])])
+    def test_beside_the_photo(self, ok, tmp_path, scale, given):
+        photo = save(tmp_path / "a photo.png", picture(9, 7, 3))
+        out = ok("upscale", photo, "--model", "bicubic", *given)
+        result = tmp_path / f"a photo_bicubic_x{scale}.png"
+        assert out.strip() == f"{result}: {7 * scale}x{9 * scale}"
+        expected = imresize(picture(9, 7, 3), scale)
+        assert np.abs(read_image(result).astype(int) - expected).max() <= 1
+
+    def test_with_a_run(self, ok, run, tmp_path, monkeypatch):
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        out = ok("upscale", photo, "--model", os.path.relpath(run.dir))
+        assert read_image(tmp_path / "p_espcn_x2.png").shape == (18, 14, 3) and "14x18" in out
+
+    def test_with_released_weights(self, ok, run, data, tmp_path):
+        ok("release", run.dir, "--datasets", data)
+        photo = save(tmp_path / "p.png", picture(40, 21, 3))
+        plain, tiled, ensembled = (tmp_path / f"{name}.png" for name in "abc")
+        ok("upscale", photo, "--model", "espcn", "--output", plain)
+        ok("upscale", photo, "--model", "espcn", "--output", tiled, "--tile", 16)
+        ok("upscale", photo, "--model", "espcn", "--output", ensembled, "--ensemble")
+        assert np.abs(read_image(plain).astype(int) - read_image(tiled)).max() <= 1
+        assert np.abs(read_image(plain).astype(int) - read_image(ensembled)).max() > 1
+
+    @pytest.mark.parametrize("model", ["bicubic", "run"])
+    @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "16 bit", "jpeg", "1 bit", "cmyk", "one pixel"])
+    def test_any_kind_of_photo(self, ok, tmp_path, request, model, kind):
+        model = request.getfixturevalue("run").dir if model == "run" else model
+        rgb, grey = picture(9, 7, 3), picture(9, 7)
+        photo, shape = {
+            "grey": lambda: (save(tmp_path / "p.png", grey), (18, 14)),
+            "rgba": lambda: (save(tmp_path / "p.png", np.dstack([rgb, grey])), (18, 14, 3)),
+            "palette": lambda: (save(tmp_path / "p.png", Image.fromarray(rgb).quantize(16)), (18, 14, 3)),
+            "16 bit": lambda: (save(tmp_path / "p.png", grey.astype(np.uint16) * 257), (18, 14)),
+            "jpeg": lambda: (save(tmp_path / "p.jpg", rgb), (18, 14, 3)),
+            "1 bit": lambda: (save(tmp_path / "p.png", Image.fromarray(grey).convert("1")), (18, 14)),
+            "cmyk": lambda: (save(tmp_path / "p.jpg", Image.fromarray(rgb).convert("CMYK")), (18, 14, 3)),
+            "one pixel": lambda: (save(tmp_path / "p.png", rgb[:1, :1]), (2, 2, 3)),
+        }[kind]()
+        ok("upscale", photo, "--model", model, "--output", tmp_path / "out.png")
+        sr = read_image(tmp_path / "out.png")
+        assert sr.shape == shape
+        if model == "bicubic":
+            assert np.abs(sr.astype(int) - imresize(read_image(photo), 2)).max() <= 1
+
+    def test_output_that_exists_is_kept(self, ok, fails, tmp_path):
+        photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"
+        output.write_text("mine")
+        assert f"{output} exists; give --output another name, or --overwrite" in fails("upscale", photo, "--model", "bicubic")
+        assert output.read_text() == "mine"
+        ok("upscale", photo, "--model", "bicubic", "--overwrite")
+        assert read_image(output).shape == (18, 14, 3)
+
+    def test_photo_itself_is_never_overwritten_by_default(self, ok, tmp_path):
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        before = photo.read_bytes()
+        ok("upscale", photo, "--model", "bicubic")
+        assert photo.read_bytes() == before
+
+    def test_jpeg_output_in_a_new_folder(self, ok, tmp_path):
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        ok("upscale", photo, "--model", "bicubic", "--output", tmp_path / "new" / "p.jpg")
+        assert Image.open(tmp_path / "new" / "p.jpg").format == "JPEG"
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (None, "no such file; looked in"),
+            (b"", "the file is empty (0 bytes)"),
+            (b"hello", "not an image that can be read"),
+            ("truncated", "cannot be decoded"),
+        ],
+    )
+    def test_files_that_are_no_photos(self, fails, tmp_path, content, message):
+        photo = tmp_path / "p.png"
+        if content == "truncated":
+            save(photo, np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+            content = photo.read_bytes()[:2000]
+        if content is not None:
+            photo.write_bytes(content)
+        assert message in fails("upscale", photo, "--model", "bicubic")
+
+    def test_folder(self, fails, tmp_path):
+        assert "is a folder, expected an image file" in fails("upscale", ".", "--model", "bicubic")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "no released weights for btsrn x2; there are: none. Train it: python -m srlib train btsrn --scale 2"),
+            (["--model", "bicubix"], "unknown experiment 'bicubix'"),
+            (["--model", "btsrn", "--scale", "8"], "scale (=8) is not one that model 'btsrn' has: 2, 3, 4"),
+            (["--model", "bicubic", "--scale", "5"], "scale (=5) is not one that model 'bicubic' has: 2, 3, 4, 8"),
+            (["--model", "bicubic", "--tile", "3"], "tile (=3) must be 0 (never) or at least 16 LR pixels"),
+            (["--model", "bicubic", "--output", "out.gif"], "output (=out.gif) must end in one of .png, .jpg, .jpeg"),
+            (["--model", "bicubic", "--output", "p.png/out.png"], "cannot write p.png/out.png"),
+            (["--model", "./none"], "no run in ./none"),
+        ],
+    )
+    def test_errors(self, fails, tmp_path, arguments, message):
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        assert message in fails("upscale", photo, *arguments)
+        assert sorted(p.name for p in tmp_path.glob("*.*")) == ["p.png"]
+
+
+class TestRelease:
+    def test_writes_weights_and_card(self, ok, run, data, home):
+        out = ok("release", run.dir, "--datasets", data)
+        assert out.strip() == str(home / "data" / "weights" / "espcn_x2.safetensors")
+        assert (home / "data" / "weights" / "espcn_x2.json").exists()
+
+    def test_errors(self, fails, run, tmp_path):
+        assert "is not a run" in fails("release", tmp_path)
+        assert "unknown dataset 'Set55'" in fails("release", run.dir, "--datasets", "Set55")
+
+
+def test_precisions_are_those_of_experiments():
+    from srlib import __main__
+
+    assert __main__.PRECISIONS == experiments.PRECISIONS

@@ -1,0 +1,306 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from srlib import evaluation, paths, results
+from srlib.degradation import imresize
+from srlib.errors import SRError
+from srlib.evaluation import evaluate
+from srlib.experiments import Experiment, Profile
+from srlib.metrics import protocol
+from srlib.papers import Method, Paper
+from srlib.results import NotReleased, load_released, load_run, obtain, release, score, scores, weights_path
+from srlib.runs import Run
+from srlib.training import train
+
+COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A repository of its own, so that no test releases weights into the real one."""
+    (tmp_path / "home" / "data" / "published").mkdir(parents=True)
+    shutil.copy(paths.home() / "data" / "registry.csv", tmp_path / "home" / "data")
+    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def data(tmp_path) -> str:
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(imresize(noise, size=(40, 36))).save(tmp_path / "photos" / f"{i:03d}.png")
+    return f"folder:{tmp_path / 'photos'}"
+
+
+@pytest.fixture
+def profile(data) -> Profile:
+    small = {"hr_patch": 16, "batch": 2, "steps": 2, "schedule": "cosine"}
+    return Profile("tiny", True, data, "", (data,), (2,), (0, 1), data, overrides=small)
+
+
+PAPER = Paper(
+    "test",
+    "Test",
+    "y",
+    {
+        "bicubic": Method("bicubic", "Bicubic"),
+        "pillow": Method("bicubic", "Bicubic", {"kernel": "pillow"}),
+        "espcn": Method("espcn", "ESPCN", fields={"steps": 5}),
+    },
+)
+
+
+def trained_run(data, **changes) -> Run:
+    base = {"name": "espcn", "paper": "btsrn", "model": "espcn", "scale": 2, "data": data, "hr_patch": 16, "batch": 2, "steps": 2}
+    return train(Experiment(**{**base, **changes}), progress="none")
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list:
+    """What is really evaluated: (dataset, arguments)."""
+    calls = []
+
+    def counting(model, dataset, by, **arguments):
+        calls.append((dataset, arguments))
+        return evaluate(model, dataset, by, **arguments)
+
+    monkeypatch.setattr(results, "evaluate", counting)
+    return calls
+
+
+class TestLoadRun:
+    def test_gives_the_trained_network(self, data):
+        run = trained_run(data)
+        trained = load_run(run.dir)
+        assert trained.name == "espcn" and trained.run.dir == run.dir and trained.scores == run.dir / "metrics"
+        state = load_file(run.weights)
+        assert all(torch.equal(tensor, state[name]) for name, tensor in trained.model.state_dict().items())
+        assert not trained.model.training
+
+    def test_also_when_moved(self, data, tmp_path):
+        moved = trained_run(data).dir.rename(tmp_path / "mine")
+        assert load_run(moved).scores == moved / "metrics"
+
+    def test_arguments_of_the_model_are_kept(self, data):
+        run = trained_run(data, model="vdsr", model_args={"depth": 3, "width": 4})
+        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in load_run(run.dir).model.modules()) == 3
+
+    def test_partial_run_is_told(self, data):
+        run = trained_run(data)
+        run.weights.unlink()
+        with pytest.raises(SRError, match="is not a complete run; the same `python -m srlib train ...` continues it"):
+            load_run(run.dir)
+
+    def test_folder_that_is_no_run_is_told(self, tmp_path):
+        with pytest.raises(SRError, match="is not a run; `python -m srlib list runs`"):
+            load_run(tmp_path)
+
+    def test_budget_is_said(self, data):
+        said = load_run(trained_run(data).dir).budget
+        assert said.startswith("espcn x2: 2 steps in 0.0 minutes (fp32) on 3 images of folder:")
+
+
+class TestReleased:
+    def test_weights_and_card_come_back(self, data, home):
+        run = trained_run(data)
+        file = release(run, [data], protocol("y"))
+        assert file == home / "data" / "weights" / "espcn_x2.safetensors" == weights_path("espcn", 2)
+        state = load_file(file)
+        assert all(tensor.dtype == torch.float16 for tensor in state.values())
+        trained = load_released("espcn", 2)
+        exact = load_file(run.weights)
+        for name, tensor in trained.model.state_dict().items():
+            assert tensor.dtype == torch.float32 and torch.allclose(tensor, exact[name], atol=2e-3)
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert card["experiment"]["steps"] == 2 and card["provenance"]["hardware"] and card["history"] == []
+        assert card["metrics"][data]["images"] == 3 and card["metrics"][data]["protocol"] == "y"
+        assert "2 steps" in trained.budget
+
+    def test_card_has_the_scores_of_the_half_precision_weights(self, data):
+        file = release(trained_run(data), [data], protocol("y"))
+        rows = evaluate(load_released("espcn", 2).model, data, protocol("y"))
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
+
+    def test_better_weights_replace_and_remember(self, data):
+        release(trained_run(data), [data], protocol("y"))
+        better = trained_run(data, steps=60, learning_rate=3e-3)
+        file = release(better, [data], protocol("y"))
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert card["experiment"]["steps"] == 60
+        (old,) = card["history"]
+        assert old["steps"] == 2 and old["metrics"][data]["psnr"] < card["metrics"][data]["psnr"]
+
+    def test_worse_weights_are_refused(self, data):
+        file = release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
+        before = file.read_bytes(), file.with_suffix(".json").read_bytes()
+        with pytest.raises(SRError, match=r"espcn_x2 is released with \d+.\d\d dB on folder:.*; the better one is kept"):
+            release(trained_run(data), [data], protocol("y"))
+        assert before == (file.read_bytes(), file.with_suffix(".json").read_bytes())
+
+    def test_partial_run_is_refused(self, data, home):
+        run = trained_run(data)
+        run.weights.unlink()
+        with pytest.raises(SRError, match="is not complete; train it to its end first"):
+            release(run, [data], protocol("y"))
+        assert not (home / "data" / "weights").exists()
+
+    def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch):
+        run = trained_run(data)
+        monkeypatch.setattr(results, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            release(run, [data], protocol("y"))
+        assert not weights_path("espcn", 2).exists()
+
+    def test_missing_ones_say_how_to_get_them(self, data):
+        with pytest.raises(NotReleased, match=r"no released weights for vdsr x3; there are: none\. Train it: python -m srlib"):
+            load_released("vdsr", 3)
+        release(trained_run(data), [data], protocol("y"))
+        with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train espcn --scale 4"):
+            load_released("espcn", 4)
+
+    def test_misspelt_name_and_wrong_scale_are_told_as_such(self):
+        with pytest.raises(SRError, match="unknown experiment 'vdrs'.*'vdsr'"):
+            load_released("vdrs", 2)
+        with pytest.raises(SRError, match=r"scale \(=8\) is not one that model 'vdsr' has"):
+            load_released("vdsr", 8)
+
+    @pytest.mark.parametrize("content", [None, "{"])
+    def test_missing_or_damaged_card_is_told(self, data, content):
+        card = release(trained_run(data), [data], protocol("y")).with_suffix(".json")
+        card.unlink() if content is None else card.write_text(content)
+        with pytest.raises(SRError, match="espcn_x2.json, the card of released weights, cannot be read .*; restore it"):
+            load_released("espcn", 2)
+
+
+class TestScore:
+    def test_is_remembered(self, data, counted):
+        trained = load_run(trained_run(data).dir)
+        first = score(trained, data, protocol("y"))
+        again = score(trained, data, protocol("y"))
+        assert len(counted) == 1
+        pd.testing.assert_frame_equal(first, again)
+        assert first["image"].tolist() == ["000", "001", "002"]  # names stay text
+        expected = evaluate(trained.model, data, protocol("y"))
+        assert again["psnr"].tolist() == expected["psnr"].tolist()
+
+    def test_everything_that_matters_is_scored_anew(self, data, counted, tmp_path):
+        trained = load_run(trained_run(data).dir)
+        score(trained, data, protocol("y"))
+        score(trained, data, protocol("edsr"))
+        score(trained, data, protocol("y"), ensemble=True)
+        score(trained, data, protocol("y"), limit=1)
+        other = load_run(trained_run(data, seed=1).dir)
+        score(other, data, protocol("y"))
+        assert len(counted) == 5
+        score(trained, data, protocol("y"), limit=3)  # all of them
+        assert len(counted) == 5
+        Image.fromarray(np.zeros((36, 36, 3), np.uint8)).save(tmp_path / "photos" / "000.png")
+        score(trained, data, protocol("y"))
+        assert len(counted) == 6
+
+    def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
+        trained = load_run(trained_run(data).dir)
+        monkeypatch.setattr(evaluation, "psnr", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            score(trained, data, protocol("y"))
+        assert not trained.scores.exists() or not list(trained.scores.iterdir())
+
+
+class TestObtain:
+    def test_untrained_method_is_ready(self, profile):
+        for name, kernel in (("bicubic", "matlab"), ("pillow", "pillow")):
+            trained = obtain(PAPER, name, 2, profile)
+            assert trained.model.kernel == kernel and trained.run is None
+            assert trained.budget == "Bicubic: not trained."
+
+    def test_untrained_methods_do_not_share_scores(self, profile):
+        assert obtain(PAPER, "bicubic", 2, profile).scores != obtain(PAPER, "pillow", 2, profile).scores
+        assert obtain(PAPER, "bicubic", 2, profile).scores != obtain(PAPER, "bicubic", 3, profile).scores
+
+    def test_trains_under_the_profile_once(self, profile):
+        first = obtain(PAPER, "espcn", 2, profile, progress="none")
+        assert first.label == "ESPCN" and first.run.experiment.steps == 2
+        before = first.run.weights.stat().st_mtime_ns
+        assert obtain(PAPER, "espcn", 2, profile, progress="none").run.weights.stat().st_mtime_ns == before
+        assert obtain(PAPER, "espcn", 2, profile, seed=1, progress="none").run.dir != first.run.dir
+
+    def test_takes_released_weights_where_the_profile_trains_nothing(self, data):
+        release(trained_run(data), [data], protocol("y"))
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        trained = obtain(PAPER, "espcn", 2, released)
+        assert trained.label == "ESPCN" and trained.run is None and trained.card["experiment"]["steps"] == 2
+
+
+class TestScores:
+    def test_a_row_per_method_scale_set_seed_and_image(self, profile, data):
+        small = _with_patch(profile, 18)
+        table, notes = scores(PAPER, ["bicubic", "espcn"], [2, 3], [data], small, seeds=(0, 1), progress="none")
+        assert list(table.columns) == COLUMNS and notes == []
+        assert len(table) == 2 * 3 + 2 * 2 * 3  # bicubic has no seeds
+        assert not table.duplicated(["method", "dataset", "scale", "seed", "image"]).any()
+        assert set(table["paper"]) == {"test"}
+
+    def test_limit_and_protocol(self, profile, data):
+        few, _ = scores(PAPER, ["bicubic"], [2], [data], profile, limit=2)
+        assert len(few) == 2
+        rgb, _ = scores(PAPER, ["bicubic"], [2], [data], profile, limit=2, by="btsrn_div2k")
+        assert not np.allclose(few["psnr"], rgb["psnr"])
+
+    def test_what_is_not_released_is_noted(self, data):
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        table, notes = scores(PAPER, ["bicubic", "espcn"], [2], [data], released)
+        assert set(table["method"]) == {"bicubic"}
+        assert len(notes) == 1 and notes[0].startswith("no released weights for espcn x2")
+
+    def test_nothing_at_all_is_an_empty_table(self, data):
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
+        assert list(table.columns) == COLUMNS and table.empty and len(notes) == 1
+
+    def test_unknown_names(self, profile, data):
+        with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
+            scores(PAPER, ["espn"], [2], [data], profile)
+        with pytest.raises(SRError, match="unknown protocol 'z'"):
+            scores(PAPER, ["bicubic"], [2], [data], profile, by="z")
+
+
+def _with_patch(profile: Profile, side: int) -> Profile:
+    return Profile(**{**vars(profile), "overrides": {**profile.overrides, "hr_patch": side}})
+
+
+class TestAvailable:
+    def test_networks_that_are_ready(self, profile):
+        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"Bicubic"}
+        obtain(PAPER, "espcn", 2, profile, progress="none")
+        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"Bicubic", "ESPCN"}
+
+    def test_released_ones(self, data):
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        assert results.available(PAPER, ["espcn"], 2, released) == {}
+        release(trained_run(data), [data], protocol("y"))
+        assert set(results.available(PAPER, ["espcn"], 2, released)) == {"ESPCN"}
+
+
+def test_gain_is_sorted_and_paired():
+    rows = pd.DataFrame(
+        {"method": ["a", "a", "b", "b"], "image": ["1", "2", "1", "2"], "psnr": [30.0, 31.0, 29.5, 29.0], "seed": 0}
+    )
+    got = results.gain(rows, "a", "b")
+    assert got.index.tolist() == ["2", "1"] and got.tolist() == [2.0, 0.5]
