@@ -1,0 +1,262 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srlib.degradation import contributions, downscale, imresize, modcrop, pil_bicubic
+from srlib.errors import SRError
+
+
+def cubic(x: float) -> float:
+    """Keys' kernel, a = -0.5, written in the piecewise form of the paper."""
+    x = abs(x)
+    if x <= 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+def naive_axis(line: np.ndarray, out_length: int, scale: float, antialias: bool) -> np.ndarray:
+    """One axis pixel by pixel: sample a mirrored, endless line with the kernel and divide by its sum."""
+    shrink = min(scale, 1.0) if antialias else 1.0
+    out = []
+    for i in range(out_length):
+        centre = (i + 0.5) / scale - 0.5
+        total = weight_sum = 0.0
+        for j in range(math.floor(centre - 2 / shrink) - 1, math.ceil(centre + 2 / shrink) + 2):
+            weight = cubic((centre - j) * shrink)
+            period = j % (2 * len(line))
+            total += weight * line[period if period < len(line) else 2 * len(line) - 1 - period]
+            weight_sum += weight
+        out.append(total / weight_sum)
+    return np.array(out)
+
+
+def naive(image: np.ndarray, scales, size, antialias=True) -> np.ndarray:
+    result = image.astype(np.float64)
+    for axis in sorted((0, 1), key=lambda one: scales[one]):
+        result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis], antialias)
+    return result
+
+
+def to_planes(image: np.ndarray) -> torch.Tensor:
+    return torch.tensor(image if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 2, 3, 4, 8, 0.37, 1.6, (2, 0.5), (0.3, 0.7)])
+@pytest.mark.parametrize("shape", [(13, 18), (24, 12, 3)])
+def test_imresize_equals_a_pixel_by_pixel_version(scale, shape):
+    image = np.random.default_rng(0).random(shape)
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    expected = naive(image, pair, [math.ceil(s * n) for s, n in zip(pair, shape, strict=False)])
+    resized = imresize(image, scale)
+    assert resized.shape == expected.shape and resized.dtype == np.float64
+    np.testing.assert_allclose(resized, expected, atol=1e-12)
+    np.testing.assert_allclose(imresize(to_planes(image), scale), to_planes(expected), atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 2, 0.37])
+def test_uint8_is_rounded_once_half_up_and_clipped(scale):
+    image = (np.random.default_rng(1).random((21, 34)) > 0.5).astype(np.uint8) * 255
+    size = [math.ceil(scale * n) for n in image.shape]
+    exact = naive(image, (scale, scale), size)
+    if scale == 2:
+        assert exact.min() < 0 and exact.max() > 255
+    expected = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
+    for resized in (imresize(image, scale), imresize(torch.tensor(image), scale).numpy()):
+        assert resized.dtype == np.uint8
+        np.testing.assert_array_equal(resized, expected)
+
+
+def test_a_half_is_rounded_up():
+    image = np.array([[0, 1], [1, 0]], np.uint8)
+    assert imresize(image.astype(float), size=(1, 1))[0, 0] == 0.5
+    assert imresize(image, size=(1, 1))[0, 0] == 1
+    assert imresize(torch.tensor(image), size=(1, 1))[0, 0] == 1
+
+
+def test_weights_of_halving_by_hand():
+    # The kernel of width 8 at distances 0.25, 0.75, 1.25, 1.75 (in output pixels), halved: exact in binary.
+    weights, indices = contributions(16, 8, 0.5, True)
+    half = [0.43359375, 0.11328125, -0.03515625, -0.01171875]
+    np.testing.assert_array_equal(weights[4], half[::-1] + half)
+    np.testing.assert_array_equal(indices[4], np.arange(5, 13))
+    np.testing.assert_array_equal(indices[0], [2, 1, 0, 0, 1, 2, 3, 4])  # mirrored, border pixel repeated
+
+
+def test_a_line_becomes_the_known_values():
+    # 1..10 halved: straight inside, bent by the mirror at the ends
+    expected = [1.44921875, 3.48828125, 5.5, 7.51171875, 9.55078125]
+    np.testing.assert_array_equal(imresize(np.arange(1.0, 11)[None], size=(1, 5))[0], expected)
+
+
+@pytest.mark.parametrize("scale", [0.25, 1 / 3, 0.77, 2, 3.3])
+def test_a_flat_image_stays_flat(scale):
+    np.testing.assert_allclose(imresize(np.full((9, 14), 0.3), scale), 0.3, rtol=1e-14)
+    assert (imresize(np.full((9, 14, 3), 255, np.uint8), scale) == 255).all()
+
+
+def test_images_smaller_than_the_kernel():
+    image = np.random.default_rng(2).random((1, 3))
+    np.testing.assert_allclose(imresize(image, 1 / 3), naive(image, (1 / 3, 1 / 3), (1, 1)), atol=1e-13)
+    np.testing.assert_allclose(imresize(image, 4), naive(image, (4, 4), (4, 12)), atol=1e-13)
+
+
+def test_long_axes_are_cut_into_blocks_without_seams():
+    image = np.random.default_rng(3).random((2, 700))
+    np.testing.assert_allclose(imresize(image, 1 / 3), naive(image, (1 / 3, 1 / 3), (1, 234)), atol=1e-12)
+    np.testing.assert_allclose(imresize(torch.tensor(image), 1.9), naive(image, (1.9, 1.9), (4, 1330)), atol=1e-12)
+
+
+def test_without_antialiasing():
+    image = np.random.default_rng(4).random((16, 20))
+    expected = naive(image, (0.5, 0.5), (8, 10), antialias=False)
+    np.testing.assert_allclose(imresize(image, 0.5, antialias=False), expected, atol=1e-13)
+    assert abs(imresize(image, 0.5) - expected).max() > 0.01
+
+
+def test_size_sets_the_scale_of_each_axis():
+    image = np.random.default_rng(5).random((10, 12))
+    expected = naive(image, (7 / 10, 30 / 12), (7, 30))
+    np.testing.assert_allclose(imresize(image, size=(7, 30)), expected, atol=1e-13)
+
+
+def test_output_size_is_rounded_up():
+    assert imresize(np.zeros((7, 10)), 1 / 3).shape == (3, 4)
+    assert imresize(torch.zeros(2, 3, 7, 10), 0.5).shape == (2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8, 1 / 2, 1 / 3, 1 / 4])
+def test_torch_equals_numpy_in_float32(scale):
+    image = np.random.default_rng(6).random((48, 40, 3)).astype(np.float32)
+    batch = torch.stack([to_planes(image), to_planes(image[::-1].copy())])
+    expected = np.stack([imresize(image, scale), imresize(image[::-1], scale)]).transpose(0, 3, 1, 2)
+    resized = imresize(batch, scale)
+    assert resized.dtype == torch.float32 and expected.dtype == np.float32
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+    np.testing.assert_allclose(imresize(batch.to(memory_format=torch.channels_last), scale), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_reduced_precision_does_not_reach_images(precision):
+    x = torch.rand(1, 1, 32, 32)
+    expected = imresize(x.double(), 2)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        resized = imresize(x, 2)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    torch.testing.assert_close(resized.double(), expected, atol=1e-6, rtol=0)
+
+
+def test_autocast_does_not_reach_images():
+    x = torch.rand(1, 1, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        resized = imresize(x, 2)
+    torch.testing.assert_close(resized, imresize(x, 2), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_are_computed_in_float32(dtype):
+    x = torch.rand(1, 1, 16, 16).to(dtype)
+    assert torch.equal(imresize(x, 2), imresize(x.float(), 2).to(dtype))
+
+
+@pytest.mark.parametrize("scale", [2, 0.5, (3, 1), (1, 1 / 3)])
+def test_gradient(scale):
+    x = torch.rand(1, 1, 6, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: imresize(x, scale), x)
+
+
+def test_training_after_inference_mode():
+    with torch.inference_mode():
+        imresize(torch.rand(1, 1, 11, 7), 2)
+    x = torch.rand(1, 1, 11, 7, requires_grad=True)
+    imresize(x, 2).sum().backward()
+    assert x.grad.abs().min() > 0
+
+
+def test_the_input_is_left_alone():
+    image = np.full((6, 6), 200, np.uint8)
+    resized = imresize(image, 1)
+    resized[:] = 0
+    assert (image == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 0}, "scale: got 0, expected values above 0"),
+        ({"scale": -2.0}, "scale: got -2.0, expected values above 0"),
+        ({"scale": math.nan}, "scale: got nan"),
+        ({"scale": (2, 0)}, r"scale: got \(2, 0\), expected values above 0"),
+        ({"scale": (1, 2, 3)}, "expected a number or a pair of numbers"),
+        ({"scale": "x2"}, "scale: got 'x2', expected a number or a pair of numbers"),
+        ({"size": (0, 4)}, r"size: got \(0, 4\), expected values above 0"),
+        ({"size": (4.5, 4)}, "whole numbers of pixels"),
+        ({"size": 4}, r"size: got 4, expected \(height, width\)"),
+        ({}, "expected exactly one of the two"),
+        ({"scale": 2, "size": (4, 4)}, "scale=2 and size=.*expected exactly one of the two"),
+    ],
+)
+def test_bad_scales_and_sizes(arguments, message):
+    for image in (np.zeros((4, 4)), torch.zeros(1, 1, 4, 4)):
+        with pytest.raises(SRError, match=message):
+            imresize(image, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros(4), r"image: got numpy shape \(4,\), expected \(H, W\) or \(H, W, C\)"),
+        (np.zeros((2, 3, 4, 5)), r"shape \(2, 3, 4, 5\)"),
+        (np.zeros((0, 4)), r"empty image of shape \(0, 4\)"),
+        (torch.zeros(2, 3, 4, 0), r"empty image of shape \(2, 3, 4, 0\)"),
+        (torch.zeros(5), r"torch shape \(5,\), expected \(..., H, W\)"),
+        (np.zeros((4, 4), np.int32), "dtype int32, expected uint8 or floating point"),
+        (np.zeros((4, 4), bool), "dtype bool"),
+        (torch.zeros(4, 4, dtype=torch.int16), "dtype torch.int16"),
+    ],
+)
+def test_bad_images(image, message):
+    with pytest.raises(SRError, match=message):
+        imresize(image, 2)
+
+
+def test_modcrop():
+    image = np.arange(7 * 11 * 3).reshape(7, 11, 3)
+    np.testing.assert_array_equal(modcrop(image, 3), image[:6, :9])
+    assert modcrop(torch.zeros(2, 3, 7, 11), 4).shape == (2, 3, 4, 8)
+    assert modcrop(image, 1).shape == image.shape
+    with pytest.raises(SRError, match="7x11 pixels is smaller than scale 8"):
+        modcrop(image, 8)
+    with pytest.raises(SRError, match="scale: got 0, expected a whole number"):
+        modcrop(image, 0)
+    with pytest.raises(SRError, match="scale: got 1.5, expected a whole number"):
+        modcrop(image, 1.5)
+
+
+def test_downscale_gives_whole_numbers_of_pixels():
+    hr = np.random.default_rng(7).integers(0, 256, (50, 77, 3), dtype=np.uint8)
+    for scale in (2, 3, 4):
+        lr = downscale(hr, scale)
+        assert lr.shape == (50 // scale, 77 // scale, 3)
+        np.testing.assert_array_equal(lr, imresize(hr[: 50 // scale * scale, : 77 // scale * scale], 1 / scale))
+    for scale in range(1, 17):  # no multiple of the scale falls on the wrong side of ceil
+        assert all(math.ceil(1 / scale * n) == n // scale for n in range(scale, 4000, scale))
+
+
+def test_pil_bicubic_is_pillows():
+    image = np.random.default_rng(8).integers(90, 166, (12, 9, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((27, 36), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(pil_bicubic(image, (36, 27)), expected)
+    np.testing.assert_array_equal(pil_bicubic(image[..., 0], (36, 27)), expected[..., 0])
+    # The same kernel as MATLAB's: inside, where nothing is clipped, only Pillow's rounding between the axes differs.
+    ours = imresize(image, 3).astype(int)
+    assert abs(ours - expected)[6:-6, 6:-6].max() == 1
+    with pytest.raises(SRError, match="image: got float64"):
+        pil_bicubic(image.astype(float), (36, 27))
+    with pytest.raises(SRError, match="size: got"):
+        pil_bicubic(image, (36, 0))
