@@ -225,6 +225,8 @@ def _ssim(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
     if min(height, width) < taps:
         raise SRError(f"sr: {height}x{width} pixels inside the border, fewer than the SSIM window of {taps}x{taps}")
     span = float(np.ptp(hr)) if protocol.ssim == "uniform7" else 255.0
+    if span == 0:
+        return math.nan  # 0 / 0 in every window
     return float(np.mean([_mean_ssim(x, y, protocol.ssim, span) for x, y in zip(sr, hr, strict=True)]))
 
 
@@ -310,7 +312,6 @@ def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
             plane += constant
         means *= product
         mean_x *= squares
-        with np.errstate(invalid="ignore"):  # 0 / 0 where the range is 0
-            means /= mean_x
+        means /= mean_x
         total += float(means.sum())
     return total / (height * width)

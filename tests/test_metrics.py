@@ -1,0 +1,283 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.data import astronaut, camera
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from srlib.color import luma, to_rgb, to_y
+from srlib.degradation import downscale, imresize
+from srlib.errors import SRError
+from srlib.metrics import PROTOCOLS, Protocol, lr_from_hr, protocol, psnr, score, ssim
+
+FLOAT_Y = Protocol("plain", "y", "float_y", "as_y", round_sr=False)
+
+
+@pytest.fixture(scope="module")
+def hr() -> np.ndarray:
+    return astronaut()[100:220, 150:301]  # 120x151
+
+
+@pytest.fixture(scope="module")
+def sr(hr) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 12, hr.shape)
+    return hr + noise  # floats that leave 0..255
+
+
+def rounded(values):
+    return np.clip(np.floor(values + 0.5), 0, 255)
+
+
+def shaved(image, border):
+    return image[border:-border, border:-border] if border else image
+
+
+def wang(x, y):
+    """The SSIM of Wang et al. over the windows inside the image, by scikit-image."""
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    _, whole = structural_similarity(x, y, full=True, **options)
+    return whole[5:-5, 5:-5].mean()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_protocol_y_on_luma(hr, sr, scale):
+    sr_y = to_y(sr, rounded=False)
+    x = shaved(np.clip(rounded(sr_y), 16, 235), scale)
+    y = shaved(to_y(hr, rounded=True), scale)
+    expected = peak_signal_noise_ratio(y, x, data_range=255), wang(y, x)
+    found = psnr(sr_y, hr, protocol("y"), scale), ssim(sr_y, hr, protocol("y"), scale)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert score(sr_y, hr, protocol("y"), scale) == found
+
+
+@pytest.mark.parametrize(("name", "whole"), [("lapsrn", False), ("edsr", False), ("btsrn", True)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_luma_protocols_on_rgb(hr, sr, name, whole, scale):
+    border = 2 if name == "btsrn" else scale
+    x = shaved(to_y(rounded(sr), rounded=whole), border)
+    y = shaved(to_y(hr, rounded=whole), border)
+    expected = peak_signal_noise_ratio(y, x, data_range=255), wang(y, x)
+    assert score(sr, hr, protocol(name), scale) == pytest.approx(expected, abs=1e-9)
+
+
+def test_prosrn_has_the_windows_of_scikit_image(hr, sr):
+    x, y = shaved(to_y(rounded(sr), False), 3), shaved(to_y(hr, False), 3)
+    expected = structural_similarity(y, x, data_range=y.max() - y.min())
+    assert ssim(sr, hr, protocol("prosrn"), 3) == pytest.approx(expected, abs=1e-9)
+    assert psnr(sr, hr, protocol("prosrn"), 3) == psnr(sr, hr, protocol("lapsrn"), 3)
+
+
+def test_btsrn_on_div2k_compares_rgb(hr, sr):
+    x, y = shaved(rounded(sr), 6 + 2), shaved(hr.astype(float), 6 + 2)
+    expected = (
+        peak_signal_noise_ratio(y, x, data_range=255),
+        np.mean([wang(y[..., channel], x[..., channel]) for channel in range(3)]),
+    )
+    assert score(sr, hr, protocol("btsrn_div2k"), 2) == pytest.approx(expected, abs=1e-9)
+
+
+def test_psnr_by_hand():
+    hr = np.full((4, 4), 100.0)
+    assert psnr(hr + 5, hr, FLOAT_Y, 2) == pytest.approx(20 * math.log10(255 / 5), abs=1e-12)
+    # rounding: 4.4 becomes 4
+    whole = dataclasses.replace(FLOAT_Y, round_sr=True)
+    assert psnr(hr + 4.4, hr, whole, 2) == pytest.approx(20 * math.log10(255 / 4), abs=1e-12)
+    assert psnr(hr + 4.5, hr, whole, 2) == pytest.approx(20 * math.log10(255 / 5), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_equal_images(hr, name):
+    assert psnr(hr, hr, protocol(name), 2) == math.inf
+    assert ssim(hr, hr, protocol(name), 2) == pytest.approx(1, abs=1e-12)
+
+
+def test_nan_does_not_pass_for_perfect(hr):
+    sr = hr.astype(float)
+    sr[50, 50] = np.nan
+    for value in score(sr, hr, protocol("lapsrn"), 2):
+        assert math.isnan(value)
+
+
+def test_ssim_of_opposite_images_is_negative():
+    board = np.indices((32, 32)).sum(0) % 2 * 255.0
+    assert ssim(255 - board, board, FLOAT_Y, 1) < -0.9
+
+
+def test_a_flat_image_has_no_range_for_the_uniform_window():
+    flat = np.full((20, 20), 90.0)
+    uniform = dataclasses.replace(FLOAT_Y, ssim="uniform7")
+    assert math.isnan(ssim(flat + 1, flat, uniform, 1))
+    assert 0.99 < ssim(flat + 1, flat, FLOAT_Y, 1) < 1
+
+
+@pytest.mark.parametrize("shape", [(11, 11), (12, 30), (75, 11), (64 + 10, 16 + 10), (65 + 10, 17 + 10), (200, 130)])
+@pytest.mark.parametrize("window", ["gaussian11", "uniform7"])
+def test_ssim_where_strips_and_blocks_end(shape, window):
+    rng = np.random.default_rng(1)
+    y = rng.random(shape) * 255
+    x = y + rng.normal(0, 20, shape)
+    expected = wang(y, x) if window == "gaussian11" else structural_similarity(y, x, data_range=np.ptp(y))
+    assert ssim(x, y, dataclasses.replace(FLOAT_Y, ssim=window), 1) == pytest.approx(expected, abs=1e-10)
+
+
+def test_the_arguments_are_left_alone(hr, sr):
+    sr_y = to_y(sr, rounded=False)
+    copies = sr_y.copy(), hr.copy()
+    score(sr_y, hr, FLOAT_Y, 2)
+    score(sr_y, hr, protocol("y"), 2)
+    np.testing.assert_array_equal(sr_y, copies[0])
+    np.testing.assert_array_equal(hr, copies[1])
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_batches_equal_images(hr, sr, name):
+    chosen = protocol(name)
+    pairs = [(sr, hr), (sr[::-1], hr[::-1]), (hr * 0.9, hr)]
+    expected = np.array([score(x, y, chosen, 2) for x, y in pairs])
+    batches = [
+        torch.stack([torch.tensor(np.ascontiguousarray(image).astype(np.float64)) for image in images])
+        for images in zip(*pairs, strict=True)
+    ]
+    batches = [batch.permute(0, 3, 1, 2) / 255 for batch in batches]
+    for values, column in zip(score(*batches, chosen, 2), expected.T, strict=True):
+        assert values.dtype == torch.float64 and values.shape == (3,)
+        np.testing.assert_allclose(values, column, atol=1e-6)
+    assert torch.equal(psnr(*batches, chosen, 2), score(*batches, chosen, 2)[0])
+
+
+def test_a_batch_of_luma_is_luma(hr, sr):
+    batches = [luma(torch.tensor(image[None] / 255).permute(0, 3, 1, 2)) for image in (sr, hr)]
+    for name in ("y", "lapsrn"):
+        expected = score(to_y(sr, False), hr, protocol(name), 2)
+        np.testing.assert_allclose(torch.cat(score(*batches, protocol(name), 2)), expected, atol=1e-6)
+
+
+def test_float32_batches_keep_float64_inside(hr, sr):
+    batches = [torch.tensor(image[None].astype(np.float32)).permute(0, 3, 1, 2) / 255 for image in (sr, hr)]
+    values = score(*batches, protocol("lapsrn"), 2)
+    np.testing.assert_allclose(torch.cat(values), score(sr, hr, protocol("lapsrn"), 2), atol=1e-4)
+
+
+def test_grey_images():
+    grey = camera()[:64, :64]
+    sr = imresize(grey.astype(float), size=(64, 64)) + 3
+    as_y, convert = protocol("btsrn"), protocol("edsr")
+    assert psnr(sr, grey, as_y, 2) == pytest.approx(20 * math.log10(255 / 3), abs=0.2)
+    # converted, 3 grey levels are 3 * 219 / 255 of luma
+    converted = psnr(to_rgb(sr), grey, convert, 2)
+    assert converted - psnr(sr, grey, as_y, 2) == pytest.approx(20 * math.log10(255 / 219), abs=0.01)
+    assert converted == psnr(to_y(sr, False), grey, dataclasses.replace(convert, round_sr=False), 2)
+    plain = dataclasses.replace(FLOAT_Y, shave=8)
+    assert psnr(sr, grey, protocol("btsrn_div2k"), 2) == pytest.approx(psnr(rounded(sr), grey, plain, 2), abs=1e-12)
+    with pytest.raises(SRError, match="takes the grey hr as luma"):
+        psnr(to_rgb(sr), grey, as_y, 2)
+
+
+def test_lr_from_hr(hr):
+    cropped = hr[:, :150]
+    float_y = lr_from_hr(hr, protocol("y"), 2)
+    assert float_y.dtype == np.float64 and float_y.shape == (60, 75)
+    np.testing.assert_array_equal(float_y, imresize(to_y(cropped, rounded=True), 0.5))
+    np.testing.assert_array_equal(lr_from_hr(hr, protocol("lapsrn"), 2), imresize(cropped.astype(np.float64), 0.5))
+    uint8 = lr_from_hr(hr, protocol("edsr"), 2)
+    assert uint8.dtype == np.uint8
+    np.testing.assert_array_equal(uint8, downscale(hr, 2))
+
+
+def test_lr_from_a_grey_image():
+    grey = camera()[:60, :60]
+    np.testing.assert_array_equal(lr_from_hr(grey, protocol("y"), 3), imresize(grey.astype(np.float64), 1 / 3))
+    np.testing.assert_array_equal(lr_from_hr(grey, protocol("btsrn"), 3), imresize(grey, 1 / 3))
+    np.testing.assert_array_equal(lr_from_hr(grey, protocol("edsr"), 3), to_rgb(imresize(grey, 1 / 3)))
+    np.testing.assert_array_equal(
+        lr_from_hr(grey, dataclasses.replace(protocol("y"), grey="convert"), 3), imresize(to_y(grey, True), 1 / 3)
+    )
+    with pytest.raises(SRError, match="hr: got float64, expected a uint8 image"):
+        lr_from_hr(grey / 255, protocol("y"), 3)
+
+
+def test_borders():
+    assert [protocol("y").border(scale) for scale in (2, 3, 4)] == [2, 3, 4]
+    assert [protocol("btsrn").border(scale) for scale in (2, 3, 4)] == [2, 2, 2]
+    assert [protocol("btsrn_div2k").border(scale) for scale in (2, 3, 4)] == [8, 9, 10]
+
+
+def test_what_lies_on_the_border_does_not_count(hr, sr):
+    spoilt = sr.copy()
+    spoilt[:4] = spoilt[-4:] = spoilt[:, :4] = spoilt[:, -4:] = 0
+    assert score(spoilt, hr, protocol("lapsrn"), 4) == score(sr, hr, protocol("lapsrn"), 4)
+    assert psnr(spoilt, hr, protocol("lapsrn"), 3) < psnr(sr, hr, protocol("lapsrn"), 3) - 1
+
+
+def test_protocols_can_be_looked_up_stored_and_described():
+    for name, one in PROTOCOLS.items():
+        assert protocol(name) is one and one.name == name
+        assert Protocol(**json.loads(json.dumps(dataclasses.asdict(one)))) == one
+    assert len({one.describe() for one in PROTOCOLS.values()}) == len(PROTOCOLS)
+    assert protocol("y").describe() == (
+        "Protocol y: luma (BT.601, 16..235) in whole numbers; grey images taken as luma; LR made from 8-bit luma, kept "
+        "in float; SR rounded to 8 bits and clipped to 16..235; border of scale pixels left out; SSIM with Gaussian 11x11 "
+        "window, range 255."
+    )
+    assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
+    assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
+
+
+def test_with_lr_names_what_it_changed():
+    changed = protocol("y").with_lr("uint8_rgb")
+    assert (changed.name, changed.lr, changed.border(3)) == ("y/uint8_rgb", "uint8_rgb", 3)
+    assert protocol("y").with_lr("float_y") is protocol("y")
+
+
+def test_misspelt_protocols():
+    with pytest.raises(SRError, match="unknown protocol 'lapsm'.*Did you mean 'lapsrn'"):
+        protocol("lapsm")
+    with pytest.raises(SRError, match="unknown Protocol.ssim 'gauss'"):
+        dataclasses.replace(FLOAT_Y, ssim="gauss")
+    with pytest.raises(SRError, match="unknown Protocol.lr 'float'"):
+        FLOAT_Y.with_lr("float")
+    with pytest.raises(SRError, match="Protocol.shave: got -1"):
+        dataclasses.replace(FLOAT_Y, shave=-1)
+    with pytest.raises(SRError, match="Protocol.lr: got 'float_y' with color='rgb'"):
+        dataclasses.replace(FLOAT_Y, color="rgb")
+    with pytest.raises(SRError, match="clip_y: got True with color='rgb'"):
+        dataclasses.replace(protocol("btsrn_div2k"), clip_y=True)
+    with pytest.raises(SRError, match="unknown metric 'lpips'"):
+        score(np.zeros((9, 9)), np.zeros((9, 9)), FLOAT_Y, 2, ("lpips",))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_images_that_cannot_be_compared(metric):
+    y, rgb = np.zeros((20, 20)), np.zeros((20, 20, 3))
+    cases = [
+        (y, np.zeros((20, 21)), FLOAT_Y, r"got \(20, 20\) and \(20, 21\), expected equal height and width"),
+        (np.zeros((20, 20, 4)), rgb, FLOAT_Y, r"sr: got shape \(20, 20, 4\)"),
+        (y, np.zeros((20, 20, 1)), FLOAT_Y, r"hr: got shape \(20, 20, 1\)"),
+        (np.zeros((0, 20)), np.zeros((0, 20)), FLOAT_Y, r"sr: got shape \(0, 20\)"),
+        (y, rgb, protocol("btsrn_div2k"), r"expected \(H, W, 3\): protocol 'btsrn_div2k' compares RGB"),
+        (rgb[:8], rgb[:8], protocol("edsr"), "8x20 pixels have nothing inside a border of 4"),
+    ]
+    for sr, hr, chosen, message in cases:
+        with pytest.raises(SRError, match=message):
+            metric(sr, hr, chosen, 4)
+
+
+def test_images_smaller_than_the_window():
+    image = np.zeros((20, 14, 3))
+    assert psnr(image, image, protocol("edsr"), 2) == math.inf
+    with pytest.raises(SRError, match="16x10 pixels inside the border, fewer than the SSIM window of 11x11"):
+        ssim(image, image, protocol("edsr"), 2)
+    with pytest.raises(SRError, match="10x4 pixels inside the border, fewer than the SSIM window of 7x7"):
+        ssim(image[:16, :10], image[:16, :10], protocol("prosrn"), 3)
+
+
+def test_batches_that_cannot_be_compared():
+    batch = torch.zeros(2, 3, 20, 20)
+    for other in (torch.zeros(2, 1, 20, 20), torch.zeros(2, 3, 20, 22), np.zeros((20, 20, 3)), None):
+        with pytest.raises(SRError, match="expected two tensors of one shape"):
+            psnr(batch, other, protocol("edsr"), 2)
+    with pytest.raises(SRError, match="expected two tensors of one shape"):
+        ssim(batch[0], batch[0], protocol("edsr"), 2)
