@@ -1,6 +1,7 @@
 """The command line: `python -m srlib data | list | train | evaluate | upscale | release`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -118,6 +119,8 @@ def _train(args: argparse.Namespace) -> None:
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
     experiment = paper.experiment(args.experiment, args.scale, args.profile, args.seed, **changes)
     run = train(experiment)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes the first one speaks
     history = run.history()
     last = history.iloc[-1]
     score = f", {last['psnr']:.2f} dB on {experiment.validation}" if "psnr" in history else ""

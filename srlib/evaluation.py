@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
-from srlib.data.pairs import open_set
+from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.errors import SRError
 from srlib.metrics import Protocol, lr_from_hr, psnr, ssim
