@@ -107,19 +107,19 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
     return replace(load_run(run.dir), label=method.label)
 
 
-def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, nn.Module]:
-    """Return, by label, the networks that a profile has ready: untrained methods, released weights, complete runs."""
+def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, Trained]:
+    """Return, by name, the networks that a profile has ready: untrained methods, released weights, complete runs."""
     found = {}
     for name in names:
         method = paper.method(name)
         if not method.trained or not profile.train:
             if not method.trained or weights_path(name, scale).exists():
-                found[method.label] = obtain(paper, name, scale, profile).model
+                found[name] = obtain(paper, name, scale, profile)
             continue
         experiment = paper.experiment(name, scale, profile)
         run = Run(experiment, open_pairs(experiment.data, scale).fingerprint)
         if run.complete:
-            found[method.label] = load_run(run.dir).model
+            found[name] = replace(load_run(run.dir), label=method.label)
     return found
 
 

@@ -140,7 +140,7 @@ def comparison_explorer(
         panels = []
         for label, sr in (
             ("Bicubic", crop(None, image, top, left)),
-            (f"{key[0]} {key[1]}", crop(key, image, top, left)),
+            (key[1], crop(key, image, top, left)),
         ):
             panels.append(Panel(f"{label}<br>{psnr(sr, hr, protocol, scale):.2f} dB", sr))
             panels.append(Panel(f"|{label} - HR|<br>white: 96 levels", error_map(sr, hr)))
