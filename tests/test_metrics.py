@@ -219,8 +219,8 @@ def test_protocols_can_be_looked_up_stored_and_described():
     assert len({one.describe() for one in PROTOCOLS.values()}) == len(PROTOCOLS)
     assert protocol("y").describe() == (
         "Protocol y: luma (BT.601, 16..235) in whole numbers; grey images taken as luma; LR made from 8-bit luma, kept "
-        "in float; SR rounded to 8 bits and clipped to 16..235; border of scale pixels left out; SSIM with Gaussian 11x11 "
-        "window, range 255."
+        "in float; SR rounded to 8 bits and clipped to 16..235; border of scale pixels left out; SSIM with Gaussian "
+        "11x11 window, range 255."
     )
     assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
     assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
