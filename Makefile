@@ -1,0 +1,55 @@
+# Two commands do all: `make reproduce` and `make test`. Everything is installed into .venv first, once.
+
+PROFILE = quick
+PAPER =
+SCALE =
+JOBS =
+ON = laptop
+ARGS =
+VENV = .venv
+PYTHON = $(shell command -v python3.11 || command -v python3)
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# An editable install holds the folder's name: one that was moved is installed anew.
+MOVED := $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || echo moved)
+RUNS := $(or $(SRLIB_RUNS),runs)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lab data lint clean moved
+
+help:
+	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
+	@echo '     PROFILE=    smoke (a minute), quick (minutes; default), released (released weights), paper (GPUs)'
+	@echo '     PAPER=      btsrn, ... (default: all)         SCALE=  2, 3 or 4 (default: all of the profile)'
+	@echo '     JOBS=       notebooks at a time (default: 2)  ON=     laptop (default), slurm or kubernetes'
+	@echo 'make test        all tests and the linter (ARGS="tests/test_metrics.py -k psnr" for some)'
+	@echo 'make lab         open the notebooks in JupyterLab'
+	@echo 'make data        fetch and verify the public test and training sets'
+	@echo 'make lint        check the style'
+	@echo 'make setup       install into .venv (the others do it when needed)'
+	@echo 'make clean       remove reports, executed notebooks, metrics and figures; never trained runs or data'
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt workflow/setup.sh $(MOVED)
+	@bash workflow/setup.sh $(VENV) $(PYTHON)
+
+reproduce: $(INSTALLED)
+	@exec $(BIN)/python workflow/reproduce.py --profile "$(PROFILE)" --paper "$(PAPER)" --scale "$(SCALE)" --jobs "$(JOBS)" --on "$(ON)"
+
+test: $(INSTALLED) lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+
+lab: $(INSTALLED)
+	$(BIN)/python -m jupyter lab --notebook-dir=notebooks
+
+data: $(INSTALLED)
+	$(BIN)/python -m srlib data
+
+clean:
+	rm -rf $(RUNS)/report $(RUNS)/notebooks $(RUNS)/metrics $(RUNS)/.snakemake figures/smoke figures/quick figures/paper
+	rm -rf .pytest_cache .ruff_cache

@@ -1,0 +1,199 @@
+# The matrix of notebooks: train -> ablate -> render and explore, the summary of all papers, the HTML report.
+#
+#     snakemake --profile workflow/laptop --config profile=quick paper=btsrn scale=2
+#
+# profile: smoke, quick, released or paper. paper, scale: which of them, separated by commas (default: all).
+# threads: of each notebook. Relative paths are inside the runs folder, where Snakemake keeps its own notes too.
+# The metrics are a job's output, deleted when it fails; the executed notebook is its log, which stays and shows the error.
+# Run directories are not declared: they outlive a failed job, and a training goes on where it stopped.
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+for variable in ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES"):
+    if os.environ.get(variable):  # a relative folder means the one seen from here, in every notebook
+        os.environ[variable] = os.path.abspath(os.environ[variable])
+
+from srlib import papers, paths
+from srlib.errors import SRError, unknown
+from srlib.experiments import profile as find_profile
+
+
+def chosen(name, known):
+    """The values of a configuration entry: all that are known, or those given."""
+    given = str(config.get(name) or "").replace(",", " ").split()
+    for value in given:
+        if value not in map(str, known):
+            raise unknown(name, value, map(str, known))
+    return [value for value in known if not given or str(value) in given]
+
+
+# What each paper trains for its tables at equal budget; other papers train all their methods.
+TRAINED = {"btsrn": ["btsrn", "vdsr"]}
+
+
+def trainings(paper):
+    """The (method, scale) of a paper's main tables: what the profile trains, or the weights that are released."""
+    methods = [name for name, method in papers.get(paper).methods.items() if method.trained]
+    pairs = [(method, scale) for method in methods for scale in SCALES]
+    if SETUP.train:
+        return [(method, scale) for method, scale in pairs if method in TRAINED.get(paper, methods)]
+    return [(method, scale) for method, scale in pairs if Path(released(method, scale)).exists()]
+
+
+def released(method, scale):
+    return f"{HOME}/data/weights/{method}_x{scale}.safetensors"
+
+
+def weights(wildcards):
+    return [] if SETUP.train else [released(wildcards.method, wildcards.scale)]
+
+
+def trained(wildcards):
+    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{m}_x{s}.csv" for m, s in trainings(wildcards.paper)]
+
+
+try:
+    HOME = paths.home().resolve()
+    PROFILE = str(config.get("profile") or "quick")
+    SETUP = find_profile(PROFILE)
+    SCALES = chosen("scale", SETUP.scales)
+    PAPERS = chosen("paper", papers.names())
+except SRError as error:
+    sys.exit(f"error: {error}")
+
+os.environ["SRLIB_HOME"] = str(HOME)
+PUBLISHED = sorted(str(file) for file in (HOME / "data" / "published").glob("*.csv"))
+SOURCE = sorted(str(file) for file in (HOME / "srlib").rglob("*.py") if file.stem not in ("__main__", "report"))
+REPORT = [str(HOME / "srlib" / "report.py"), *sorted(str(file) for file in (HOME / "srlib" / "templates").iterdir())]
+THREADS = int(config.get("threads") or 1)
+HOUR = 3600  # the longest that one cell may take
+TIMEOUT = {"smoke": HOUR // 2, "quick": HOUR, "released": 12 * HOUR}.get(PROFILE, 21 * 24 * HOUR)
+PYTHON = shlex.quote(sys.executable)
+PAPERMILL = (
+    f"{PYTHON} {shlex.quote(str(HOME / 'workflow' / 'job.py'))} {{log.text}} {{log.notebook}} "
+    f"{PYTHON} -m papermill -k python3 --no-progress-bar --log-output "
+    f"--start-timeout 120 --execution-timeout {TIMEOUT} "
+    "{input.notebook:q} {log.notebook} -p profile {wildcards.profile} "
+)
+
+
+workdir: str(paths.runs_dir())
+
+
+wildcard_constraints:
+    profile=PROFILE,
+    paper="|".join(PAPERS),
+    scale="[0-9]+",
+
+
+localrules:
+    all,
+    report,
+
+
+rule all:
+    input:
+        f"report/{PROFILE}/index.html",
+
+
+rule train:
+    input:
+        notebook=f"{HOME}/notebooks/{{paper}}/train.ipynb",
+        source=SOURCE,
+        weights=weights,
+    output:
+        "metrics/{profile}/{paper}/train_{method}_x{scale}.csv",
+    log:
+        notebook="notebooks/{profile}/{paper}/train_{method}_x{scale}.ipynb",
+        text="notebooks/{profile}/{paper}/train_{method}_x{scale}.log",
+    threads: THREADS
+    shell:
+        PAPERMILL + "-p method {wildcards.method} -p scale {wildcards.scale}"
+
+
+rule ablate:
+    input:
+        notebook=f"{HOME}/notebooks/{{paper}}/ablate.ipynb",
+        source=SOURCE,
+        published=PUBLISHED,
+    output:
+        "metrics/{profile}/{paper}/ablate.csv",
+        "metrics/{profile}/{paper}/ablate_costs.csv",
+    log:
+        notebook="notebooks/{profile}/{paper}/ablate.ipynb",
+        text="notebooks/{profile}/{paper}/ablate.log",
+    params:
+        scale=min(SCALES),
+    threads: THREADS
+    priority: 1  # the longest job: started first
+    shell:
+        PAPERMILL + "-p scale {params.scale}"
+
+
+rule render:
+    input:
+        trained,
+        "metrics/{profile}/{paper}/ablate.csv",
+        notebook=f"{HOME}/notebooks/{{paper}}/render.ipynb",
+        source=SOURCE,
+        published=PUBLISHED,
+    output:
+        "metrics/{profile}/{paper}/render.csv",
+        "metrics/{profile}/{paper}/render_costs.csv",
+    log:
+        notebook="notebooks/{profile}/{paper}/render.ipynb",
+        text="notebooks/{profile}/{paper}/render.log",
+    params:
+        scales=f"scales: {SCALES}",
+    threads: THREADS
+    shell:
+        PAPERMILL + "-y {params.scales:q}"
+
+
+rule explore:
+    input:
+        trained,
+        "metrics/{profile}/{paper}/ablate.csv",
+        notebook=f"{HOME}/notebooks/{{paper}}/explore.ipynb",
+        source=SOURCE,
+    output:
+        touch("metrics/{profile}/{paper}/explore.done"),  # it has no numbers of its own
+    log:
+        notebook="notebooks/{profile}/{paper}/explore.ipynb",
+        text="notebooks/{profile}/{paper}/explore.log",
+    params:
+        scale=min(SCALES),
+    threads: THREADS
+    shell:
+        PAPERMILL + "-p scale {params.scale}"
+
+
+rule summary:
+    input:
+        expand("metrics/{{profile}}/{paper}/{name}", paper=PAPERS, name=("ablate.csv", "render.csv", "explore.done")),
+        notebook=f"{HOME}/notebooks/summary.ipynb",
+        source=SOURCE,
+        published=PUBLISHED,
+    output:
+        "metrics/{profile}/summary.csv",
+    log:
+        notebook="notebooks/{profile}/summary.ipynb",
+        text="notebooks/{profile}/summary.log",
+    threads: THREADS
+    shell:
+        PAPERMILL
+
+
+rule report:
+    input:
+        "metrics/{profile}/summary.csv",
+        source=REPORT,
+    output:
+        "report/{profile}/index.html",
+    log:
+        "notebooks/{profile}/report.log",
+    shell:
+        "{PYTHON} -m srlib.report {wildcards.profile} > {log} 2>&1"

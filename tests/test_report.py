@@ -1,0 +1,204 @@
+"""The HTML report: complete, self-contained, and never half."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from srlib import claims, notebooks, paths, report
+from srlib.errors import SRError
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PROFILE = "smoke"
+
+
+def png(color: str, size: tuple[int, int] = (8, 6)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, color).save(out, format="PNG")
+    return out.getvalue()
+
+
+def shown(**data) -> nbformat.NotebookNode:
+    return new_output("display_data", data=data)
+
+
+def notebook(*outputs, title: str = "BTSRN: train *one* network") -> nbformat.NotebookNode:
+    intro = f"# {title}\n\nNext: [ablate](ablate.ipynb), [train](train.ipynb), [paper](https://example.org/a.ipynb)."
+    cells = [new_markdown_cell(intro), new_code_cell("x = 1 < 2", outputs=list(outputs), execution_count=1)]
+    made = new_notebook(cells=cells)
+    made.metadata.papermill = {"duration": 12.4}
+    return made
+
+
+def save(made: nbformat.NotebookNode, name: str) -> None:
+    file = paths.runs_dir() / "notebooks" / PROFILE / f"{name}.ipynb"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, file)
+
+
+@pytest.fixture
+def executed():
+    """Three notebooks, a summary, a table and a figure, as a run leaves them."""
+    picture = shown(**{"image/png": base64.b64encode(png("red")).decode()})
+    table = shown(**{"text/html": "<table><tr><td>28.42</td></tr></table>", "text/plain": "28.42"})
+    widget = shown(**{WIDGET: {"model_id": "1"}, "text/plain": "VBox()"})
+    lines = [new_output("stream", name="stdout", text=f"step {i}\n") for i in range(2)]
+    save(notebook(picture, table, *lines), "btsrn/train_btsrn_x2")
+    save(notebook(title="BTSRN: ablate"), "btsrn/ablate")
+    save(notebook(widget, title="BTSRN: explore"), "btsrn/explore")
+    save(notebook(title="All claims"), "summary")
+    nothing = pd.DataFrame(columns=["method", "dataset", "scale", "seed", "image", "psnr"])
+    found = claims.evaluate_claims("btsrn", nothing).assign(paper="btsrn")
+    found.loc[0, ["verdict", "estimate", "low", "high", "n_images"]] = ["holds", 0.1234, 0.1, 0.15, 5]
+    notebooks.save_metrics(found, PROFILE, "summary")
+    figures = notebooks.figures_folder(PROFILE, "btsrn")
+    figures.mkdir(parents=True)
+    (figures / "table_4.md").write_text("PSNR <of> luma.\n\n| Method | PSNR |\n|:---|---:|\n| BTSRN | **33.64** |\n")
+    (figures / "table_4.csv").write_text("method,psnr\nbtsrn,33.64\n")
+    (figures / "figure_5.png").write_bytes(png("blue", (3000, 500)))
+    (figures / "figure_5.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+
+class Links(HTMLParser):
+    """All that a page loads or points to, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.loaded, self.linked, self.words = [], [], []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.loaded += [given[name] for name in ("src", "srcset", "poster", "data") if given.get(name)]
+        if given.get("href"):
+            (self.loaded if tag == "link" else self.linked).append(given["href"])
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def test_the_index_shows_all_there_is(executed):
+    index = Links(report.build(PROFILE))
+    parts = ["4 steps of 4 patches", "embedded-test", "Balanced Two-Stage", "1 holds", "+0.123 dB", "PSNR <of> luma.", "33.64"]
+    for part in parts:
+        assert part in index.text, part
+    assert "torch " in index.text and "hardware" in index.text and "Python" in index.text
+    assert {"btsrn/train_btsrn_x2.html", "btsrn/ablate.html", "summary/summary.html"} <= set(index.linked)
+    assert {"btsrn/files/table_4.csv", "btsrn/files/figure_5.png", "btsrn/files/figure_5.svg"} <= set(index.linked)
+    assert "btsrn/files/figure_5.preview.png" in index.loaded
+    assert "(12 s)" in index.text
+
+
+def test_every_verdict_of_the_summary_is_in_the_index(executed):
+    index = report.build(PROFILE).read_text()
+    for claim in claims.load_claims("btsrn"):
+        assert claim.source in index
+    assert index.count('<b class="not-tested">not tested</b>') == len(claims.load_claims("btsrn")) - 1
+
+
+def test_no_page_needs_anything_from_outside(executed):
+    folder = report.build(PROFILE).parent
+    pages = list(folder.rglob("*.html"))
+    assert len(pages) == 5
+    for page in pages:
+        links = Links(page)
+        assert not re.search(r"@import|url\(|<script", page.read_text()), page
+        for target in links.loaded:
+            assert target.startswith("data:") or (page.parent / target).is_file(), (page, target)
+        for target in links.linked:
+            file, _, anchor = target.partition("#")
+            if not target.startswith("https:"):
+                goal = page.parent / file if file else page
+                assert goal.is_file(), (page, target)
+                assert not anchor or f'id="{anchor}"' in goal.read_text(), (page, target)
+
+
+def test_pages_fit_a_phone(executed):
+    for page in report.build(PROFILE).parent.rglob("*.html"):
+        assert '<meta name="viewport" content="width=device-width' in page.read_text()
+
+
+def test_a_notebook_keeps_code_pictures_tables_and_printed_lines(executed):
+    page = report.build(PROFILE).parent / "btsrn" / "train_btsrn_x2.html"
+    links = Links(page)
+    assert "28.42" in links.text and "step 0 step 1" in links.text and "<em>one</em>" in page.read_text()
+    assert sum(target.startswith("data:image/png") for target in links.loaded) == 1
+    assert "<title>BTSRN: train one network</title>" in page.read_text()
+
+
+def test_links_between_notebooks_lead_to_pages(executed):
+    linked = Links(report.build(PROFILE).parent / "btsrn" / "train_btsrn_x2.html").linked
+    assert "ablate.html" in linked and "../index.html#notebooks" in linked and "https://example.org/a.ipynb" in linked
+
+
+def test_widgets_give_way_to_a_note(executed):
+    text = Links(report.build(PROFILE).parent / "btsrn" / "explore.html").text
+    assert report.WIDGET_NOTE in text and "VBox" not in text
+
+
+def test_previews_are_small(executed):
+    folder = report.build(PROFILE).parent / "btsrn" / "files"
+    assert Image.open(folder / "figure_5.png").size == (3000, 500)
+    assert Image.open(folder / "figure_5.preview.png").size[0] == report.PREVIEW
+
+
+def test_an_error_is_marked(executed):
+    error = new_output("error", ename="SRError", evalue="scale (=5)", traceback=["SRError: scale (=5)"])
+    save(notebook(error), "btsrn/train_btsrn_x2")
+    index = report.build(PROFILE)
+    assert "ended with an error" in index.read_text()
+    assert "scale (=5)" in (index.parent / "btsrn" / "train_btsrn_x2.html").read_text()
+
+
+def test_a_notebook_that_was_cut_off_is_left_out(executed, capsys):
+    file = paths.runs_dir() / "notebooks" / PROFILE / "btsrn" / "ablate.ipynb"
+    file.write_text(file.read_text()[:100])
+    linked = Links(report.build(PROFILE)).linked
+    assert "btsrn/ablate.html" not in linked and "btsrn/explore.html" in linked
+    assert "ablate.ipynb is not a whole notebook" in capsys.readouterr().err
+
+
+def test_a_new_report_replaces_the_old_one_whole(executed):
+    folder = report.build(PROFILE).parent
+    (folder / "old.html").write_text("")
+    assert not (report.build(PROFILE).parent / "old.html").exists()
+    assert [p.name for p in folder.parent.iterdir()] == [PROFILE]
+
+
+def test_a_failed_report_leaves_the_old_one(executed):
+    index = report.build(PROFILE)
+    before = index.read_text()
+    notebooks.save_metrics(pd.DataFrame({"a": [1]}), PROFILE, "summary")
+    with pytest.raises(SRError, match="has no column 'verdict'"):
+        report.build(PROFILE)
+    assert index.read_text() == before
+    assert [p.name for p in index.parent.parent.iterdir()] == [PROFILE]
+
+
+def test_nothing_executed_is_said(capsys):
+    with pytest.raises(SRError, match="no executed notebooks under .* run `make reproduce PROFILE=smoke` first"):
+        report.build(PROFILE)
+    assert report.main([PROFILE]) == 2
+    assert "error: no executed notebooks" in capsys.readouterr().err
+
+
+def test_a_misspelt_profile_is_named(capsys):
+    assert report.main(["smok"]) == 2
+    assert "unknown profile 'smok'. Did you mean 'smoke'?" in capsys.readouterr().err
+    assert report.main([]) == 2
+    assert "name one profile" in capsys.readouterr().err
+
+
+def test_main_prints_where_the_report_is(executed, capsys):
+    assert report.main([PROFILE]) == 0
+    assert capsys.readouterr().out.strip() == str(paths.runs_dir() / "report" / PROFILE / "index.html")

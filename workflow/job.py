@@ -1,0 +1,102 @@
+"""Run one notebook for Snakemake: `job.py TEXT_LOG EXECUTED_NOTEBOOK COMMAND...`.
+
+- One process writes one executed notebook: a lock, held by the command itself, makes a second one wait.
+- When a process named in SRLIB_WATCH (numbers, separated by commas) is gone, the command is ended: killing the workflow,
+  however hard, leaves no notebook running.
+- What the command prints goes to the text log; a failure is told in two lines, with the error that the notebook shows.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STOPPED = 130
+KERNEL_LIFE = 2.0  # seconds: a kernel looks for its parent once a second
+
+
+def alive(process: int) -> bool:
+    """Return whether a process exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def reason(notebook: Path, text: Path) -> str:
+    """Return why a notebook failed: the error that it shows, or the last line that its run printed."""
+    with contextlib.suppress(OSError, ValueError):  # no notebook yet, or cut off in the middle
+        outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", ())]
+        for output in outputs:
+            if output["output_type"] == "error":
+                return f"{output['ename']}: {output['evalue']}"[:400]
+    lines = text.read_text(errors="replace").split("\n") if text.exists() else []
+    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it ended without a word")
+
+
+def take(lock: Path) -> int:
+    """Hold the lock file; return its descriptor."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        time.sleep(KERNEL_LIFE)
+    return held
+
+
+def run(command: list[str], text: Path, notebook: Path, watched: list[int]) -> int:
+    """Run the command to its end, or kill it when a watched process is gone; return its exit status."""
+    held = take(notebook.with_name(f".{notebook.name}.lock"))
+    text.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as private, text.open("w") as log:
+        # A private IPython folder: parallel kernels share no history file, and nobody's start-up files run.
+        settings = {"IPYTHONDIR": private, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        environment = {**os.environ, **settings}
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=[held]
+        )
+        try:
+            while all(alive(one) for one in watched):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(timeout=0.5)
+                    if status < 0:
+                        print(f"killed by signal {-status}, perhaps for want of memory", file=log)
+                    return abs(status)
+            return STOPPED
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def main() -> int:
+    text, notebook, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that the command is ended too
+    watched = [int(one) for one in os.environ.get("SRLIB_WATCH", "").split(",") if one]
+    name = "/".join(notebook.with_suffix("").parts[2:])  # notebooks/<profile>/<paper>/<name>.ipynb
+    print(f"  start   {name}", flush=True)
+    begin = time.monotonic()
+    status = run(command, text, notebook, watched)
+    took = time.monotonic() - begin
+    if status == 0:
+        print(f"  done    {name}, {took:.0f} s", flush=True)
+    elif status == STOPPED:
+        print(f"  stopped {name}", flush=True)
+    else:
+        print(f"  FAILED  {name}, {took:.0f} s\n          {reason(notebook, text)}", flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
