@@ -107,7 +107,7 @@ def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
-    """Return what `evaluate_claims` found, for readers: source, claim, verdict, difference with its interval, images, seeds."""
+    """Return what `evaluate_claims` found, for readers: source, claim, verdict, difference, interval, images, seeds, detail."""
     lines, per_set = [], (evaluated["dataset"] != "all").any()
     for row in evaluated.to_dict("records"):
         tested = not math.isnan(row["estimate"])
@@ -119,6 +119,7 @@ def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
             {"source": row["source"], "claim": row["text"], **where, "verdict": row["verdict"]}
             | {"difference": d if tested else None, "interval (95 %)": interval}
             | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None}
+            | {"detail": row["detail"] if tested else None}
         )
     return pd.DataFrame(lines).astype(object)
 
@@ -263,7 +264,8 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
     styles = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
     rows, marks = _printed(table)
     widest = [max((len(row[j]) for row in rows), default=0) for j in range(len(table.columns))]
-    kinds = ["r" if n else r"p{0.35\linewidth}" if w > 40 else "l" for n, w in zip(_numeric(table), widest, strict=True)]
+    wrapped = rf"p{{{0.42 / max(sum(w > 40 for w in widest), 1):.2g}\linewidth}}"
+    kinds = ["r" if n else wrapped if w > 40 else "l" for n, w in zip(_numeric(table), widest, strict=True)]
     body, before = [], None
     names = [_name(c) for c in table.columns]
     for row, mark in zip(rows, marks, strict=True):
@@ -272,7 +274,7 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
             body.append(r"\addlinespace")
         before = first
         body.append(" & ".join(styles[m].format(_escape(v)) for v, m in zip(row, mark, strict=True)) + r" \\")
-    small = [r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if len(kinds) > 8 else []
+    small = [r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if len(kinds) > 7 else []
     lines = ["% needs the package booktabs", r"\begin{table}", r"\centering", *small, rf"\caption{{{_escape(caption)}}}"]
     lines += [rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{{''.join(kinds)}}}", r"\toprule"]
     lines += [*_latex_heads(table), r"\midrule"]

@@ -185,13 +185,14 @@ def test_claims_table_is_for_readers():
     found = claims_table(evaluate_claims("btsrn", rows)).set_index("claim")
     line = found.loc["BTSRN is more accurate than VDSR on every benchmark and scale."]
     assert line["verdict"] == "inconclusive" and line["difference"] == "+1.000 dB" and line["seeds"] == 1
+    assert line["detail"].startswith("6 of 12 tested: 6 holds")
     other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     each = claims_table(evaluate_claims("btsrn", rows, per_set=True))
     assert list(each.columns[:5]) == ["source", "claim", "dataset", "scale", "verdict"]
     assert (each["dataset"] == "Urban100").sum() == 6  # two claims at three scales
     assert check_latex(latex(each, "c", "claims")) == 1 + len(each)
-    assert "| not tested | — | — | — | — |" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
+    assert "| not tested | — | — | — | — | — |" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
 
 
 def test_styled_shows_the_same_as_markdown(table):
