@@ -15,7 +15,8 @@ from PIL import Image
 
 from srlib.errors import SRError
 
-NUMPY_BLOCK, TORCH_BLOCK = 16, 128  # output pixels per matrix product; measured, both flat around the optimum
+# Output pixels per matrix product, as measured; the times are flat around them.
+BLOCK_DOWN, BLOCK_UP, BLOCK_TORCH = 8, 32, 128
 
 
 def imresize(image, scale=None, *, size=None, antialias: bool = True):
@@ -150,43 +151,53 @@ def _blocks(length: int, out_length: int, scale: float, antialias: bool, block: 
 
 
 @lru_cache(maxsize=128)
-def _numpy_blocks(*axis) -> list:
-    return [(out, used, matrix, np.ascontiguousarray(matrix.T)) for out, used, matrix in _blocks(*axis, NUMPY_BLOCK)]
+def _numpy_blocks(length: int, out_length: int, scale: float, antialias: bool) -> list:
+    blocks = _blocks(length, out_length, scale, antialias, BLOCK_DOWN if scale < 1 else BLOCK_UP)
+    return [(out, used, matrix, np.ascontiguousarray(matrix.T)) for out, used, matrix in blocks]
 
 
 @lru_cache(maxsize=128)
 def _torch_blocks(*axis, dtype: torch.dtype, device: torch.device) -> list:
     with torch.inference_mode(False):  # a tensor born in inference mode could not take part in a later backward pass
-        blocks = _blocks(*axis, TORCH_BLOCK)
+        blocks = _blocks(*axis, BLOCK_TORCH)
         return [(used, torch.tensor(matrix, dtype=dtype, device=device)) for _, used, matrix in blocks]
 
 
-def _resize_plane(plane: np.ndarray, passes) -> np.ndarray:
-    """Resize float64 (h, w) by the passes (axis, length, out_length, scale, antialias)."""
-    for axis, *line in passes:
-        resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
-        for out, used, matrix, transposed in _numpy_blocks(*line):
-            if axis == 0:
-                np.matmul(matrix, plane[used], out=resized[out])
-            else:
-                np.matmul(plane[:, used], transposed, out=resized[:, out])
-        plane = resized
-    return plane
+def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
+    """Resize one axis of a contiguous float64 (h, w); line: length, out_length, scale, antialias."""
+    resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
+    for out, used, matrix, transposed in _numpy_blocks(*line):
+        if axis == 0:
+            np.matmul(matrix, plane[used], out=resized[out])
+        else:
+            np.matmul(plane[:, used], transposed, out=resized[:, out])
+    return resized
 
 
 def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
-    shape = list(image.shape)
-    for axis, _, out_length, *_ in passes:
-        shape[axis] = out_length
-    result = np.empty(shape, image.dtype)
-    for channel in np.ndindex(image.shape[2:]):  # one plane at a time stays longer in the cache
-        plane, out = image[:, :, *channel], result[:, :, *channel]
-        resized = _resize_plane(plane.astype(np.float64), passes)
-        if image.dtype == np.uint8:
-            resized += 0.5
-            np.clip(np.floor(resized, out=resized), 0, 255, out=resized)
-        np.copyto(out, resized, casting="unsafe")
+    dtype, channels = image.dtype, image.shape[2:]
+    image = image.astype(np.float64, order="C", copy=not passes)
+    if passes and passes[0][0] == 0:  # rows of all channels at once, so that channels are taken apart when smaller
+        image = _resize_axis(image.reshape(len(image), -1), *passes[0]).reshape(-1, *image.shape[1:])
+        passes = passes[1:]
+    if not channels:
+        return _finished(image, passes, dtype).astype(dtype, copy=False)
+    result = None
+    for channel in range(channels[0]):  # one plane at a time stays longer in the processor's cache
+        plane = _finished(np.ascontiguousarray(image[..., channel]), passes, dtype)
+        result = np.empty((*plane.shape, *channels), dtype) if result is None else result
+        np.copyto(result[..., channel], plane, casting="unsafe")
     return result
+
+
+def _finished(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:
+    """Resize a plane by what is left to do and prepare its values for their type, in which fractions are cut off."""
+    for one in passes:
+        plane = _resize_axis(plane, *one)
+    if dtype == np.uint8:
+        plane += 0.5
+        np.clip(plane, 0, 255, out=plane)
+    return plane
 
 
 def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
