@@ -11,7 +11,6 @@ import pandas as pd
 
 from srlib import paths
 from srlib.errors import SRError, unknown
-from srlib.experiments import Profile
 from srlib.runs import atomic_write
 
 
@@ -93,8 +92,3 @@ def load_costs(profile: str, paper: str) -> pd.DataFrame | None:
 def figures_folder(profile: str, paper: str) -> Path:
     """Return the folder of a paper's tables and figures under a profile."""
     return paths.figures_dir() / profile / paper
-
-
-def about(profile: Profile) -> str:
-    """Return one sentence for captions: profile, budget and training data."""
-    return f"Profile {profile.name}: {profile.budget}, training data {profile.data}."

@@ -17,6 +17,7 @@ from srlib.color import to_rgb
 from srlib.degradation import downscale, imresize
 from srlib.errors import SRError
 from srlib.evaluation import upscale
+from srlib.figures import error_map
 from srlib.metrics import Protocol, psnr
 
 ZOOM = 3  # screen pixels per image pixel
@@ -37,10 +38,9 @@ def png(image: np.ndarray, zoom: int = ZOOM) -> bytes:
     return out.getvalue()
 
 
-def error_map(sr: np.ndarray, hr: np.ndarray, full: float = 96.0) -> np.ndarray:
-    """Return |sr - hr| summed over RGB as a uint8 picture: black is none, white is `full` grey levels or more."""
-    difference = np.abs(to_rgb(sr).astype(float) - to_rgb(hr).astype(float)).sum(axis=2)
-    return to_rgb((difference / full * 255).clip(0, 255).astype(np.uint8))
+def error_picture(sr: np.ndarray, hr: np.ndarray, full: float = 96.0) -> np.ndarray:
+    """Return `figures.error_map` as a uint8 picture: black is none, white is `full` grey levels or more."""
+    return to_rgb((error_map(sr, hr) / full * 255).clip(0, 255).astype(np.uint8))
 
 
 class Explorer:
@@ -143,7 +143,7 @@ def comparison_explorer(
             (key[1], crop(key, image, top, left)),
         ):
             panels.append(Panel(f"{label}<br>{psnr(sr, hr, protocol, scale):.2f} dB", sr))
-            panels.append(Panel(f"|{label} - HR|<br>white: 96 levels", error_map(sr, hr)))
+            panels.append(Panel(f"|{label} - HR|<br>white: 96 levels", error_picture(sr, hr)))
         return [*panels, Panel("HR<br>ground truth", hr)]
 
     controls: dict[str, ipy.Widget] = {

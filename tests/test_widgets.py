@@ -88,7 +88,7 @@ def test_nothing_to_explore_says_what_to_do(images):
         widgets.comparison_explorer({"split": {}}, images, protocol("btsrn"))
 
 
-def test_error_map_is_black_where_equal_and_white_where_far():
+def test_error_picture_is_black_where_equal_and_white_where_far():
     hr = np.full((4, 4, 3), 100, np.uint8)
-    assert (widgets.error_map(hr, hr) == 0).all()
-    assert (widgets.error_map(hr + 32, hr) == 255).all()
+    assert (widgets.error_picture(hr, hr) == 0).all()
+    assert (widgets.error_picture(hr + 32, hr) == 255).all()
