@@ -30,17 +30,12 @@ def chosen(name, known):
     return [value for value in known if not given or str(value) in given]
 
 
-# What each paper trains for its tables at equal budget; other papers train all their methods.
-TRAINED = {"btsrn": ["btsrn", "vdsr"]}
-
-
 def trainings(paper):
-    """The (method, scale) of a paper's main tables: what the profile trains, or the weights that are released."""
-    methods = [name for name, method in papers.get(paper).methods.items() if method.trained]
+    """The (method, scale) of a paper's main tables: what the profile trains, or all weights that are released."""
+    found = papers.get(paper)
+    methods = [name for name in (found.compared if SETUP.train else found.methods) if found.method(name).trained]
     pairs = [(method, scale) for method in methods for scale in SCALES]
-    if SETUP.train:
-        return [(method, scale) for method, scale in pairs if method in TRAINED.get(paper, methods)]
-    return [(method, scale) for method, scale in pairs if Path(released(method, scale)).exists()]
+    return [(m, s) for m, s in pairs if SETUP.train or Path(released(m, s)).exists()]
 
 
 def released(method, scale):

@@ -26,13 +26,15 @@ class Method:
 
 @dataclass(frozen=True)
 class Paper:
-    """methods: those of its main tables. ablations: those that only its ablations compare; a profile may shrink them.
-    protocol: the name of the protocol of its main table."""
+    """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
+    compare, in their order. ablations: those that only its ablations compare; a profile may shrink them. protocol: the name
+    of the protocol of its main table."""
 
     name: str
     title: str
     protocol: str
     methods: dict[str, Method]
+    compared: tuple[str, ...]
     ablations: dict[str, Method] = field(default_factory=dict)
 
     def method(self, name: str) -> Method:

@@ -62,5 +62,6 @@ PAPER = Paper(
         "vdsr": Method("vdsr", "VDSR", fields=_VDSR),
         "btsrn": Method("btsrn", "BTSRN", fields=_OWN),
     },
+    compared=("btsrn", "vdsr", "bicubic"),
     ablations=_ablations(),
 )
