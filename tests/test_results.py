@@ -63,6 +63,7 @@ PAPER = Paper(
         "pillow": Method("bicubic", "Bicubic", {"kernel": "pillow"}),
         "espcn": Method("espcn", "ESPCN", fields={"steps": 5}),
     },
+    ("espcn", "bicubic"),
 )
 
 
@@ -287,15 +288,18 @@ def _with_patch(profile: Profile, side: int) -> Profile:
 
 class TestAvailable:
     def test_networks_that_are_ready(self, profile):
-        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"Bicubic"}
-        obtain(PAPER, "espcn", 2, profile, progress="none")
-        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"Bicubic", "ESPCN"}
+        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
+        trained = obtain(PAPER, "espcn", 2, profile, progress="none")
+        found = results.available(PAPER, ["bicubic", "espcn"], 2, profile)
+        assert {name: one.label for name, one in found.items()} == {"bicubic": "Bicubic", "espcn": "ESPCN"}
+        assert found["espcn"].run.dir == trained.run.dir
 
     def test_released_ones(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
         assert results.available(PAPER, ["espcn"], 2, released) == {}
         release(trained_run(data), [data], protocol("y"))
-        assert set(results.available(PAPER, ["espcn"], 2, released)) == {"ESPCN"}
+        (found,) = results.available(PAPER, ["espcn"], 2, released).values()
+        assert found.card["experiment"]["steps"] == 2
 
 
 def test_gain_is_sorted_and_paired():
