@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.color import luma, rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
 from srlib.errors import SRError
 
 
@@ -39,3 +40,13 @@ def test_ycbcr_and_back(rgb, dtype):
     np.testing.assert_allclose(ycbcr_to_rgb(ycc), rgb, atol=1e-3)
     with pytest.raises(SRError, match="expected YCbCr"):
         ycbcr_to_rgb(ycc[..., 0])
+
+
+def test_luma_of_tensors_is_that_of_images(rgb):
+    batch = (torch.from_numpy(rgb).permute(2, 0, 1)[None].double() / 255).requires_grad_()
+    y = luma(batch)
+    assert y.shape == (1, 1, 9, 13)
+    np.testing.assert_allclose(255 * y.detach()[0, 0].numpy(), to_y(rgb, rounded=False), atol=1e-9)
+    y.sum().backward()
+    np.testing.assert_allclose(batch.grad[0, :, 0, 0].numpy(), np.array([65.481, 128.553, 24.966]) / 255)
+    assert luma(torch.rand(2, 3, 4, 4)).dtype == torch.float32

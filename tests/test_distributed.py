@@ -83,7 +83,7 @@ def test_two_processes_equal_one(data, tmp_path):
         assert np.allclose(history["psnr"], other["psnr"], atol=0.01), name
     # a budget in minutes: both processes agree on its steps
     timed = Run(Experiment(**minutes), alone[0].fingerprint)
-    assert timed.complete and timed.provenance()["steps"] > 4
+    assert timed.complete and timed.provenance()["steps"] >= 4
     # only one of the processes prints
     steps = [line for line in done.stdout.splitlines() if line.startswith("tiny x2 step 6/6")]
     assert len(steps) == len(CASES)

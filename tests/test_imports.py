@@ -40,6 +40,7 @@ ORDER = [
     "claims",
     "tables",
     "figures",
+    "anatomy",
     "diagrams",
     "notebooks",
     "report",

