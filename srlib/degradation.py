@@ -164,11 +164,11 @@ def _torch_blocks(*axis, dtype: torch.dtype, device: torch.device) -> list:
 
 
 def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
-    """Resize one axis of a contiguous float64 (h, w); line: length, out_length, scale, antialias."""
+    """Resize one axis of (h, w) in float64; line: length, out_length, scale, antialias."""
     resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
     for out, used, matrix, transposed in _numpy_blocks(*line):
         if axis == 0:
-            np.matmul(matrix, plane[used], out=resized[out])
+            np.matmul(matrix, plane[used].astype(np.float64, copy=False), out=resized[out])
         else:
             np.matmul(plane[:, used], transposed, out=resized[:, out])
     return resized
@@ -176,10 +176,11 @@ def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
 
 def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
     dtype, channels = image.dtype, image.shape[2:]
-    image = image.astype(np.float64, order="C", copy=not passes)
     if passes and passes[0][0] == 0:  # rows of all channels at once, so that channels are taken apart when smaller
         image = _resize_axis(image.reshape(len(image), -1), *passes[0]).reshape(-1, *image.shape[1:])
         passes = passes[1:]
+    else:
+        image = image.astype(np.float64)
     if not channels:
         return _finished(image, passes, dtype).astype(dtype, copy=False)
     result = None

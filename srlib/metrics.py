@@ -16,7 +16,7 @@ from srlib.color import to_rgb, to_y
 from srlib.degradation import downscale
 from srlib.errors import SRError, unknown
 
-STRIP = 64  # rows that go through the SSIM at once
+STRIP = 48  # rows that go through the SSIM at once
 BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
 
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
