@@ -1,0 +1,110 @@
+"""What the project says about its installation: one list of packages, exact versions, nothing of one machine."""
+
+import re
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
+# Brought by torch on machines with a GPU, where torch itself asks for exact versions.
+GPU = re.compile(r"nvidia-|cuda-|triton")
+
+
+def requirements() -> dict[str, Requirement]:
+    """All that pyproject.toml asks for, with its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    found = [Requirement(line) for line in lines]
+    return {canonicalize_name(one.name): one for one in found}
+
+
+def pinned() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==\d[\w.]*", line), f"{line!r} is no exact public version"
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_conda_and_pip_install_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    lines = [line for line in environment["dependencies"] if isinstance(line, str)]
+    conda = {}
+    for line in lines:
+        name, bound = re.fullmatch(r"([\w-]+)(.*)", line).groups()
+        conda[CONDA_NAMES.get(name, name)] = bound
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert conda.pop("python") == project["requires-python"]
+    assert conda.pop("pip") == ""
+    assert conda == {name: str(one.specifier) for name, one in requirements().items()}
+
+
+def test_torch_is_pinned():
+    assert pinned()["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("name", requirements())
+def test_every_package_is_pinned_within_its_bounds(name):
+    assert pinned()[name] in requirements()[name].specifier
+
+
+def test_what_the_packages_need_is_pinned_too():
+    known, seen, waiting = pinned(), set(), [(name, "") for name in requirements()]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        assert name in known, f"{name} is installed in whatever version is newest"
+        try:
+            needed = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # the cluster's plugins may be absent
+            continue
+        for one in map(Requirement, needed):
+            if GPU.match(one.name) or (one.marker and not one.marker.evaluate({"extra": extra})):
+                continue
+            waiting += [(canonicalize_name(one.name), each) for each in ("", *one.extras)]
+    assert len({name for name, _ in seen}) > len(requirements())
+
+
+def committed() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    return [file for file in files if file.is_file() and file.suffix not in (".png", ".safetensors")]
+
+
+HOSTS = [".".join(("pypi", "org")), "python" + "hosted", ".".join(("download", "pytorch")), ".".join(("anaconda", "org"))]
+OPTIONS = ["-".join(("index", "url")), "-".join(("find", "links"))]
+PLACES = r"(?<![\w.)}])/(?:" + "|".join(("work", "tmp", "root", "home", "Users")) + r")/\w"
+LOCAL = re.compile("|".join([PLACES, *map(re.escape, HOSTS + OPTIONS)]))
+
+
+def test_no_committed_file_names_a_place_of_one_machine_or_a_package_registry():
+    found = []
+    for file in committed():
+        matches = LOCAL.finditer(file.read_text(errors="replace"))
+        found += [f"{file.relative_to(ROOT)}: {match[0]!r}" for match in matches]
+    assert not found
+
+
+@pytest.mark.parametrize("text", ["in " + "/ho" + "me/me", '"' + "/tm" + "p/x", "https://" + HOSTS[0], "--" + OPTIONS[0]])
+def test_such_names_are_recognised(text):
+    assert LOCAL.search(text)
+    assert not LOCAL.search("runs/tm" + "p/x, ./ho" + "me/x, {folder}/wo" + "rk/x")
+
+
+def test_the_licence_is_mit():
+    text = (ROOT / "LICENSE").read_text()
+    assert text.startswith("MIT License") and "the srlib authors" in text
+
+
+def test_ci_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().rstrip().endswith("exec make test </dev/null")
