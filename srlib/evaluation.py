@@ -15,7 +15,7 @@ from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.errors import SRError
-from srlib.metrics import Protocol, lr_from_hr, psnr, ssim
+from srlib.metrics import Protocol, lr_from_hr, score
 
 TILE = 256  # LR pixels; larger images are cut, which costs a few per cent and bounds the memory
 SMALLEST_TILE = 16
@@ -161,8 +161,8 @@ def evaluate(
     for name, hr in tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False):
         try:
             sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
-            scores = {"psnr": psnr(sr, hr, protocol, model.scale), "ssim": ssim(sr, hr, protocol, model.scale)}
+            psnr, ssim = score(sr, hr, protocol, model.scale)
         except SRError as error:
             raise SRError(f"{dataset}, {name}: {error}") from error
-        rows.append({"image": name, **scores, "seconds": seconds})
+        rows.append({"image": name, "psnr": psnr, "ssim": ssim, "seconds": seconds})
     return pd.DataFrame(rows)

@@ -126,7 +126,7 @@ class Profile:
     main table. scales, seeds: which of them (seeds apply to ablations). images: how many of each test set (None: all).
     overrides: fields of every experiment. ablation: further fields of the ablations' experiments.
     ablation_tests: the set that ablations are scored on. ablation_images: how many of it. shrink: what the channels of the
-    ablations' networks are divided by. ensemble_images: how many images the self-ensembled table takes, at eight passes
+    networks are divided by. ensemble_images: how many images the self-ensembled table takes, at eight passes
     each (None: all).
     """
 
@@ -153,7 +153,11 @@ class Profile:
         o = self.overrides
         if "steps" not in o:
             return "the paper's own budget"
-        return f"{o['steps']} steps of {o.get('batch', 16)} patches, {o.get('hr_patch', 48)} px"
+        steps = f"{o['steps']} steps"
+        if "steps" in self.ablation:
+            steps += f" ({self.ablation['steps']} in ablations)"
+        narrow = f", networks of 1/{self.shrink} the channels" if self.shrink > 1 else ""
+        return f"{steps} of {o.get('batch', 16)} patches, {o.get('hr_patch', 48)} px{narrow}"
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
@@ -188,8 +192,8 @@ PROFILES = {
             scales=(2, 3, 4),
             seeds=(0, 1),
             ablation_tests="embedded-test",
-            overrides={**_SMALL, "steps": 100},
-            ablation={"steps": 40},
+            overrides={**_SMALL, "steps": 240},
+            ablation={"steps": 40, "validation": ""},
             shrink=2,
         ),
         Profile(

@@ -36,6 +36,7 @@ from srlib.runs import Run, provenance
 CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 SAVE_SECONDS = 60.0
 VALIDATIONS = 10
+VALIDATION_IMAGES = 5
 EXPLODED = 100.0  # times the largest loss of the first look ...
 HARMLESS = 0.1  # ... but never less than this, which is a PSNR of 10 dB: first patches may be flat
 
@@ -147,7 +148,7 @@ def _validate(trainer: Trainer) -> dict[str, float]:
     if not experiment.validation:
         return {}
     net = trainer.result.eval()
-    rows = evaluate(net, experiment.validation, protocol("y"), limit=5)
+    rows = evaluate(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
     trainer.net.train()
     return {"psnr": float(rows["psnr"].mean()), "ssim": float(rows["ssim"].mean())}  # checkpoints take plain numbers
 

@@ -88,9 +88,11 @@ def test_two_budgets_are_refused():
         papers.get("btsrn").experiment("vdsr", 2, "released", steps=7, minutes=2.0)
 
 
-def test_only_ablations_are_shrunk():
+def test_small_profiles_divide_channels_and_nothing_else():
     paper, smoke = papers.get("btsrn"), profile("smoke")
-    assert paper.experiment("btsrn", 2, smoke).model_args == {}
+    assert paper.experiment("btsrn", 2, smoke).model_args == {"width": 128 // smoke.shrink, "bottleneck": 64 // smoke.shrink}
+    assert paper.experiment("btsrn", 2, "released").model_args == {"width": 128, "bottleneck": 64}
+    assert f"1/{smoke.shrink} the channels" in smoke.budget and "channels" not in profile("paper").budget
     args = paper.experiment("btsrn_7+3", 2, smoke).model_args
     assert args == {"low": 7, "high": 3, "width": 128 // smoke.shrink, "bottleneck": 64 // smoke.shrink}
     assert paper.experiment("btsrn_7+3", 2, "paper").model_args["width"] == 128

@@ -19,7 +19,7 @@ from srlib.errors import SRError, unknown
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
 EMBEDDED = ("astronaut", "brick", "grass", "gravel", "ihc", "motorcycle_left", "page", "text")
 EMBEDDED_TEST = ("camera", "chelsea", "coffee", "coins", "rocket")
-TEST_CROP = 384  # pixels; keeps a quick evaluation quick
+TEST_CROP = 256  # pixels; keeps a quick evaluation quick
 
 DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
     "DIV2K": ("DIV2K_train_HR", 1, 800, "DIV2K_train_LR_bicubic"),

@@ -27,7 +27,7 @@ class Method:
 @dataclass(frozen=True)
 class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
-    compare, in their order. ablations: those that only its ablations compare; a profile may shrink them. protocol: the name
+    compare, in their order. ablations: those that only its ablations compare. protocol: the name
     of the protocol of its main table."""
 
     name: str
@@ -53,10 +53,9 @@ class Paper:
         if not method.trained:
             raise SRError(f"method {name!r} is not trained")
         fields = {**method.fields, **chosen.overrides}
-        args = dict(method.args)
+        args = {arg: v // chosen.shrink if arg in ("width", "bottleneck") else v for arg, v in method.args.items()}
         if name in self.ablations:
             fields |= chosen.ablation
-            args |= {arg: args[arg] // chosen.shrink for arg in ("width", "bottleneck") if arg in args}
         for budget, other in (("steps", "minutes"), ("minutes", "steps")):
             if budget in changes or (budget in chosen.overrides and other not in changes):
                 fields.pop(other, None)

@@ -92,14 +92,14 @@ def test_embedded_photographs_need_no_network(monkeypatch):
     for images in (train, test):
         kinds = {image.ndim for _, image in images}
         assert kinds == {2, 3}  # grey and colour
-    assert all(max(image.shape[:2]) <= 384 for _, image in test)
+    assert all(max(image.shape[:2]) <= 256 for _, image in test)
     pixels = {name: image.shape[0] * image.shape[1] for images in (train, test) for name, image in images}
     assert min(pixels.values()) > 70_000
 
 
 def test_the_embedded_fingerprint_is_one_of_pixels(monkeypatch):
     before = open_set("embedded-test").fingerprint
-    monkeypatch.setattr("srlib.data.sets.TEST_CROP", 300)
+    monkeypatch.setattr("srlib.data.sets.TEST_CROP", 200)
     assert open_set("embedded-test").fingerprint != before
 
 
