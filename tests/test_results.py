@@ -218,7 +218,7 @@ class TestScore:
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
-        monkeypatch.setattr(evaluation, "psnr", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(evaluation, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             score(trained, data, protocol("y"))
         assert not trained.scores.exists() or not list(trained.scores.iterdir())
