@@ -180,7 +180,7 @@ def _write(profile: str, out: Path) -> None:
     made = runs.provenance()
     made["packages"] = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
     page = environment.get_template("index.html.j2").render(
-        profile=chosen, about=notebooks.about(chosen), sections=sections, summary=summary, counts=counts, made=made
+        profile=chosen, sections=sections, summary=summary, counts=counts, made=made
     )
     (out / "index.html").write_text(page)
 

@@ -1,8 +1,8 @@
 """Run one notebook for Snakemake: `job.py TEXT_LOG EXECUTED_NOTEBOOK COMMAND...`.
 
 - One process writes one executed notebook: a lock, held by the command itself, makes a second one wait.
-- When a process named in SRLIB_WATCH (numbers, separated by commas) is gone, the command is ended: killing the workflow,
-  however hard, leaves no notebook running.
+- While the workflow works it locks the file that SRLIB_ALIVE names. When nobody holds it any more the command is ended:
+  killing the workflow, however hard, leaves no notebook running.
 - What the command prints goes to the text log; a failure is told in two lines, with the error that the notebook shows.
 """
 
@@ -21,14 +21,15 @@ STOPPED = 130
 KERNEL_LIFE = 2.0  # seconds: a kernel looks for its parent once a second
 
 
-def alive(process: int) -> bool:
-    """Return whether a process exists."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def abandoned(alive: str) -> bool:
+    """Return whether nobody holds the lock on a file; no file, no."""
+    if not alive:
         return False
-    except PermissionError:
-        return True
+    with open(alive) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
 
 
@@ -55,8 +56,8 @@ def take(lock: Path) -> int:
     return held
 
 
-def run(command: list[str], text: Path, notebook: Path, watched: list[int]) -> int:
-    """Run the command to its end, or kill it when a watched process is gone; return its exit status."""
+def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
+    """Run the command to its end, or kill it when the workflow is gone; return its exit status."""
     held = take(notebook.with_name(f".{notebook.name}.lock"))
     text.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as private, text.open("w") as log:
@@ -67,7 +68,7 @@ def run(command: list[str], text: Path, notebook: Path, watched: list[int]) -> i
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=[held]
         )
         try:
-            while all(alive(one) for one in watched):
+            while not abandoned(alive):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(timeout=0.5)
                     if status < 0:
@@ -83,11 +84,10 @@ def run(command: list[str], text: Path, notebook: Path, watched: list[int]) -> i
 def main() -> int:
     text, notebook, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that the command is ended too
-    watched = [int(one) for one in os.environ.get("SRLIB_WATCH", "").split(",") if one]
     name = "/".join(notebook.with_suffix("").parts[2:])  # notebooks/<profile>/<paper>/<name>.ipynb
     print(f"  start   {name}", flush=True)
     begin = time.monotonic()
-    status = run(command, text, notebook, watched)
+    status = run(command, text, notebook, os.environ.get("SRLIB_ALIVE", ""))
     took = time.monotonic() - begin
     if status == 0:
         print(f"  done    {name}, {took:.0f} s", flush=True)

@@ -74,9 +74,11 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
 
 
 def follow(process: subprocess.Popen, log: Path) -> str:
-    """Print Snakemake's progress until it ends; return all that it said."""
-    said, printed = "", 0
+    """Print Snakemake's progress until it ends; return all that it said. Where make is killed, so is its work."""
+    printed, parent = 0, os.getppid()
     while True:
+        if "MAKELEVEL" in os.environ and os.getppid() != parent:
+            raise KeyboardInterrupt
         ended = process.poll() is not None
         said = log.read_text(errors="replace")
         lines = said.split("\n")
@@ -126,8 +128,11 @@ def main() -> int:
 
     held = guard(runs)
     begin = time.time()
-    watch = [os.getpid(), *([os.getppid()] if "MAKELEVEL" in os.environ else [])]
-    environment = {**os.environ, "SRLIB_WATCH": ",".join(map(str, watch))} if args.on == "laptop" else dict(os.environ)
+    environment = dict(os.environ)
+    if args.on == "laptop":
+        alive = (runs / ".alive").open("w")  # locked while this process lives; its notebooks look at it
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        environment["SRLIB_ALIVE"] = alive.name
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = runs / "snakemake.log"
     with log.open("w") as stream:
@@ -137,11 +142,12 @@ def main() -> int:
     try:
         said = follow(process, log)
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
+        if args.on == "laptop":
             process.kill()
+            time.sleep(1)  # its jobs see that it is gone
+        else:
+            process.send_signal(signal.SIGINT)  # it cancels what it has sent to the cluster
+        process.wait()
         print("\nStopped. The same command continues where this one ended.")
         return 130
     if process.returncode == 0:
@@ -160,4 +166,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while it waited for another call
+        sys.exit(130)
