@@ -43,16 +43,23 @@ class Trained:
     card: dict | None = None
 
     @property
+    def _provenance(self) -> dict | None:
+        return self.run.provenance() if self.run else self.card and self.card["provenance"]
+
+    @property
+    def spent(self) -> str:
+        """The budget in a few words, to stand beside those of other networks in a caption."""
+        made = self._provenance
+        return f"{self.label} x{self.model.scale} {made['steps']:,} steps, {made['minutes']:.1f} minutes" if made else ""
+
+    @property
     def budget(self) -> str:
         """One sentence for captions: what was spent on these weights, on which data and hardware."""
-        if self.run is None and self.card is None:
+        made = self._provenance
+        if not made:
             return f"{self.label}: not trained."
-        spent = self.run.provenance() if self.run else self.card["provenance"]
-        data, precision = spent["data"], (self.run.experiment.precision if self.run else self.card["experiment"]["precision"])
-        return (
-            f"{self.label} x{self.model.scale}: {spent['steps']:,} steps in {spent['minutes']:.1f} minutes ({precision}) on "
-            f"{data['images']} images of {data['name']}; {spent['hardware']}."
-        )
+        data, precision = made["data"], (self.run.experiment.precision if self.run else self.card["experiment"]["precision"])
+        return f"{self.spent} ({precision}) on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
 def weights_path(name: str, scale: int) -> Path:
