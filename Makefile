@@ -14,6 +14,7 @@ INSTALLED := $(VENV)/.installed
 # An editable install holds the folder's name: one that was moved is installed anew.
 MOVED := $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || echo moved)
 RUNS := $(or $(SRLIB_RUNS),runs)
+FIGURES := $(or $(SRLIB_FIGURES),figures)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test lab data lint clean moved
@@ -51,5 +52,6 @@ data: $(INSTALLED)
 	$(BIN)/python -m srlib data
 
 clean:
-	rm -rf $(RUNS)/report $(RUNS)/notebooks $(RUNS)/metrics $(RUNS)/.snakemake figures/smoke figures/quick figures/paper
+	rm -rf "$(RUNS)/report" "$(RUNS)/notebooks" "$(RUNS)/metrics" "$(RUNS)/.snakemake"
+	rm -rf "$(FIGURES)/smoke" "$(FIGURES)/quick" "$(FIGURES)/paper"
 	rm -rf .pytest_cache .ruff_cache

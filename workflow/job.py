@@ -84,20 +84,26 @@ def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
                 process.wait()
 
 
+def tell(line: str) -> None:
+    """Print a line at once and whole, also beside other jobs."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     text, notebook, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that the command is ended too
     name = "/".join(notebook.with_suffix("").parts[2:])  # notebooks/<profile>/<paper>/<name>.ipynb
-    print(f"  start   {name}", flush=True)
+    tell(f"  start   {name}")
     begin = time.monotonic()
     status = run(command, text, notebook, os.environ.get("SRLIB_ALIVE", ""))
     took = time.monotonic() - begin
     if status == 0:
-        print(f"  done    {name}, {took:.0f} s", flush=True)
+        tell(f"  done    {name}, {took:.0f} s")
     elif status == STOPPED:
-        print(f"  stopped {name}", flush=True)
+        tell(f"  stopped {name}")
     else:
-        print(f"  FAILED  {name}, {took:.0f} s\n          {reason(notebook, text)}", flush=True)
+        tell(f"  FAILED  {name}, {took:.0f} s\n          {reason(notebook, text)}")
     return status
 
 
