@@ -92,9 +92,6 @@ class Gate(nn.Module):
         a, b = x.chunk(2, dim=1)
         return self.value(a) * torch.sigmoid(b)
 
-    def extra_repr(self) -> str:
-        return "a × σ(b)" if isinstance(self.value, nn.Identity) else "tanh(a) × σ(b)"
-
 
 class PixelCNNGated(Block):
     """Gated convolution of PixelCNN (Fig. 2b): the 3x3 gives two halves, tanh times sigmoid."""
