@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("--scale", type=int, help="default: 2, or the scale of the run")
     upscale.add_argument("--output", type=Path, help="default: IMAGE_MODEL_xSCALE.png beside the image")
     upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
-    upscale.add_argument("--tile", type=int, help="LR pixels per tile (default 256, 0 for none)")
+    upscale.add_argument("--tile", type=int, help="LR pixels per tile (default 96, 0 for none)")
     upscale.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")

@@ -17,7 +17,7 @@ from srlib.degradation import imresize, modcrop
 from srlib.errors import SRError
 from srlib.metrics import Protocol, lr_from_hr, score
 
-TILE = 256  # LR pixels; larger images are cut, which costs a few per cent and bounds the memory
+TILE = 96  # LR pixels; larger images are cut: what a tile needs stays small, which more than pays for the overlap
 SMALLEST_TILE = 16
 
 
@@ -46,7 +46,7 @@ def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
-    tile: None for 256, 0 for never. Where memory runs out the tile is halved until it fits. Tiles give the result of the
+    tile: None for 96, 0 for never. Where memory runs out the tile is halved until it fits. Tiles give the result of the
     whole image up to rounding; a model without `context` depends on the whole image and is never cut.
     """
     if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):

@@ -18,9 +18,6 @@ import time
 from pathlib import Path
 
 STOPPED = 130
-# glibc returns large blocks to the system after each layer and gets them back, zeroed, for the next: on a processor that
-# is a third of the time of a convolution. With these it keeps them; other systems do not read them.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 KERNEL_LIFE = 2.0  # seconds: a kernel looks for its parent once a second
 
 
@@ -66,7 +63,7 @@ def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
     with tempfile.TemporaryDirectory() as private, text.open("w") as log:
         # A private IPython folder: parallel kernels share no history file, and nobody's start-up files run.
         settings = {"IPYTHONDIR": private, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        environment = {**KEEP_MEMORY, **os.environ, **settings}
+        environment = {**os.environ, **settings}
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=[held]
         )
