@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train an experiment; a killed training continues")
     train.add_argument("experiment", help="a name from `list experiments`")
-    train.add_argument("--scale", type=int, default=2)
+    train.add_argument("--scale", type=int, help="default: the smallest that the experiment has")
     train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
     train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
     train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--learning-rate", type=float)
     train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--start", type=Path, help="run or weights that a GAN starts from (default: the released ones)")
 
     evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
     evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
@@ -88,11 +89,11 @@ def _list(args: argparse.Namespace) -> None:
     from srlib.data.sets import known_sets
 
     if args.what == "models":
-        print(f"{'model':10s} {'scales':10s} {'parameters at x2':>16s} {'mult-adds (G)':>14s}")
+        print(f"{'model':10s} {'scales':24s} {'parameters at x2':>16s} {'mult-adds (G)':>14s}")
         for name in models.list():
             cost = models.summary(models.create(name, 2))
             scales = ",".join(str(s) for s in models.scales(name))
-            print(f"{name:10s} {scales:10s} {cost.parameters:16,d} {cost.mult_adds / 1e9:14.1f}")
+            print(f"{name:10s} {scales:24s} {cost.parameters:16,d} {cost.mult_adds / 1e9:14.1f}")
     elif args.what == "experiments":
         for name, paper in papers.experiments().items():
             print(f"{name:24s} {paper.name:14s} {paper.method(name).label}")
@@ -110,15 +111,39 @@ def _list(args: argparse.Namespace) -> None:
             print(f"{state:9s} {folder}")
 
 
+def _start(args: argparse.Namespace, method) -> Path | None:
+    """Return the weights that a training starts from: those that were named, or the released ones of the right method."""
+    from srlib.results import weights_path
+
+    if not method.start and args.start is None:
+        return None
+    if args.start is None:
+        file = weights_path(method.start, method.trained_at or args.scale)
+    else:
+        file = args.start / "model.safetensors" if args.start.is_dir() else args.start
+    if not file.is_file():
+        raise SRError(
+            f"{args.experiment} starts from a trained {method.start or 'network'}, and {file} is not there; "
+            f"train that first (python -m srlib train {method.start}) and name its run with --start"
+        )
+    return file
+
+
 def _train(args: argparse.Namespace) -> None:
     from srlib import papers
-    from srlib.training import train
+    from srlib.training import digest, train
 
-    paper = papers.owner(args.experiment)
+    paper = papers.owner(args.experiment, args.scale)
+    method = paper.method(args.experiment)
+    if args.scale is None:
+        args.scale = method.trained_at or min(method.scales or paper.scales)
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
+    start = _start(args, method)
+    if start is not None:
+        changes["start"] = digest(start)
     experiment = paper.experiment(args.experiment, args.scale, args.profile, args.seed, **changes)
-    run = train(experiment)
+    run = train(experiment, start=start)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes the first one speaks
     history = run.history()
@@ -133,10 +158,7 @@ def _trained(name: str, scale: int | None):
     from srlib.results import Trained, load_released, load_run
 
     if (Path(name) / "config.json").exists():
-        trained = load_run(Path(name))
-        if scale not in (None, trained.model.scale):
-            raise SRError(f"scale (={scale}) does not fit {name}, which is x{trained.model.scale}; leave --scale out")
-        return trained
+        return load_run(Path(name), scale)
     if "/" in name:
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
     scale = 2 if scale is None else scale

@@ -34,11 +34,12 @@ from srlib import papers, paths
 from srlib.errors import SRError, unknown
 
 RELATIONS = (">", "<", "approx", "best")
-COSTS = ("seconds", "mult_adds", "step_seconds", "step_memory")  # of an image, of an image, of a training step
+COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 UNITS = {"psnr": "dB", "ssim": "", **dict.fromkeys(COSTS, "ratio")}
 # Two trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by
 # more with small ones. Times of one machine repeat within some per cent.
-NOISE = {"psnr": 0.05, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, "mult_adds": 0.0, "step_memory": 0.0}
+COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
+NOISE = {"psnr": 0.05, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
 MIN_IMAGES = 5
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -252,7 +253,7 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
     detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}"
     detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {len(left)} images, {seeds}"
-    if len(left) < MIN_IMAGES and claim.metric not in ("mult_adds", "step_memory"):
+    if len(left) < MIN_IMAGES and claim.metric not in COUNTED:
         word, detail = "inconclusive", f"{detail}, too few images"
     elif word == "inconclusive" and _decide(claim, d, low, high, 0.0) != word:
         detail += f", closer to the margin than the noise of {show(claim.metric, noise).lstrip('+')}"

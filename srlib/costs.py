@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from srlib.losses import levels
 from srlib.models import summary
 from srlib.models.summary import saved_bytes
 
@@ -21,7 +22,7 @@ def _seconds(run) -> float:
 
 def _step(model: nn.Module, lr: Tensor) -> None:
     model.zero_grad(set_to_none=True)
-    model(lr).square().mean().backward()
+    sum(image.square().mean() for image in levels(model(lr))).backward()
 
 
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5) -> pd.DataFrame:

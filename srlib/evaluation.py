@@ -150,7 +150,8 @@ def evaluate(
     ensemble: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Score a model on a set of HR images: one row per image with `image`, `psnr` (dB), `ssim`, `seconds`.
+    """Score a model on a set of HR images: one row per image with `image`, the protocol's metrics (`psnr` in dB, `ssim`)
+    and `seconds`.
 
     limit: only the first images of the set. tile, ensemble: as in `upscale`.
     progress: a bar over the images.
@@ -161,8 +162,8 @@ def evaluate(
     for name, hr in tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False):
         try:
             sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
-            psnr, ssim = score(sr, hr, protocol, model.scale)
+            values = score(sr, hr, protocol, model.scale)
         except SRError as error:
             raise SRError(f"{dataset}, {name}: {error}") from error
-        rows.append({"image": name, "psnr": psnr, "ssim": ssim, "seconds": seconds})
+        rows.append({"image": name, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
     return pd.DataFrame(rows)

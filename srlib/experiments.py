@@ -21,7 +21,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 _WHOLE = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
-_REAL = ("minutes", "learning_rate", "factor", "clip", "ema")
+_REAL = ("minutes", "learning_rate", "factor", "clip", "ema", "content", "adversarial")
 
 
 def _whole(name: str, value: Any) -> int:
@@ -47,6 +47,9 @@ class Experiment:
     learning_rate: Adam's first rate. schedule: "cosine" to zero, or "steps": times `factor` after each of `drops` equal
     parts of the budget. clip: largest gradient norm, 0 for none. ema: decay of averaged weights, 0 for none.
     precision: "fp32", or "bf16" for mixed precision. seed: of weights and patches.
+    discriminator, discriminator_args: of `models.discriminator`, "" for none; with one the generator's loss is content * loss
+    + adversarial * (cross entropy of being judged real). start: the first digits of the SHA-256 of the weights file that the
+    network starts from (see `training.train`), "" for fresh weights.
     """
 
     name: str
@@ -69,6 +72,11 @@ class Experiment:
     ema: float = 0.0
     precision: str = "fp32"
     seed: int = 0
+    discriminator: str = ""
+    discriminator_args: dict[str, Any] = field(default_factory=dict)
+    content: float = 1.0
+    adversarial: float = 0.0
+    start: str = ""
 
     def __post_init__(self) -> None:
         for name in _WHOLE:
@@ -87,11 +95,17 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SRError(f"{name} (={value!r}) must be greater than 0")
-        for name in ("drops", "clip", "ema", "seed"):
+        for name in ("drops", "clip", "ema", "seed", "content", "adversarial"):
             if getattr(self, name) < 0:
                 raise SRError(f"{name} (={getattr(self, name)!r}) must not be negative")
         if self.ema >= 1:
             raise SRError(f"ema (={self.ema!r}) must be less than 1, e.g. 0.999")
+        if self.discriminator:
+            models.discriminator(self.discriminator, models.channels(self.model) or 3, **self.discriminator_args)
+            if not self.start:
+                raise SRError(f"{self.name} trains against a discriminator and needs trained weights to start from, got start=''")
+        if bool(self.discriminator) != (self.adversarial > 0):
+            raise SRError(f"adversarial (={self.adversarial:g}) must be above 0 with a discriminator, and 0 without one")
         if self.hr_patch <= 0 or self.hr_patch % self.scale:
             raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
 
@@ -123,7 +137,7 @@ class Profile:
     """How much of everything.
 
     train: False uses the released weights and trains nothing. data, validation: as in Experiment. tests: the sets of the
-    main table. scales, seeds: which of them (seeds apply to ablations). images: how many of each test set (None: all).
+    main table. scales: which ones of a paper's are made. seeds: of its ablations. images: how many of each test set (None: all).
     overrides: fields of every experiment. ablation: further fields of the ablations' experiments.
     ablation_tests: the set that ablations are scored on. ablation_images: how many of it. shrink: what the channels of the
     networks are divided by. ensemble_images: how many images the self-ensembled table takes, at eight passes
@@ -189,7 +203,7 @@ PROFILES = {
             data="embedded",
             validation="embedded-test",
             tests=("embedded-test",),
-            scales=(2, 3, 4),
+            scales=(2, 3, 4, 8),
             seeds=(0, 1),
             ablation_tests="embedded-test",
             overrides={**_SMALL, "steps": 240},
@@ -202,7 +216,7 @@ PROFILES = {
             data="T91+BSD400",
             validation="Set5",
             tests=BENCHMARKS,
-            scales=(2, 3, 4),
+            scales=(2, 3, 4, 8),
             seeds=(0,),
             ablation_tests="Set5",
             ensemble_images=10,
@@ -214,7 +228,7 @@ PROFILES = {
             data="DIV2K",
             validation="DIV2K-val",
             tests=BENCHMARKS,
-            scales=(2, 3, 4),
+            scales=(2, 3, 4, 8),
             seeds=(0, 1, 2),
             ablation_tests="DIV2K-val",
         ),

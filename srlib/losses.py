@@ -1,4 +1,5 @@
-"""Training losses: each maps `(sr, hr)` in 0..1 to a scalar, the mean over all pixels and channels."""
+"""Training losses: each maps `(sr, hr)` in 0..1 to a scalar, the mean over all pixels and channels; `total` adds them up
+where a network is supervised at several levels."""
 
 from collections.abc import Callable
 
@@ -6,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srlib.degradation import imresize
 from srlib.errors import unknown
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -34,3 +36,39 @@ def get(name: str) -> Loss:
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)
     return LOSSES[name]
+
+
+def crop_like(hr: Tensor, sr: Tensor) -> Tensor:
+    """Return the centre of `hr` in the size of `sr`, for networks without padding."""
+    top, left = (hr.shape[-2] - sr.shape[-2]) // 2, (hr.shape[-1] - sr.shape[-1]) // 2
+    return hr[..., top : top + sr.shape[-2], left : left + sr.shape[-1]]
+
+
+def levels(outputs: Tensor | list[Tensor]) -> list[Tensor]:
+    """Return what a network gave in training as a list, small to large."""
+    return [outputs] if isinstance(outputs, Tensor) else outputs
+
+
+def targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
+    """Return what each level should be: `hr` reduced bicubically to its size. LapSRN section 3.2, ProSRN eq. 9."""
+    found = {hr.shape[-1]: hr}
+    for image in outputs:
+        side = image.shape[-1]
+        if side not in found:
+            found[side] = imresize(hr, side / hr.shape[-1])
+    return [found[image.shape[-1]] for image in outputs]
+
+
+def total(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor) -> Tensor:
+    """Return the loss of one image batch, or the sum over the levels of a network that returns several, all equal in weight."""
+    if isinstance(outputs, Tensor):
+        return loss(outputs, crop_like(hr, outputs))
+    return torch.stack([loss(image, target) for image, target in zip(outputs, targets(outputs, hr), strict=True)]).sum()
+
+
+def judged(logits: Tensor, real: bool) -> Tensor:
+    """Return the cross entropy of a discriminator's logits against "real" or "not real" for all of them, the mean.
+
+    Goodfellow et al. 2014; a generator is trained to be judged real, the form that does not saturate.
+    """
+    return F.softplus(-logits if real else logits).mean()

@@ -7,7 +7,7 @@ References: Z. Wang et al., "Image quality assessment: from error visibility to 
 import dataclasses
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ WAYS = {
     "uint8_rgb": "LR made from RGB, rounded to 8 bits",
 }
 GREYS = {"as_y": "grey images taken as luma", "convert": "grey images converted as RGB"}
-WINDOWS = {"gaussian11": "Gaussian 11x11 window, range 255", "uniform7": "uniform 7x7 window, range max - min of HR"}
+WINDOWS = {"ssim": "Gaussian 11x11 window, range 255", "ssim_uniform7": "uniform 7x7 window, range max - min of HR"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Protocol:
     round_y: luma is rounded to whole numbers, as MATLAB's rgb2ycbcr does for uint8 images.
     clip_y: the luma of SR is clipped to 16..235, which luma that comes from RGB never leaves. The printed bicubic rows
     of the luma papers need it: without, Urban100 x4 has an SSIM of 0.6570 instead of 0.6577.
-    ssim: "gaussian11" (Wang et al.) or "uniform7" (7x7 uniform window, sample covariance, range max - min of HR:
-    scikit-image's defaults).
+    metrics: what is measured, of "psnr", "ssim" (Wang et al.) and "ssim_uniform7" (7x7 uniform window, sample covariance,
+    range max - min of HR: scikit-image's defaults).
     """
 
     name: str
@@ -54,12 +54,15 @@ class Protocol:
     round_sr: bool = True
     round_y: bool = False
     clip_y: bool = False
-    ssim: str = "gaussian11"
+    metrics: tuple[str, ...] = ("psnr", "ssim")
 
     def __post_init__(self):
-        for field, known in (("color", COLORS), ("lr", WAYS), ("grey", GREYS), ("ssim", WINDOWS)):
+        for field, known in (("color", COLORS), ("lr", WAYS), ("grey", GREYS)):
             if getattr(self, field) not in known:
                 raise unknown(f"Protocol.{field}", getattr(self, field), known)
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise unknown("Protocol.metrics", metric, METRICS)
         if self.color == "rgb" and (self.round_y or self.clip_y):
             raise SRError("Protocol.round_y, clip_y: got True with color='rgb', expected False; RGB has no luma")
         if self.color == "rgb" and self.lr == "float_y":
@@ -87,27 +90,14 @@ class Protocol:
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
         parts.append(f"border of {border} pixels left out" if border else "no border left out")
-        parts.append(f"SSIM with {WINDOWS[self.ssim]}")
+        parts += [f"SSIM with {WINDOWS[metric]}" for metric in self.metrics if metric in WINDOWS]
         return f"Protocol {self.name}: {'; '.join(parts)}."
-
-
-PROTOCOLS = {
-    one.name: one
-    for one in (
-        Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
-        Protocol("lapsrn", "y", "float_rgb", "convert", shave_per_scale=1),
-        Protocol("prosrn", "y", "float_rgb", "convert", shave_per_scale=1, ssim="uniform7"),
-        Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
-        Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
-        Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),
-    )
-}
 
 
 def protocol(name: str) -> Protocol:
     """Return a named protocol; SRError for an unknown name.
 
-    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN and the PSNR of ProSRN, whose SSIM is that of prosrn.
+    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one.
     edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K.
     """
     if name not in PROTOCOLS:
@@ -143,21 +133,25 @@ def psnr(sr, hr, protocol: Protocol, scale: int):
 def ssim(sr, hr, protocol: Protocol, scale: int):
     """Return the mean SSIM of an SR image against HR, over the windows inside the border. Arguments as in `psnr`.
 
-    Raises SRError for shapes that differ and for images smaller than the window inside the border. Under "uniform7"
-    a flat HR image has no range and gives nan.
+    Raises SRError for shapes that differ and for images smaller than the window inside the border. For the metric
+    "ssim_uniform7" of `score` a flat HR image has no range and gives nan.
     """
     return score(sr, hr, protocol, scale, ("ssim",))[0]
 
 
-def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ("psnr", "ssim")) -> tuple:
-    """Return several metrics of one image or batch, for the price of one conversion to luma. Arguments as in `psnr`."""
+def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ()) -> tuple:
+    """Return several metrics of one image or batch (default: the protocol's), for the price of one conversion to luma.
+
+    Arguments as in `psnr`.
+    """
+    metrics = metrics or protocol.metrics
     for metric in metrics:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
     sr, hr = _planes(sr, hr, protocol, scale)
-    return tuple(METRICS[metric](sr, hr, protocol) for metric in metrics)
+    return tuple(METRICS[metric](sr, hr) for metric in metrics)
 
 
 def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
@@ -214,23 +208,23 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return np.floor(values, out=values)
 
 
-def _psnr(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
+def _psnr(sr: np.ndarray, hr: np.ndarray) -> float:
     difference = sr - hr
     error = np.vdot(difference, difference) / difference.size
     return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
 
 
-def _ssim(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> float:
-    taps, (height, width) = len(_window(protocol.ssim)), sr.shape[1:]
+def _ssim(window: str, sr: np.ndarray, hr: np.ndarray) -> float:
+    taps, (height, width) = len(_window(window)), sr.shape[1:]
     if min(height, width) < taps:
         raise SRError(f"sr: {height}x{width} pixels inside the border, fewer than the SSIM window of {taps}x{taps}")
-    span = float(np.ptp(hr)) if protocol.ssim == "uniform7" else 255.0
+    span = float(np.ptp(hr)) if window == "uniform7" else 255.0
     if span == 0:
         return math.nan  # 0 / 0 in every window
-    return float(np.mean([_mean_ssim(x, y, protocol.ssim, span) for x, y in zip(sr, hr, strict=True)]))
+    return float(np.mean([_mean_ssim(x, y, window, span) for x, y in zip(sr, hr, strict=True)]))
 
 
-METRICS = {"psnr": _psnr, "ssim": _ssim}
+METRICS = {"psnr": _psnr, "ssim": partial(_ssim, "gaussian11"), "ssim_uniform7": partial(_ssim, "uniform7")}
 
 
 @lru_cache
@@ -315,3 +309,16 @@ def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
         means /= mean_x
         total += float(means.sum())
     return total / (height * width)
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
+        Protocol("lapsrn", "y", "float_rgb", "convert", shave_per_scale=1),
+        Protocol("prosrn", "y", "float_rgb", "convert", shave_per_scale=1, metrics=("psnr", "ssim", "ssim_uniform7")),
+        Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
+        Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
+        Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),
+    )
+}

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -22,9 +21,9 @@ from srlib.errors import SRError
 from srlib.evaluation import evaluate
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
-from srlib.papers import Paper, owner
+from srlib.papers import Method, Paper, owner
 from srlib.runs import Run, atomic_write, load_weights, write_json
-from srlib.training import train
+from srlib.training import digest, train
 
 
 class NotReleased(SRError):
@@ -33,12 +32,16 @@ class NotReleased(SRError):
 
 @dataclass(frozen=True)
 class Trained:
-    """A network ready to use, and the folder that remembers its scores. run: None for released weights and bicubic."""
+    """A network ready to use, the folder that remembers its scores, and the file of its weights.
+
+    run: None for released weights and methods that are not trained, which have no weights either.
+    """
 
     name: str
     label: str
     model: nn.Module
     scores: Path
+    weights: Path | None = None
     run: Run | None = None
     card: dict | None = None
 
@@ -75,11 +78,14 @@ def _read_card(file: Path) -> dict:
 
 
 def load_released(name: str, scale: int, label: str | None = None) -> Trained:
-    """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale."""
-    file = weights_path(name, scale)
+    """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale.
+
+    scale: also one that the weights were not trained at, where the method's weights serve all.
+    """
+    method = owner(name).method(name)
+    models.check(method.model, scale, method.args)
+    file = weights_path(name, method.trained_at or scale)
     if not file.exists():
-        method = owner(name).method(name)
-        models.check(method.model, scale, method.args)
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         raise NotReleased(
             f"no released weights for {name} x{scale}; there are: {', '.join(there) or 'none'}. "
@@ -88,46 +94,71 @@ def load_released(name: str, scale: int, label: str | None = None) -> Trained:
     card = _read_card(file.with_suffix(".json"))
     model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
     scores = paths.runs_dir() / "released" / f"{file.stem}-{sha256(file)[:10]}"
-    return Trained(name, label or name, model, scores, card=card)
+    return Trained(name, label or name, model, scores, file, card=card)
 
 
-def load_run(folder: Path) -> Trained:
-    """Load the weights of a complete run directory; raises SRError where it is not one."""
+def load_run(folder: Path, scale: int | None = None) -> Trained:
+    """Load the weights of a complete run directory, for its own scale or another one that its model has.
+
+    Raises SRError where the folder is no complete run, or its weights are of one scale only.
+    """
     run = Run.open(folder)
     if not run.complete:
         raise SRError(f"{folder} is not a complete run; the same `python -m srlib train ...` continues it")
     experiment = run.experiment
-    model = models.create(experiment.model, experiment.scale, **experiment.model_args)
-    return Trained(experiment.name, experiment.name, load_weights(model, run.weights), run.dir / "metrics", run=run)
+    scale = scale or experiment.scale
+    if scale != experiment.scale and not owner(experiment.name).method(experiment.name).trained_at:
+        raise SRError(f"scale (={scale}) does not fit {folder}, which is x{experiment.scale}; leave the scale out")
+    model = models.create(experiment.model, scale, **experiment.model_args)
+    return Trained(experiment.name, experiment.name, load_weights(model, run.weights), run.dir / "metrics", run.weights, run)
+
+
+def _untrained(method: Method, name: str, scale: int) -> Trained:
+    model = models.create(method.model, scale, **method.args).eval()
+    variant = "_".join(str(v) for v in method.args.values()) or "default"
+    return Trained(name, method.label, model, paths.runs_dir() / "untrained" / f"{method.model}_{variant}_x{scale}")
 
 
 def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto") -> Trained:
-    """Return a method's network: as it is (bicubic), trained under the profile, or with its released weights."""
+    """Return a method's network: as it is (bicubic), trained under the profile, or with its released weights.
+
+    A method that starts from another one's weights has that one trained before.
+    """
     method = paper.method(name)
     if not method.trained:
-        model = models.create(method.model, scale, **method.args).eval()
-        variant = "_".join(str(v) for v in method.args.values()) or "default"
-        return Trained(name, method.label, model, paths.runs_dir() / "untrained" / f"{method.model}_{variant}_x{scale}")
+        return _untrained(method, name, scale)
     if not profile.train:
         return load_released(name, scale, method.label)
-    run = train(paper.experiment(name, scale, profile, seed), progress=progress)
-    return replace(load_run(run.dir), label=method.label)
+    start, changes = None, {}
+    if method.start:
+        start = obtain(paper, method.start, method.trained_at or scale, profile, seed, progress).weights
+        changes = {"start": digest(start)}
+    run = train(paper.experiment(name, scale, profile, seed, **changes), start=start, progress=progress)
+    return replace(load_run(run.dir, scale), label=method.label)
 
 
 def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, Trained]:
     """Return, by name, the networks that a profile has ready: untrained methods, released weights, complete runs."""
-    found = {}
-    for name in names:
-        method = paper.method(name)
-        if not method.trained or not profile.train:
-            if not method.trained or weights_path(name, scale).exists():
-                found[name] = obtain(paper, name, scale, profile)
-            continue
-        experiment = paper.experiment(name, scale, profile)
-        run = Run(experiment, open_pairs(experiment.data, scale).fingerprint)
-        if run.complete:
-            found[name] = replace(load_run(run.dir), label=method.label)
-    return found
+    found = {name: _ready(paper, name, scale, profile) for name in names if paper.has(name, scale)}
+    return {name: trained for name, trained in found.items() if trained is not None}
+
+
+def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | None:
+    method = paper.method(name)
+    if not method.trained:
+        return _untrained(method, name, scale)
+    if not profile.train:
+        exists = weights_path(name, method.trained_at or scale).exists()
+        return load_released(name, scale, method.label) if exists else None
+    changes = {}
+    if method.start:
+        first = _ready(paper, method.start, method.trained_at or scale, profile)
+        if first is None:
+            return None
+        changes = {"start": digest(first.weights)}
+    experiment = paper.experiment(name, scale, profile, **changes)
+    run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
+    return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
 
 
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
@@ -139,7 +170,7 @@ def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
 def score(
     trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False
 ) -> pd.DataFrame:
-    """Return a row per image (`image`, `psnr`, `ssim`, `seconds`), evaluated once and then remembered."""
+    """Return a row per image (`image`, the protocol's metrics, `seconds`), evaluated once and then remembered."""
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
@@ -166,12 +197,13 @@ def scores(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of several methods, scales, sets and seeds, and a note on each one that cannot be had.
 
-    by: the name of the protocol, by default the paper's. The rows carry `paper`, `method`, `dataset`, `scale` and `seed`.
+    by: the name of the protocol, by default the paper's. Scales that a method lacks are left out. The rows carry `paper`,
+    `method`, `dataset`, `scale` and `seed`.
     """
     chosen = protocol(by or paper.protocol)
     frames, notes = [], []
     for name in names:
-        for scale in scales:
+        for scale in (s for s in scales if paper.has(name, s)):
             for seed in seeds if paper.method(name).trained else (0,):
                 try:
                     trained = obtain(paper, name, scale, profile, seed, progress)
@@ -182,7 +214,7 @@ def scores(
                     rows = score(trained, dataset, chosen, limit=limit, ensemble=ensemble)
                     about = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}
                     frames.append(rows.assign(**about))
-    columns = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
+    columns = ["paper", "method", "dataset", "scale", "seed", "image", *chosen.metrics, "seconds"]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     return table[columns], list(dict.fromkeys(notes))
 
@@ -197,13 +229,13 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
     file = weights_path(experiment.name, experiment.scale)
-    state = {name: tensor.half() for name, tensor in load_file(run.weights).items()}
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in load_file(run.weights).items()}
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
-    model.load_state_dict({name: tensor.to(torch.float32) for name, tensor in state.items()})
+    model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     metrics = {}
     for dataset in datasets:
         rows = evaluate(model.eval(), dataset, by)
-        means = {key: round(float(rows[key].mean()), 4) for key in ("psnr", "ssim")}
+        means = {key: round(float(rows[key].mean()), 4) for key in by.metrics}
         metrics[dataset] = {**means, "protocol": by.name, "images": len(rows)}
     card = {"experiment": asdict(experiment), "provenance": run.provenance(), "metrics": metrics, "history": []}
     if file.exists():

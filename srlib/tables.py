@@ -25,6 +25,8 @@ from srlib.runs import atomic_write
 METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "psnr": ("PSNR", "dB", ".2f", True),
     "ssim": ("SSIM", "", ".4f", True),
+    "ssim_uniform7": ("SSIM (7×7 window)", "", ".4f", True),
+    "layers": ("Layers", "", ".0f", None),
     "parameters": ("Parameters", "", ",.0f", None),
     "mult_adds": ("Mult-adds", "G", ",.1f", None),
     "seconds": ("Time", "s", ".3f", None),

@@ -17,13 +17,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from srlib import losses, models
-from srlib.color import luma
+from srlib import models
+from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.data.sets import open_set
@@ -32,6 +30,7 @@ from srlib.evaluation import evaluate
 from srlib.experiments import Experiment
 from srlib.metrics import protocol
 from srlib.runs import Run, provenance
+from srlib.trainer import Trainer, to_batch
 
 CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 SAVE_SECONDS = 60.0
@@ -41,81 +40,9 @@ EXPLODED = 100.0  # times the largest loss of the first look ...
 HARMLESS = 0.1  # ... but never less than this, which is a PSNR of 10 dB: first patches may be flat
 
 
-def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Turn uint8 RGB patches into float batches in 0..1, as luma where the model takes one channel."""
-    pair = []
-    for image in (lr, hr):
-        x = image.to(device, non_blocking=True).float() / 255
-        x = luma(x) if channels == 1 else x
-        pair.append(x.contiguous(memory_format=torch.channels_last))
-    return pair[0], pair[1]
-
-
-def crop_like(hr: Tensor, sr: Tensor) -> Tensor:
-    """Return the centre of `hr` in the size of `sr`, for networks without padding."""
-    top, left = (hr.shape[-2] - sr.shape[-2]) // 2, (hr.shape[-1] - sr.shape[-1]) // 2
-    return hr[..., top : top + sr.shape[-2], left : left + sr.shape[-1]]
-
-
 def interactive() -> bool:
     """Whether somebody watches: a terminal, or a kernel that a Jupyter server started. Headless runs print lines."""
     return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-
-
-class Trainer:
-    """The state of one training: network, optimiser, averaged weights, step. It moves, saves and restores; no more."""
-
-    def __init__(self, experiment: Experiment, accelerator: Accelerator):
-        set_seed(experiment.seed)
-        self.experiment, self.accelerator = experiment, accelerator
-        self.net = models.create(experiment.model, experiment.scale, **experiment.model_args)
-        if not any(p.requires_grad for p in self.net.parameters()):
-            raise SRError(f"model {experiment.model!r} has no parameters to train")
-        self.net.to(accelerator.device, memory_format=torch.channels_last).train()
-        self.average = None
-        if experiment.ema:
-            self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=experiment.learning_rate, fused=True)
-        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
-        self.loss = losses.get(experiment.loss)
-        self.done = 0
-
-    def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
-        """Take one optimiser step on a float batch; return the loss, still on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        sr = self.model(lr)
-        loss = self.loss(sr, crop_like(hr, sr))
-        self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
-        if self.experiment.clip:
-            self.accelerator.clip_grad_norm_(self.net.parameters(), self.experiment.clip)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update_parameters(self.net)
-        self.done += 1
-        return loss.detach()
-
-    @property
-    def result(self) -> nn.Module:
-        """The network whose weights count: the average where there is one."""
-        return self.net if self.average is None else self.average.module
-
-    def state(self) -> dict:
-        average = None if self.average is None else self.average.state_dict()
-        return {
-            "step": self.done,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": average,
-        }
-
-    def load(self, state: dict) -> None:
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.done = state["step"]
 
 
 class _Batches:
@@ -142,14 +69,11 @@ class _Batches:
         self.pool.shutdown(cancel_futures=True)
 
 
-def _validate(trainer: Trainer) -> dict[str, float]:
-    """Score the current weights on the experiment's validation images; nothing where it names none."""
-    experiment = trainer.experiment
+def _validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
+    """Score a network on the experiment's validation images; nothing where it names none."""
     if not experiment.validation:
         return {}
-    net = trainer.result.eval()
     rows = evaluate(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
-    trainer.net.train()
     return {"psnr": float(rows["psnr"].mean()), "ssim": float(rows["ssim"].mean())}  # checkpoints take plain numbers
 
 
@@ -163,7 +87,7 @@ class _Loop:
         self.total = self.experiment.steps  # None until a budget in minutes is fitted
         self.history: list[dict[str, float]] = []
         self.recent: list[Tensor] = []
-        self.since_validation: list[float] = []
+        self.since_validation: list[list[float]] = []
         self.limit = math.inf
         self.before = 0.0
         self.start = self.saved = time.monotonic()
@@ -181,7 +105,8 @@ class _Loop:
     def save(self) -> None:
         """Write a checkpoint, right after `look`; raise SRError where the last update has spoilt the weights."""
         self.saved = time.monotonic()
-        if not torch.nn.utils.get_total_norm(self.trainer.net.parameters()).isfinite():
+        nets = [self.trainer.net, *([self.trainer.adversary.net] if self.trainer.adversary else [])]
+        if not all(torch.nn.utils.get_total_norm(net.parameters()).isfinite() for net in nets):
             raise self._diverged("weights that are not finite", self.trainer.done)
         if self.main:
             self.run.save_checkpoint(
@@ -208,11 +133,11 @@ class _Loop:
         """
         values = self.trainer.accelerator.reduce(torch.stack(self.recent), "mean").tolist() if self.recent else []
         first = self.trainer.done - len(values) + 1
-        for step, value in enumerate(values, first):
-            if not math.isfinite(value) or value > self.limit:
-                raise self._diverged(f"loss {value:.3g}", step)
+        for step, parts in enumerate(values, first):
+            if not all(map(math.isfinite, parts)) or parts[0] > self.limit:
+                raise self._diverged(f"loss {', discriminator '.join(f'{part:.3g}' for part in parts)}", step)
         if math.isinf(self.limit) and values:
-            self.limit = max(EXPLODED * max(values), HARMLESS)
+            self.limit = max(EXPLODED * max(parts[0] for parts in values), HARMLESS)
         self.since_validation += values
         self.recent.clear()
 
@@ -239,18 +164,20 @@ class _Loop:
             self.look()
             times.append(time.monotonic() - began)
         began = time.monotonic()
-        _validate(self.trainer)
+        _validate(self.trainer.result, self.experiment)
         validations = VALIDATIONS * (time.monotonic() - began)
         left = max(budget - self._agreed(self.seconds + validations), 0.0)
         self.total = self.trainer.done + max(1, int(left / self._agreed(statistics.median(times))))
 
     def validate(self) -> None:
+        names = ["loss", *(["discriminator"] if self.trainer.adversary else [])]
+        means = [statistics.fmean(part) for part in zip(*self.since_validation, strict=True)] or [math.nan] * len(names)
         row = {
             "step": self.trainer.done,
-            "loss": statistics.fmean(self.since_validation) if self.since_validation else math.nan,
+            **dict(zip(names, means, strict=True)),
             "learning_rate": self.experiment.rate(self.trainer.done / self.total),
             "seconds": round(self.seconds, 1),
-            **(_validate(self.trainer) if self.main else {}),
+            **(_validate(self.trainer.result, self.experiment) if self.main else {}),
         }
         self.since_validation = []
         self.history.append(row)
@@ -286,9 +213,28 @@ class _Loop:
             self.bar.close()
 
 
-def train(experiment: Experiment, *, root: Path | None = None, progress: str = "auto") -> Run:
+def digest(weights: Path) -> str:
+    """Return what `Experiment.start` says of a weights file."""
+    return sha256(weights)[:10]
+
+
+def _check_start(experiment: Experiment, start: Path | None) -> None:
+    if not experiment.start:
+        if start is not None:
+            raise SRError(f"start (={start}) was given, but {experiment.name} starts from fresh weights; leave it out")
+    elif start is None or not start.is_file():
+        raise SRError(f"{experiment.name} starts from trained weights, and start (={start}) is no file; train those first")
+    elif digest(start) != experiment.start:
+        found = digest(start)
+        raise SRError(f"{start} is not what {experiment.name} starts from: SHA-256 {found}, expected {experiment.start}")
+
+
+def train(
+    experiment: Experiment, *, start: Path | None = None, root: Path | None = None, progress: str = "auto"
+) -> Run:
     """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
 
+    start: the weights file that `experiment.start` stands for.
     root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
     or exceeds 100 times its first values; the last good checkpoint is kept.
@@ -297,6 +243,7 @@ def train(experiment: Experiment, *, root: Path | None = None, progress: str = "
         raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
     if progress == "auto":
         progress = "bar" if interactive() else "lines"
+    _check_start(experiment, start)
     if experiment.validation:
         open_set(experiment.validation)  # what is missing is told before the first step
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
@@ -304,15 +251,47 @@ def train(experiment: Experiment, *, root: Path | None = None, progress: str = "
     if run.complete:
         return run
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
+    data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
+    if models.fitted(experiment.model):
+        _fit(experiment, run, sampler, data)
+    else:
+        _descend(experiment, run, sampler, data, start, progress)
+    return run
+
+
+def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
+    """Let a model learn its steps * batch patches in one go, without gradients; nothing is left of a call that was killed."""
+    if experiment.steps is None:
+        raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
+    with run.lock():
+        run.write_config()
+        began = time.monotonic()
+        net = models.create(experiment.model, experiment.scale, **experiment.model_args)
+        cpu = torch.device("cpu")
+        net.fit((to_batch(*sampler.batch(step), net.channels, cpu) for step in range(experiment.steps)), experiment.seed)
+        minutes = round((time.monotonic() - began) / 60, 2)
+        scores = _validate(net, experiment)
+        run.write_history([{"step": experiment.steps, "seconds": round(60 * minutes, 1), **scores}])
+        made = provenance(seed=experiment.seed, steps=experiment.steps, minutes=minutes, processes=1, device="cpu", data=data)
+        run.finish(net.state_dict(), made)
+
+
+def _descend(
+    experiment: Experiment, run: Run, sampler: PatchSampler, data: dict, start: Path | None, progress: str
+) -> None:
+    """Train by gradient descent, from the last checkpoint where there is one."""
     AcceleratorState._reset_state()  # else a process could train in one precision only
     accelerator = Accelerator(
         mixed_precision="bf16" if experiment.precision == "bf16" else "no",
         dynamo_backend="inductor" if torch.cuda.is_available() else None,
     )
-    if experiment.batch % accelerator.num_processes:
-        raise SRError(f"batch (={experiment.batch}) must be a multiple of the {accelerator.num_processes} processes")
+    processes = accelerator.num_processes
+    if experiment.discriminator and processes > 1:
+        raise SRError(f"{experiment.name} trains against a discriminator, which works in one process, got {processes}")
+    if experiment.batch % processes:
+        raise SRError(f"batch (={experiment.batch}) must be a multiple of the {processes} processes")
     with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
-        trainer = Trainer(experiment, accelerator)
+        trainer = Trainer(experiment, accelerator, start)
         batches = _Batches(sampler, trainer)
         loop = _Loop(trainer, batches, run, progress)
         state = run.load_checkpoint()
@@ -325,16 +304,9 @@ def train(experiment: Experiment, *, root: Path | None = None, progress: str = "
         finally:
             batches.close()
         if accelerator.is_main_process:
-            run.finish(
-                trainer.result.state_dict(),
-                provenance(
-                    seed=experiment.seed,
-                    steps=loop.total,
-                    minutes=round(loop.seconds / 60, 2),
-                    processes=accelerator.num_processes,
-                    device=str(accelerator.device.type),
-                    data={"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)},
-                ),
+            minutes, device = round(loop.seconds / 60, 2), str(accelerator.device.type)
+            made = provenance(
+                seed=experiment.seed, steps=loop.total, minutes=minutes, processes=processes, device=device, data=data
             )
+            run.finish(trainer.result.state_dict(), made)
     accelerator.wait_for_everyone()
-    return run

@@ -137,7 +137,7 @@ class TestBTSRN:
 
 
 def test_a_sixth_paper_is_one_value():
-    paper = Paper("new", "Title", "y", {"net": Method("vdsr", "Net", {"depth": 2}, {"steps": 9})}, ("net",))
+    paper = Paper("new", "Title", "y", {"net": Method("vdsr", "Net", {"depth": 2}, {"steps": 9})}, ("net",), (2, 3, 4))
     experiment = paper.experiment("net", 3, "paper", learning_rate=2e-4)
     assert isinstance(experiment, Experiment)
     assert (experiment.model_args, experiment.steps, experiment.learning_rate) == ({"depth": 2}, 9, 2e-4)

@@ -64,6 +64,7 @@ PAPER = Paper(
         "espcn": Method("espcn", "ESPCN", fields={"steps": 5}),
     },
     ("espcn", "bicubic"),
+    (2, 3, 4),
 )
 
 

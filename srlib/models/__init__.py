@@ -13,21 +13,34 @@ from torch import nn
 from srlib.errors import SRError, unknown
 from srlib.models.bicubic import Bicubic
 from srlib.models.btsrn import BTSRN
+from srlib.models.discriminators import discriminator
+from srlib.models.drcn import DRCN
+from srlib.models.drrn import DRRN
 from srlib.models.espcn import ESPCN
 from srlib.models.fsrcnn import FSRCNN
+from srlib.models.lapsrn import LapSRN
+from srlib.models.prosrn import ProSRN
 from srlib.models.srcnn import SRCNN
+from srlib.models.srresnet import SRResNet
 from srlib.models.summary import Summary, summary
 from srlib.models.vdsr import VDSR
 
-__all__ = ["Summary", "check", "create", "list", "scales", "summary"]
+__all__ = ["Summary", "channels", "check", "create", "discriminator", "fitted", "list", "scales", "summary"]
 
+SCALES = (2, 3, 4, 8)
+POWERS = tuple(2**level for level in range(1, 9))
 _MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
-    "bicubic": (Bicubic, (2, 3, 4, 8)),
-    "srcnn": (SRCNN, (2, 3, 4)),
-    "fsrcnn": (FSRCNN, (2, 3, 4)),
-    "espcn": (ESPCN, (2, 3, 4)),
-    "vdsr": (VDSR, (2, 3, 4)),
+    "bicubic": (Bicubic, tuple(sorted({3, *POWERS}))),
+    "srcnn": (SRCNN, SCALES),
+    "fsrcnn": (FSRCNN, SCALES),
+    "espcn": (ESPCN, SCALES),
+    "vdsr": (VDSR, SCALES),
+    "drcn": (DRCN, SCALES),
+    "drrn": (DRRN, SCALES),
+    "srresnet": (SRResNet, SCALES),
+    "lapsrn": (LapSRN, POWERS),
     "btsrn": (BTSRN, (2, 3, 4)),
+    "prosrn": (ProSRN, POWERS),
 }
 
 
@@ -41,6 +54,18 @@ def scales(name: str) -> tuple[int, ...]:
     if name not in _MODELS:
         raise unknown("model", name, _MODELS)
     return _MODELS[name][1]
+
+
+def channels(name: str) -> int | None:
+    """Return how many channels a model takes: 1, 3 or None for any; raises SRError for an unknown name."""
+    scales(name)
+    return _MODELS[name][0].channels
+
+
+def fitted(name: str) -> bool:
+    """Whether a model learns by its method `fit(batches, seed)`, not by gradient descent."""
+    scales(name)
+    return hasattr(_MODELS[name][0], "fit")
 
 
 def check(name: str, scale: int, args: dict) -> None:

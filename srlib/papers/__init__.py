@@ -3,10 +3,11 @@
 from srlib.errors import unknown
 from srlib.papers.base import Method, Paper
 from srlib.papers.btsrn import PAPER as BTSRN
+from srlib.papers.prosrn import PAPER as PROSRN
 
 __all__ = ["Method", "Paper", "experiments", "get", "names", "owner"]
 
-_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN,)}
+_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN)}
 
 
 def names() -> list[str]:
@@ -31,9 +32,10 @@ def experiments() -> dict[str, Paper]:
     return found
 
 
-def owner(name: str) -> Paper:
-    """Return the paper of an experiment; raises SRError for an unknown one."""
+def owner(name: str, scale: int | None = None) -> Paper:
+    """Return the first paper that trains an experiment, at a scale where one is given; raises SRError for an unknown name."""
     known = experiments()
     if name not in known:
         raise unknown("experiment", name, known)
-    return known[name]
+    having = [paper for paper in _PAPERS.values() if name in {**paper.methods, **paper.ablations}]
+    return next((paper for paper in having if scale and paper.has(name, scale)), having[0])

@@ -9,15 +9,29 @@ from srlib.experiments import Experiment, Profile
 from srlib.experiments import profile as find_profile
 
 
+def _narrow(args: dict[str, Any], shrink: int) -> dict[str, Any]:
+    """Return a network's arguments with its channels divided."""
+    return {arg: value // shrink if arg in ("width", "bottleneck") else value for arg, value in args.items()}
+
+
 @dataclass(frozen=True)
 class Method:
-    """A row of a paper's table: a model, its label in tables, its arguments, and the paper's training as fields of an
-    Experiment (empty for a method that is not trained)."""
+    """A row of a paper's table.
+
+    model, args: of `models.create`. label: in tables. fields: the paper's training as fields of an Experiment, empty for a
+    method that is not trained. short: fields for budgets that are not the paper's. trained_at: the scale of its one
+    training, whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the
+    paper). start: the method whose trained weights it starts from.
+    """
 
     model: str
     label: str
     args: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
+    short: dict[str, Any] = field(default_factory=dict)
+    trained_at: int | None = None
+    scales: tuple[int, ...] = ()
+    start: str = ""
 
     @property
     def trained(self) -> bool:
@@ -28,13 +42,14 @@ class Method:
 class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
     compare, in their order. ablations: those that only its ablations compare. protocol: the name
-    of the protocol of its main table."""
+    of the protocol of its main table. scales: those of its tables."""
 
     name: str
     title: str
     protocol: str
     methods: dict[str, Method]
     compared: tuple[str, ...]
+    scales: tuple[int, ...]
     ablations: dict[str, Method] = field(default_factory=dict)
 
     def method(self, name: str) -> Method:
@@ -43,17 +58,33 @@ class Paper:
             raise unknown(f"method of {self.name}:", name, known)
         return known[name]
 
+    def scales_of(self, profile: Profile) -> list[int]:
+        """Return the scales of the paper that a profile has."""
+        return [scale for scale in self.scales if scale in profile.scales]
+
+    def has(self, name: str, scale: int) -> bool:
+        """Whether a method exists at a scale."""
+        return scale in (self.method(name).scales or self.scales)
+
     def experiment(self, name: str, scale: int, profile: str | Profile, seed: int = 0, **changes) -> Experiment:
         """Return the training of a method under a profile; `changes` are fields that win over both.
 
+        A method with `trained_at` has one training, that of this scale, whatever `scale` it is asked for.
+
         Raises SRError for an unknown method, profile, scale or field, and for a method that is not trained.
         """
+        if not self.has(name, scale):
+            known = ", ".join(f"x{s}" for s in self.method(name).scales or self.scales)
+            raise SRError(f"scale (={scale}) of {name} must be one that {self.name} has: {known}")
         chosen = find_profile(profile) if isinstance(profile, str) else profile
         method = self.method(name)
         if not method.trained:
             raise SRError(f"method {name!r} is not trained")
-        fields = {**method.fields, **chosen.overrides}
-        args = {arg: v // chosen.shrink if arg in ("width", "bottleneck") else v for arg, v in method.args.items()}
+        scale = method.trained_at or scale
+        fields = {**method.fields, **chosen.overrides, **(method.short if chosen.overrides else {})}
+        args = _narrow(method.args, chosen.shrink)
+        if "discriminator_args" in fields:
+            fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.shrink)
         if name in self.ablations:
             fields |= chosen.ablation
         for budget, other in (("steps", "minutes"), ("minutes", "steps")):

@@ -63,5 +63,6 @@ PAPER = Paper(
         "btsrn": Method("btsrn", "BTSRN", {"width": 128, "bottleneck": 64}, _OWN),
     },
     compared=("btsrn", "vdsr", "bicubic"),
+    scales=(2, 3, 4),
     ablations=_ablations(),
 )

@@ -1,0 +1,92 @@
+"""ProSRN and ProSRGAN: the experiments of the paper's tables.
+
+"Lightweight and Accurate Image Super-Resolution Using Progressive Mode", anonymous CVPR submission.
+
+Training, section 4.2: 125,000 random crops of DIV2K, luma, Adam with the rate 1e-4. Patch, batch, decay and length are not
+printed; LapSRN's stand in: 128 px, batch 64, the rate halved now and then, 150 passes over the crops. ProSRGAN starts from
+a trained ProSRN, with the rate 1e-5 and alternating steps.
+
+Names: "prosrn" is trained for x2, "prosrn_2_4" for x2 and x4 at once, "prosrn_2_4_8" for x2, x4 and x8; each is tested at all
+scales by unrolling.
+
+Choice: the paper multiplies the content term by lambda = 1e-2 (eq. 7), yet says that a large lambda gives sharper and a small
+one blurrier images, which only fits a factor of the *adversarial* term, as in SRGAN. The recommended reading is that;
+"prosrgan_literal" is eq. 7 as printed.
+"""
+
+from srlib.papers.base import Method, Paper
+
+CROPS, BATCH, PASSES = 125_000, 64, 150
+LAMBDA = 1e-2
+
+_OWN = {
+    "hr_patch": 128,
+    "batch": BATCH,
+    "steps": CROPS * PASSES // BATCH,
+    "schedule": "steps",
+    "drops": 4,
+    "factor": 0.5,
+    "learning_rate": 1e-4,
+    "loss": "charbonnier",
+}
+_MSE = {**_OWN, "loss": "mse"}
+_GAN = {**_OWN, "steps": CROPS * 10 // BATCH, "learning_rate": 1e-5}
+# For budgets of hundreds or thousands of steps: a larger rate, and patches that leave x8 something to see.
+_SHORT = {"learning_rate": 1e-3, "hr_patch": 64, "clip": 1.0}
+_SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
+# What is fitted sees its samples once: 2,000 batches of 16 patches are more than it keeps.
+_FITTED = {**_OWN, "hr_patch": 64, "batch": 16, "steps": 2_000}
+
+
+def _prosrn(label: str, trained_at: int = 2, **args) -> Method:
+    return Method("prosrn", label, {"width": 64, **args}, _OWN, _SHORT, trained_at=trained_at)
+
+
+def _prosrgan(label: str, content: float, adversarial: float) -> Method:
+    judged = {"discriminator": "patch", "discriminator_args": {"width": 64}, "content": content, "adversarial": adversarial}
+    return Method("prosrn", label, {"width": 64}, {**_GAN, **judged}, _SHORT_GAN, trained_at=4, start="prosrn_2_4")
+
+
+_SRGAN = {**_GAN, "loss": "mse", "discriminator": "image", "discriminator_args": {"width": 64}, "adversarial": 1e-3}
+
+MIXED = ("prosrn", "prosrn_2_4", "prosrn_2_4_8")  # Table 4
+STRUCTURES = ("prosrn_general", "prosrn_residual", "prosrn_memory")  # Table 3
+DEPTHS = ("prosrn_depth_2", "prosrn_depth_6", "prosrn_memory", "prosrn_depth_14")  # Figure 7
+GANS = ("bicubic", "srgan", "prosrgan")  # Table 5
+DIRECT = ("aplus", "rfl", "srcnn", "fsrcnn", "vdsr", "drcn")  # Table 6, one network per scale
+PUBLISHED_ONLY = {"selfexsr": "SelfExSR"}
+
+PAPER = Paper(
+    name="prosrn",
+    title="Lightweight and Accurate Image Super-Resolution Using Progressive Mode",
+    protocol="prosrn",
+    methods={
+        "bicubic": Method("bicubic", "Bicubic"),
+        "aplus": Method("aplus", "A+", fields=_FITTED),
+        "rfl": Method("rfl", "RFL", fields=_FITTED),
+        "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
+        "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
+        "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+        "drcn": Method("drcn", "DRCN", {"width": 256}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+        "drrn": Method("drrn", "DRRN", {"width": 128}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
+        "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, _OWN, _SHORT),
+        "ms_lapsrn": Method("lapsrn", "MS-LapSRN", {"width": 64, "shared": True}, _OWN, _SHORT),
+        "prosrn": _prosrn("ProSRN (2x)"),
+        "prosrn_2_4": _prosrn("ProSRN (2x, 4x)", 4),
+        "prosrn_2_4_8": _prosrn("ProSRN (2x, 4x, 8x)", 8),
+        "srresnet": Method("srresnet", "SRResNet", {"width": 64}, _MSE, _SHORT, scales=(4,)),
+        "srgan": Method("srresnet", "SRGAN-MSE", {"width": 64}, _SRGAN, _SHORT_GAN, scales=(4,), start="srresnet"),
+        "prosrgan": _prosrgan("ProSRGAN", 1.0, LAMBDA),
+        "prosrgan_literal": _prosrgan("ProSRGAN (eq. 7)", LAMBDA, 1.0),
+    },
+    compared=("bicubic", "lapsrn", *MIXED, "srgan", "prosrgan"),
+    scales=(2, 4, 8),
+    ablations={
+        "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
+        "prosrn_residual": _prosrn("Residual (B)", structure="residual"),
+        "prosrn_memory": _prosrn("Memory (C), depth 10"),
+        "prosrn_depth_2": _prosrn("Memory, depth 2", depth=2),
+        "prosrn_depth_6": _prosrn("Memory, depth 6", depth=6),
+        "prosrn_depth_14": _prosrn("Memory, depth 14", depth=14),
+    },
+)
