@@ -60,6 +60,7 @@ class Protocol:
         for field, known in (("color", COLORS), ("lr", WAYS), ("grey", GREYS)):
             if getattr(self, field) not in known:
                 raise unknown(f"Protocol.{field}", getattr(self, field), known)
+        object.__setattr__(self, "metrics", tuple(self.metrics))  # from JSON it comes as a list
         for metric in self.metrics:
             if metric not in METRICS:
                 raise unknown("Protocol.metrics", metric, METRICS)

@@ -109,19 +109,18 @@ def test_ssim_of_opposite_images_is_negative():
 
 def test_a_flat_image_has_no_range_for_the_uniform_window():
     flat = np.full((20, 20), 90.0)
-    uniform = dataclasses.replace(FLOAT_Y, ssim="uniform7")
-    assert math.isnan(ssim(flat + 1, flat, uniform, 1))
+    assert math.isnan(score(flat + 1, flat, FLOAT_Y, 1, ("ssim_uniform7",))[0])
     assert 0.99 < ssim(flat + 1, flat, FLOAT_Y, 1) < 1
 
 
 @pytest.mark.parametrize("shape", [(11, 11), (12, 30), (75, 11), (64 + 10, 16 + 10), (65 + 10, 17 + 10), (200, 130)])
-@pytest.mark.parametrize("window", ["gaussian11", "uniform7"])
-def test_ssim_where_strips_and_blocks_end(shape, window):
+@pytest.mark.parametrize("metric", ["ssim", "ssim_uniform7"])
+def test_ssim_where_strips_and_blocks_end(shape, metric):
     rng = np.random.default_rng(1)
     y = rng.random(shape) * 255
     x = y + rng.normal(0, 20, shape)
-    expected = wang(y, x) if window == "gaussian11" else structural_similarity(y, x, data_range=np.ptp(y))
-    assert ssim(x, y, dataclasses.replace(FLOAT_Y, ssim=window), 1) == pytest.approx(expected, abs=1e-10)
+    expected = wang(y, x) if metric == "ssim" else structural_similarity(y, x, data_range=np.ptp(y))
+    assert score(x, y, FLOAT_Y, 1, (metric,)) == pytest.approx((expected,), abs=1e-10)
 
 
 def test_the_arguments_are_left_alone(hr, sr):
@@ -225,6 +224,17 @@ def test_protocols_can_be_looked_up_stored_and_described():
     )
     assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
     assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
+    assert protocol("prosrn").describe().endswith(
+        "SSIM with Gaussian 11x11 window, range 255; SSIM with uniform 7x7 window, range max - min of HR."
+    )
+
+
+def test_a_protocol_says_what_is_measured(hr, sr):
+    both = score(sr, hr, protocol("prosrn"), 2)
+    assert len(both) == 3 and len(set(both)) == 3
+    uniform = dataclasses.replace(protocol("prosrn"), metrics=("ssim_uniform7",))
+    assert score(sr, hr, uniform, 2) == both[2:]
+    assert score(sr, hr, uniform, 2, ("psnr",)) == both[:1]
 
 
 def test_with_lr_names_what_it_changed():
@@ -236,8 +246,8 @@ def test_with_lr_names_what_it_changed():
 def test_misspelt_protocols():
     with pytest.raises(SRError, match="unknown protocol 'lapsm'.*Did you mean 'lapsrn'"):
         protocol("lapsm")
-    with pytest.raises(SRError, match="unknown Protocol.ssim 'gauss'"):
-        dataclasses.replace(FLOAT_Y, ssim="gauss")
+    with pytest.raises(SRError, match="unknown Protocol.metrics 'ssim_gauss'"):
+        dataclasses.replace(FLOAT_Y, metrics=("psnr", "ssim_gauss"))
     with pytest.raises(SRError, match="unknown Protocol.lr 'float'"):
         FLOAT_Y.with_lr("float")
     with pytest.raises(SRError, match="Protocol.shave: got -1"):
