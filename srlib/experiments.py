@@ -101,7 +101,7 @@ class Experiment:
         if self.ema >= 1:
             raise SRError(f"ema (={self.ema!r}) must be less than 1, e.g. 0.999")
         if self.discriminator:
-            models.discriminator(self.discriminator, models.channels(self.model) or 3, **self.discriminator_args)
+            models.check_discriminator(self.discriminator, self.discriminator_args)
             if not self.start:
                 raise SRError(f"{self.name} trains against a discriminator and needs trained weights to start from, got start=''")
         if bool(self.discriminator) != (self.adversarial > 0):

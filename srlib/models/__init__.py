@@ -13,7 +13,7 @@ from torch import nn
 from srlib.errors import SRError, unknown
 from srlib.models.bicubic import Bicubic
 from srlib.models.btsrn import BTSRN
-from srlib.models.discriminators import discriminator
+from srlib.models.discriminators import check_discriminator, discriminator
 from srlib.models.drcn import DRCN
 from srlib.models.drrn import DRRN
 from srlib.models.espcn import ESPCN
@@ -25,7 +25,7 @@ from srlib.models.srresnet import SRResNet
 from srlib.models.summary import Summary, summary
 from srlib.models.vdsr import VDSR
 
-__all__ = ["Summary", "channels", "check", "create", "discriminator", "fitted", "list", "scales", "summary"]
+__all__ = ["Summary", "check", "check_discriminator", "create", "discriminator", "fitted", "list", "scales", "summary"]
 
 SCALES = (2, 3, 4, 8)
 POWERS = tuple(2**level for level in range(1, 9))
@@ -54,12 +54,6 @@ def scales(name: str) -> tuple[int, ...]:
     if name not in _MODELS:
         raise unknown("model", name, _MODELS)
     return _MODELS[name][1]
-
-
-def channels(name: str) -> int | None:
-    """Return how many channels a model takes: 1, 3 or None for any; raises SRError for an unknown name."""
-    scales(name)
-    return _MODELS[name][0].channels
 
 
 def fitted(name: str) -> bool:

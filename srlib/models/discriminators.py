@@ -74,8 +74,16 @@ class ImageDiscriminator(nn.Module):
 DISCRIMINATORS: dict[str, type[nn.Module]] = {"patch": PatchDiscriminator, "image": ImageDiscriminator}
 
 
-def discriminator(name: str, channels: int, width: int = 64) -> nn.Module:
-    """Build a discriminator for images of `channels` channels; raises SRError for an unknown name."""
+def check_discriminator(name: str, args: dict) -> None:
+    """Raise SRError for an unknown name or an argument that a discriminator does not take."""
     if name not in DISCRIMINATORS:
         raise unknown("discriminator", name, DISCRIMINATORS)
-    return DISCRIMINATORS[name](channels, width)
+    for arg in args:
+        if arg != "width":
+            raise unknown(f"argument of discriminator {name!r}:", arg, ["width"])
+
+
+def discriminator(name: str, channels: int, **args) -> nn.Module:
+    """Build a discriminator for images of `channels` channels; args: `width`. Raises what `check_discriminator` does."""
+    check_discriminator(name, args)
+    return DISCRIMINATORS[name](channels, **args)
