@@ -30,20 +30,37 @@ def chosen(name, known):
     return [value for value in known if not given or str(value) in given]
 
 
+def scales(paper):
+    """The scales that are asked for, of those that the paper and the profile have."""
+    return [scale for scale in papers.get(paper).scales_of(SETUP) if scale in SCALES]
+
+
+def training(paper, method, scale):
+    """The training that a method has at a scale: its own, or the only one that serves all."""
+    return method, papers.get(paper).method(method).trained_at or scale
+
+
 def trainings(paper):
     """The (method, scale) of a paper's main tables: what the profile trains, or all weights that are released."""
     found = papers.get(paper)
     methods = [name for name in (found.compared if SETUP.train else found.methods) if found.method(name).trained]
-    pairs = [(method, scale) for method in methods for scale in SCALES]
-    return [(m, s) for m, s in pairs if SETUP.train or Path(released(m, s)).exists()]
+    pairs = [training(paper, m, s) for m in methods for s in scales(paper) if found.has(m, s)]
+    return [(m, s) for m, s in dict.fromkeys(pairs) if SETUP.train or Path(released(m, s)).exists()]
+
+
+def before(wildcards):
+    """What a training waits for: the released weights, or the training of the network that it starts from."""
+    method = papers.get(wildcards.paper).method(wildcards.method)
+    if not SETUP.train:
+        return [released(wildcards.method, wildcards.scale)]
+    if not method.start:
+        return []
+    first, scale = training(wildcards.paper, method.start, wildcards.scale)
+    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{first}_x{scale}.csv"]
 
 
 def released(method, scale):
     return f"{HOME}/data/weights/{method}_x{scale}.safetensors"
-
-
-def weights(wildcards):
-    return [] if SETUP.train else [released(wildcards.method, wildcards.scale)]
 
 
 def trained(wildcards):
@@ -55,7 +72,9 @@ try:
     PROFILE = str(config.get("profile") or "quick")
     SETUP = find_profile(PROFILE)
     SCALES = chosen("scale", SETUP.scales)
-    PAPERS = chosen("paper", papers.names())
+    PAPERS = [paper for paper in chosen("paper", papers.names()) if scales(paper)]
+    if not PAPERS:
+        raise SRError(f"no paper that was asked for has the scale {SCALES[0]}")
 except SRError as error:
     sys.exit(f"error: {error}")
 
@@ -98,7 +117,7 @@ rule train:
     input:
         notebook=f"{HOME}/notebooks/{{paper}}/train.ipynb",
         source=SOURCE,
-        weights=weights,
+        before=before,
     output:
         "metrics/{profile}/{paper}/train_{method}_x{scale}.csv",
     log:
@@ -121,7 +140,7 @@ rule ablate:
         notebook="notebooks/{profile}/{paper}/ablate.ipynb",
         text="notebooks/{profile}/{paper}/ablate.log",
     params:
-        scale=min(SCALES),
+        scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     priority: 1  # the longest job: started first
     shell:
@@ -142,7 +161,7 @@ rule render:
         notebook="notebooks/{profile}/{paper}/render.ipynb",
         text="notebooks/{profile}/{paper}/render.log",
     params:
-        scales=f"scales: {SCALES}",
+        scales=lambda wildcards: f"scales: {scales(wildcards.paper)}",
     threads: THREADS
     shell:
         PAPERMILL + "-y {params.scales:q}"
@@ -160,7 +179,7 @@ rule explore:
         notebook="notebooks/{profile}/{paper}/explore.ipynb",
         text="notebooks/{profile}/{paper}/explore.log",
     params:
-        scale=min(SCALES),
+        scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     shell:
         PAPERMILL + "-p scale {params.scale}"

@@ -262,7 +262,7 @@ def _dot(inches: float, total: float) -> float:
 
 
 def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "") -> Figure:
-    """Draw loss, validation PSNR and learning rate over the steps, a line per run.
+    """Draw loss, validation PSNR, the discriminator's loss where there is one, and learning rate over the steps, a line per run.
 
     histories: label -> a run's history (`step`, `loss`, `learning_rate`, and `psnr` where it was validated).
     validation: name of the images that were scored. Raises SRError for an empty mapping or a history without steps.
@@ -277,6 +277,8 @@ def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "")
     scored = any("psnr" in history and history["psnr"].notna().any() for history in histories.values())
     panels = [("loss", "training loss")]
     panels += [("psnr", ", ".join(filter(None, ("PSNR (dB)", validation))))] if scored else []
+    against = any("discriminator" in history for history in histories.values())
+    panels += [("discriminator", "loss of the discriminator")] if against else []
     panels += [("learning_rate", "learning rate")]
     fig, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.0), layout="constrained", sharex=True)
     styles = ["-", "--", ":", "-."]

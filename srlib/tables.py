@@ -59,12 +59,14 @@ def comparison(
     *,
     methods: Iterable[str] | None = None,
     labels: Mapping[str, str] | None = None,
+    beside: Iterable[str] = (),
     wide: bool = False,
 ) -> pd.DataFrame:
     """Return published, ours and difference (ours - published) per dataset, scale and method.
 
     published: rows of `published()`. ours: a row per image (and seed), averaged here. What only one side has is kept, with
     a missing value on the other. methods: which, and in which order (default: as they come). labels: method -> its text.
+    beside: further metrics of ours, in columns of their own.
     wide: a row per dataset and scale, the methods side by side (column pairs `(method, column)`); else a column of the spread
     over seeds is added where a method has several. Raises SRError for an unknown metric or method, and for numbers twice.
     """
@@ -85,6 +87,9 @@ def comparison(
     table[f"{metric}_difference"] = table[f"{metric}_ours"] - table[f"{metric}_published"]
     if (grouped.count() > 1).any() and not wide:
         table = table.merge(grouped.std().rename(f"{metric}_spread").reset_index(), on=KEYS, how="left")
+    for other in beside if len(ours) else ():
+        more = ours.groupby(KEYS, sort=False)[other].mean().rename(f"{other}_ours").reset_index()
+        table = table.merge(more, on=KEYS, how="left")
     found = list(dict.fromkeys([*theirs["method"], *mine["method"]]))
     order = list(methods) if methods is not None else found
     for method in order:

@@ -22,10 +22,23 @@ from srlib.models.lapsrn import LapSRN
 from srlib.models.prosrn import ProSRN
 from srlib.models.srcnn import SRCNN
 from srlib.models.srresnet import SRResNet
-from srlib.models.summary import Summary, summary
+from srlib.models.summary import Structure, Summary, structure, summary
 from srlib.models.vdsr import VDSR
 
-__all__ = ["Summary", "check", "check_discriminator", "create", "discriminator", "fitted", "list", "scales", "summary"]
+__all__ = [
+    "Structure",
+    "Summary",
+    "channels",
+    "check",
+    "check_discriminator",
+    "create",
+    "discriminator",
+    "fitted",
+    "list",
+    "scales",
+    "structure",
+    "summary",
+]
 
 SCALES = (2, 3, 4, 8)
 POWERS = tuple(2**level for level in range(1, 9))

@@ -56,6 +56,52 @@ def summary(model: nn.Module) -> Summary:
     )
 
 
+@dataclass(frozen=True)
+class Structure:
+    """input: "LR", or "bicubic LR" where the first layer sees an enlarged image. layers: (transposed) convolutions, each once.
+    in_a_row: on the longest way from input to output, each as often as it is passed. mode: "progressive" where the network
+    makes images of several sizes, else "direct"."""
+
+    input: str
+    layers: int
+    in_a_row: int
+    mode: str
+
+
+def structure(model: nn.Module) -> Structure:
+    """Describe a model by running it in training mode on a small image."""
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    seen, training = [], model.training
+    handles = [layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1])) for layer in layers]
+    try:
+        outputs = model.train()(torch.rand(2, model.channels or 3, PROBE, PROBE))
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    images = outputs if isinstance(outputs, list) else [outputs]
+    return Structure(
+        input="LR" if seen[0] == PROBE else "bicubic LR",
+        layers=len(layers),
+        in_a_row=_longest(images[-1].grad_fn),
+        mode="progressive" if len({image.shape[-1] for image in images}) > 1 else "direct",
+    )
+
+
+def _longest(output) -> int:
+    """Return the largest number of convolutions on a way through the graph that autograd has recorded."""
+    depth, stack = {None: 0}, [output]
+    while stack:
+        node = stack[-1]
+        inputs = [one for one, _ in node.next_functions]
+        waiting = [one for one in inputs if one not in depth]
+        if waiting:
+            stack += waiting
+            continue
+        depth[stack.pop()] = max((depth[one] for one in inputs), default=0) + (node.name() == "ConvolutionBackward0")
+    return depth[output]
+
+
 def saved_bytes(model: nn.Module, lr: torch.Tensor) -> int:
     """Return the bytes that one forward pass over `lr` keeps for the backward pass, each storage once.
 
