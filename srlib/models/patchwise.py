@@ -74,12 +74,6 @@ def principal(windows: np.ndarray, scale: int, components: int) -> np.ndarray:
     return matrix @ directions[:components].T
 
 
-def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of `x` with length one, and their lengths `(n, 1)`; a row of zeros stays."""
-    length = x.norm(dim=1, keepdim=True)
-    return x / length.clamp_min(1e-12), length
-
-
 def apply(maps: Tensor, chosen: Tensor, x: Tensor) -> Tensor:
     """Multiply each row of `x` (n, C) by its own matrices and add: `maps` (M, C, D), `chosen` (n, T) -> (n, D).
 
@@ -99,7 +93,7 @@ class Patchwise(nn.Module):
     """
 
     channels = 1
-    context = MARGIN = WINDOW // 2 + PATCH // 2
+    context = WINDOW // 2 + PATCH // 2
 
     def __init__(self, scale: int, components: int, samples: int):
         super().__init__()
@@ -107,6 +101,8 @@ class Patchwise(nn.Module):
             raise SRError(f"scale (={scale}) of {type(self).__name__} must be one of {', '.join(map(str, SCALES))}")
         if not 1 <= components <= WINDOW**2 - 1:
             raise SRError(f"components (={components}) must be from 1 to {WINDOW**2 - 1}")
+        if samples < 1:
+            raise SRError(f"samples (={samples}) must be at least 1")
         self.scale, self.samples = scale, samples
         self.register_buffer("projection", torch.zeros(WINDOW**2, components))
 
@@ -115,7 +111,7 @@ class Patchwise(nn.Module):
         raise NotImplementedError
 
     def learn(self, features: np.ndarray, residuals: np.ndarray, rng: np.random.Generator) -> None:
-        """Set the buffers of the subclass from float32 samples `(n, components)` and `(n, (3*scale)**2)`."""
+        """Set the buffers of the subclass from float32 samples `(n, components)` and `(n, (3*scale)**2)`, and may spoil these."""
         raise NotImplementedError
 
     @property
@@ -127,7 +123,7 @@ class Patchwise(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
         with torch.autocast(lr.device.type, enabled=False):
-            windows = rows(F.unfold(mirrored(lr.to(base), self.MARGIN), WINDOW))
+            windows = rows(F.unfold(mirrored(lr.to(base), self.context), WINDOW))
             patches = torch.cat([self.predict(self._features(some)) for some in windows.split(CHUNK)])
             return base + self._averaged(patches.to(base), *lr.shape[-2:])
 
