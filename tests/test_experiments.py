@@ -11,6 +11,8 @@ from srlib.experiments import PROFILES, Experiment, profile
 
 BASE = {"name": "e", "paper": "p", "model": "vdsr", "scale": 2, "data": "embedded", "steps": 10}
 
+GAN = {"discriminator": "patch", "adversarial": 0.1, "start": "0123456789"}
+
 
 def experiment(**changes) -> Experiment:
     return Experiment(**{**BASE, **changes})
@@ -55,6 +57,13 @@ def test_is_frozen_and_fits_json():
         ({"seed": -1}, r"seed \(=-1\) must not be negative"),
         ({"ema": 1.0}, r"ema \(=1.0\) must be less than 1"),
         ({"factor": 0}, r"factor \(=0.0\) must be greater than 0"),
+        ({"content": -1}, r"content \(=-1.0\) must not be negative"),
+        ({"adversarial": "1"}, r"adversarial \(='1'\) must be a finite number"),
+        ({**GAN, "discriminator": "pacth"}, "unknown discriminator 'pacth'.*'patch'"),
+        ({**GAN, "discriminator_args": {"widht": 8}}, "unknown argument of discriminator 'patch': 'widht'.*'width'"),
+        ({**GAN, "start": ""}, "e trains against a discriminator and needs trained weights to start from, got start=''"),
+        ({**GAN, "adversarial": 0}, r"adversarial \(=0\) must be above 0 with a discriminator, and 0 without one"),
+        ({"adversarial": 1e-3}, r"adversarial \(=0.001\) must be above 0 with a discriminator, and 0 without one"),
     ],
 )
 def test_bad_fields_are_named(changes, message):
@@ -83,15 +92,21 @@ CHANGES = {
     "ema": 0.9,
     "precision": "bf16",
     "seed": 1,
+    "discriminator": "image",
+    "discriminator_args": {"width": 8},
+    "content": 0.5,
+    "adversarial": 0.2,
+    "start": "9876543210",
 }
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Experiment)])
 def test_the_key_changes_with_every_field(field):
-    changes = {field: CHANGES[field]}
+    base = GAN if field in {*GAN, "discriminator_args", "content"} else {}
+    changes = {**base, field: CHANGES[field]}
     if field == "minutes":
         changes["steps"] = None
-    assert experiment(**changes).key("f").rsplit("-", 1)[1] != experiment().key("f").rsplit("-", 1)[1]
+    assert experiment(**changes).key("f").rsplit("-", 1)[1] != experiment(**base).key("f").rsplit("-", 1)[1]
 
 
 def test_the_key_names_the_run_and_changes_with_the_data():
@@ -136,7 +151,7 @@ class TestProfiles:
         fields = {field.name for field in dataclasses.fields(Experiment)}
         for one in PROFILES.values():
             assert {*one.overrides, *one.ablation} <= fields
-            assert set(one.scales) <= set(models.scales("btsrn"))
+            assert set(one.scales) <= set(models.scales("bicubic"))
             assert one.budget
 
     def test_budgets_are_said(self):

@@ -224,8 +224,10 @@ def test_protocols_can_be_looked_up_stored_and_described():
     )
     assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
     assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
-    assert protocol("prosrn").describe().endswith(
-        "SSIM with Gaussian 11x11 window, range 255; SSIM with uniform 7x7 window, range max - min of HR."
+    assert (
+        protocol("prosrn")
+        .describe()
+        .endswith("SSIM with Gaussian 11x11 window, range 255; SSIM with uniform 7x7 window, range max - min of HR.")
     )
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import pytest
 
@@ -6,22 +7,31 @@ from srlib import models, papers
 from srlib.errors import SRError
 from srlib.experiments import PROFILES, Experiment, profile
 from srlib.metrics import protocol
-from srlib.papers import btsrn
+from srlib.models.discriminators import SMALLEST
+from srlib.models.prosrn import General, Memory, Residual
+from srlib.papers import btsrn, prosrn
 from srlib.papers.base import Method, Paper
 
 ALL = [papers.get(name) for name in papers.names()]
+DIGEST = "0123456789"
+
+
+def changes(method: Method) -> dict:
+    """What an experiment needs to be told: which weights it starts from."""
+    return {"start": DIGEST} if method.start else {}
 
 
 @pytest.mark.parametrize("paper", ALL, ids=lambda paper: paper.name)
 @pytest.mark.parametrize("chosen", PROFILES)
 def test_every_method_is_an_experiment_of_every_profile(paper, chosen):
     for name, method in {**paper.methods, **paper.ablations}.items():
-        for scale in PROFILES[chosen].scales:
+        for scale in (s for s in paper.scales_of(PROFILES[chosen]) if paper.has(name, s)):
             if not method.trained:
                 models.create(method.model, scale, **method.args)
                 continue
-            experiment = paper.experiment(name, scale, chosen, seed=3)
-            assert (experiment.name, experiment.paper, experiment.scale, experiment.seed) == (name, paper.name, scale, 3)
+            experiment = paper.experiment(name, scale, chosen, seed=3, **changes(method))
+            trained_at = method.trained_at or scale
+            assert (experiment.name, experiment.paper, experiment.scale, experiment.seed) == (name, paper.name, trained_at, 3)
             models.create(experiment.model, scale, **experiment.model_args)
 
 
@@ -31,12 +41,36 @@ def test_names_and_protocols_exist(paper):
     protocol(paper.protocol)
     assert not paper.methods.keys() & paper.ablations.keys()
     assert all(method.label for method in paper.methods.values())
+    assert {*paper.compared} <= paper.methods.keys()
+
+
+@pytest.mark.parametrize("paper", ALL, ids=lambda paper: paper.name)
+def test_methods_start_from_trained_methods_of_the_same_network(paper):
+    for name, method in {**paper.methods, **paper.ablations}.items():
+        if method.start:
+            first = paper.method(method.start)
+            assert first.trained and not first.start and (first.model, first.args) == (method.model, method.args)
+            scales = [method.trained_at] if method.trained_at else [s for s in paper.scales if paper.has(name, s)]
+            assert all(paper.has(method.start, scale) for scale in scales)
+
+
+def test_scales_are_those_that_paper_profile_and_method_have():
+    ours, theirs = papers.get("btsrn"), papers.get("prosrn")
+    assert (ours.scales_of(profile("smoke")), ours.scales_of(profile("paper"))) == ([2], [2, 3, 4])
+    assert (theirs.scales_of(profile("smoke")), theirs.scales_of(profile("paper"))) == ([2], [2, 4, 8])
+    assert [theirs.has("lapsrn", scale) for scale in (2, 3, 4, 8)] == [True, False, True, True]
+    assert [theirs.has("srgan", scale) for scale in (2, 4, 8)] == [False, True, False]
 
 
 def test_trained_methods_have_an_owner():
     owners = papers.experiments()
     assert owners["btsrn"].name == "btsrn" and "bicubic" not in owners
     assert all(papers.owner(name) is paper for name, paper in owners.items())
+
+
+def test_a_network_of_two_papers_belongs_to_the_first_that_has_the_scale():
+    assert [papers.owner("vdsr", scale).name for scale in (None, 2, 3, 8)] == ["btsrn", "btsrn", "btsrn", "prosrn"]
+    assert papers.owner("vdsr", 7).name == "btsrn"  # which says what is wrong
 
 
 @pytest.mark.parametrize(
@@ -48,7 +82,10 @@ def test_trained_methods_have_an_owner():
         (lambda: papers.get("btsrn").method("srcn"), "unknown method of btsrn: 'srcn'.*'srcnn'"),
         (lambda: papers.get("btsrn").experiment("bicubic", 2, "smoke"), "method 'bicubic' is not trained"),
         (lambda: papers.get("btsrn").experiment("vdsr", 2, "smok"), "unknown profile 'smok'.*'smoke'"),
-        (lambda: papers.get("btsrn").experiment("vdsr", 6, "smoke"), r"scale \(=6\) is not one that model 'vdsr' has"),
+        (lambda: papers.get("btsrn").experiment("vdsr", 6, "smoke"), r"scale \(=6\) of vdsr must .* btsrn has: x2, x3, x4"),
+        (lambda: papers.get("prosrn").experiment("lapsrn", 3, "smoke"), r"scale \(=3\) of lapsrn must be .*: x2, x4, x8"),
+        (lambda: papers.get("prosrn").experiment("srgan", 2, "quick"), r"scale \(=2\) of srgan must be .* prosrn has: x4"),
+        (lambda: papers.get("prosrn").experiment("srgan", 4, "quick"), "srgan trains against .* needs trained weights to start"),
         (lambda: papers.get("btsrn").experiment("vdsr", 2, "smoke", bacth=2), "unknown field of an experiment: 'bacth'.*'batch'"),
         (lambda: papers.get("btsrn").experiment("vdsr", 2, "smoke", model="srcnn"), "unknown field of an experiment: 'model'"),
     ],
@@ -100,9 +137,9 @@ def test_small_profiles_divide_channels_and_nothing_else():
 
 
 def test_all_seeds_and_methods_have_runs_of_their_own():
-    paper = papers.get("btsrn")
     keys = [
-        paper.experiment(name, 2, "quick", seed).key("f")
+        paper.experiment(name, 4, "quick", seed, **changes(method)).key("f")
+        for paper in ALL
         for name, method in {**paper.methods, **paper.ablations}.items()
         if method.trained
         for seed in (0, 1)
@@ -134,6 +171,60 @@ class TestBTSRN:
 
         for group in (btsrn.SPLITS + btsrn.HIGH_STAGE + btsrn.LOW_STAGE, btsrn.BLOCKS):
             assert len({str(training(name)) for name in group}) == 1
+
+
+class TestProSRN:
+    def test_the_papers_training(self):
+        e = prosrn.PAPER.experiment("prosrn", 2, "paper")
+        assert (e.data, e.learning_rate, e.loss, e.model_args) == ("DIV2K", 1e-4, "charbonnier", {"width": 64})
+        assert e.steps * e.batch == pytest.approx(150 * 125_000, rel=1e-4)
+        assert [e.rate(n / 4) for n in range(4)] == pytest.approx([1e-4 / 2**n for n in range(4)])
+        gan = prosrn.PAPER.experiment("prosrgan", 4, "paper", start=DIGEST)
+        assert (gan.learning_rate, gan.discriminator, gan.loss) == (1e-5, "patch", "charbonnier")
+
+    def test_one_training_serves_every_scale(self):
+        for name, trained_at in zip(prosrn.MIXED, (2, 4, 8), strict=True):
+            keys = {prosrn.PAPER.experiment(name, scale, "quick").key("f") for scale in (2, 4, 8)}
+            assert len(keys) == 1 and keys.pop().startswith(f"{name}_x{trained_at}_")
+        assert len({prosrn.PAPER.experiment("lapsrn", scale, "quick").key("f") for scale in (2, 4, 8)}) == 3
+
+    def test_lambda_weighs_the_adversarial_term_or_literally_the_content(self):
+        read, literal = (prosrn.PAPER.experiment(n, 4, "paper", start=DIGEST) for n in ("prosrgan", "prosrgan_literal"))
+        assert (read.content, read.adversarial) == (1.0, 0.01)
+        assert (literal.content, literal.adversarial) == (0.01, 1.0)
+        same = dataclasses.replace(literal, name=read.name)
+        assert same.key("f") != read.key("f")
+        assert dataclasses.replace(same, content=1.0, adversarial=0.01) == read
+
+    def test_small_profiles_narrow_the_discriminator_too(self):
+        for chosen in ("smoke", "quick", "paper"):
+            e = prosrn.PAPER.experiment("prosrgan", 4, chosen, start=DIGEST)
+            assert e.model_args["width"] == e.discriminator_args["width"] == 64 // profile(chosen).shrink
+
+    def test_short_budgets_have_their_own_rate(self):
+        rates = {p: prosrn.PAPER.experiment("prosrn", 2, p).learning_rate for p in PROFILES}
+        assert rates == {"smoke": 1e-3, "quick": 1e-3, "released": 1e-3, "paper": 1e-4}
+        assert prosrn.PAPER.experiment("prosrn", 2, "quick", learning_rate=3e-4).learning_rate == 3e-4
+
+    def test_gan_patches_are_large_enough_for_the_discriminator_at_every_level(self):
+        for name, chosen in itertools.product(("prosrgan", "prosrgan_literal", "srgan"), PROFILES):
+            assert 2 * prosrn.PAPER.experiment(name, 4, chosen, start=DIGEST).lr_patch >= SMALLEST
+
+    def test_experiments_of_its_tables_and_figures(self):
+        known = {**prosrn.PAPER.methods, **prosrn.PAPER.ablations}
+        assert {*prosrn.MIXED, *prosrn.STRUCTURES, *prosrn.DEPTHS, *prosrn.GANS, *prosrn.DIRECT} <= known.keys()
+        created = {n: models.create("prosrn", 2, **known[n].args) for n in (*prosrn.STRUCTURES, *prosrn.DEPTHS)}
+        assert [type(created[n].extract) for n in prosrn.STRUCTURES] == [General, Residual, Memory]
+        assert [len(created[n].extract.layers) for n in prosrn.DEPTHS] == [2, 6, 10, 14]
+        assert {len(created[n].extract.layers) for n in prosrn.STRUCTURES} == {10}
+
+    def test_compared_networks_differ_only_in_what_is_compared(self):
+        def training(name):
+            fields = dataclasses.asdict(prosrn.PAPER.experiment(name, 2, "paper"))
+            return {key: value for key, value in fields.items() if key not in ("name", "model_args")}
+
+        group = {*prosrn.STRUCTURES, *prosrn.DEPTHS, "prosrn"}
+        assert len({str(training(name)) for name in group}) == 1
 
 
 def test_a_sixth_paper_is_one_value():

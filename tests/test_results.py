@@ -180,8 +180,8 @@ class TestReleased:
     def test_misspelt_name_and_wrong_scale_are_told_as_such(self):
         with pytest.raises(SRError, match="unknown experiment 'vdrs'.*'vdsr'"):
             load_released("vdrs", 2)
-        with pytest.raises(SRError, match=r"scale \(=8\) is not one that model 'vdsr' has"):
-            load_released("vdsr", 8)
+        with pytest.raises(SRError, match=r"scale \(=7\) is not one that model 'vdsr' has"):
+            load_released("vdsr", 7)
 
     @pytest.mark.parametrize("content", [None, "{"])
     def test_missing_or_damaged_card_is_told(self, data, content):

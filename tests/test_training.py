@@ -20,8 +20,8 @@ from srlib.data.pairs import open_pairs
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.experiments import Experiment
-from srlib.runs import Run
 from srlib.losses import crop_like
+from srlib.runs import Run
 from srlib.training import to_batch, train
 
 BTSRN = {"model": "btsrn", "model_args": {"width": 8, "bottleneck": 4, "low": 1, "high": 1}}

@@ -36,6 +36,7 @@ _SHORT = {"learning_rate": 1e-3, "hr_patch": 64, "clip": 1.0}
 _SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
 # What is fitted sees its samples once: 2,000 batches of 16 patches are more than it keeps.
 _FITTED = {**_OWN, "hr_patch": 64, "batch": 16, "steps": 2_000}
+_SHORT_FITTED = {"hr_patch": 64}
 
 
 def _prosrn(label: str, trained_at: int = 2, **args) -> Method:
@@ -62,8 +63,8 @@ PAPER = Paper(
     protocol="prosrn",
     methods={
         "bicubic": Method("bicubic", "Bicubic"),
-        "aplus": Method("aplus", "A+", fields=_FITTED),
-        "rfl": Method("rfl", "RFL", fields=_FITTED),
+        "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
+        "rfl": Method("rfl", "RFL", fields=_FITTED, short=_SHORT_FITTED),
         "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
         "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
         "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
