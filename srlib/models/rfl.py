@@ -36,16 +36,16 @@ class RFL(Patchwise):
     grown: samples that a tree is grown from. penalty: lambda. kappa: weight of the features' variance in the splits.
     components: of the features' PCA. rank: components of the residual patches, at most (3*scale)**2.
     samples: the most that are kept for learning, 4 * (81 + 9 * scale**2) bytes each.
-    Numbers learnt, most of them trees * leaves * components * rank: 11.8 million at every scale.
+    Numbers learnt, most of them trees * leaves * components * rank: 23.6 million at every scale.
     """
 
     def __init__(
         self,
         scale: int,
         trees: int = 10,
-        leaves: int = 1024,
-        smallest: int = 32,
-        grown: int = 100_000,
+        leaves: int = 2048,
+        smallest: int = 16,
+        grown: int = 200_000,
         penalty: float = 0.01,
         kappa: float = 1.0,
         components: int = 32,

@@ -85,14 +85,14 @@ def test_apply_adds_the_chosen_products():
 
 
 def test_regressors_are_the_ridge_of_the_neighbours():
-    """Equation 6, for one anchor whose neighbours are all samples."""
+    """P_j as the paper writes it, for one anchor whose neighbours are all samples."""
     rng = np.random.default_rng(0)
     features, residuals = rng.random((60, 4), np.float32), rng.random((60, 36), np.float32)
     model = APlus(2, atoms=1, neighbours=60, components=4)
     model.learn(features.copy(), residuals.copy(), rng)
     length = np.linalg.norm(features, axis=1, keepdims=True)
     low, high = (features / length).T, (residuals / length).T
-    expected = high @ low.T @ np.linalg.inv(low @ low.T + 0.1 * np.eye(4))
+    expected = high @ np.linalg.inv(low.T @ low + 0.1 * np.eye(60)) @ low.T
     assert np.allclose(model.regressors[0].T, expected, atol=1e-4)
 
 
