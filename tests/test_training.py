@@ -384,9 +384,9 @@ class TestBudget:
             now[0] += 0.01 if self.done else first
             return take(self, *args)
 
-        def validate(trainer):
+        def validate(net, chosen):
             now[0] += 0.05
-            return score(trainer)
+            return score(net, chosen)
 
         monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(training.Trainer, "step", step)
