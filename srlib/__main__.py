@@ -117,13 +117,15 @@ def _start(args: argparse.Namespace, method) -> Path | None:
 
     if not method.start and args.start is None:
         return None
-    if args.start is None:
-        file = weights_path(method.start, method.trained_at or args.scale)
-    else:
+    if args.start is not None:
         file = args.start / "model.safetensors" if args.start.is_dir() else args.start
+        if not file.is_file():
+            raise SRError(f"start (={args.start}) must be a complete run or a weights file, and {file} is not there")
+        return file
+    file = weights_path(method.start, method.trained_at or args.scale)
     if not file.is_file():
         raise SRError(
-            f"{args.experiment} starts from a trained {method.start or 'network'}, and {file} is not there; "
+            f"{args.experiment} starts from a trained {method.start}, and {file} is not there; "
             f"train that first (python -m srlib train {method.start}) and name its run with --start"
         )
     return file
@@ -137,6 +139,7 @@ def _train(args: argparse.Namespace) -> None:
     method = paper.method(args.experiment)
     if args.scale is None:
         args.scale = method.trained_at or min(method.scales or paper.scales)
+    paper.check(args.experiment, args.scale)
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
     start = _start(args, method)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from srlib.degradation import imresize
 from srlib.experiments import Experiment
 from srlib.metrics import PROTOCOLS
 from srlib.runs import Run
-from srlib.training import train
+from srlib.training import digest, train
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +207,13 @@ class TestTrain:
             (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
             (["bicubic"], "unknown experiment 'bicubic'"),
             (["vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
-            (["vdsr", "--scale", "8"], "scale (=8) is not one that model 'vdsr' has: 2, 3, 4"),
+            (["vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
+            (["prosrn", "--scale", "3"], "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8"),
+            (["srgan", "--scale", "2"], "scale (=2) of srgan must be one that prosrn has: x4"),
+            (
+                ["vdsr", "--start", "nowhere"],
+                "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
+            ),
             (["vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
             (["vdsr", "--steps", "-1"], "steps (=-1) must be greater than 0"),
             (["vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
@@ -237,6 +244,37 @@ class TestTrain:
         assert "cannot write" in message and "set SRLIB_RUNS" in message
 
 
+class TestTrainFromWeights:
+    """The GANs, which start from another training's weights."""
+
+    SMALL = ("--profile", "smoke", "--validation", "", "--steps", 2, "--hr-patch", 32, "--batch", 2)
+
+    @pytest.mark.parametrize(("name", "first"), [("prosrgan", "prosrn_2_4"), ("srgan", "srresnet")])
+    def test_without_them_says_what_to_train_first(self, fails, home, name, first):
+        message = fails("train", name, *self.SMALL)
+        file = home / "data" / "weights" / f"{first}_x4.safetensors"
+        assert f"{name} starts from a trained {first}, and {file} is not there; train that first" in message
+        assert f"(python -m srlib train {first}) and name its run with --start" in message
+
+    def test_from_a_run_and_from_released_weights(self, ok, data):
+        options = (*self.SMALL, "--data", data)
+        first = ok("train", "prosrn_2_4", *options).splitlines()[-1]
+        run = Run.open(ok("train", "prosrgan", *options, "--start", first).splitlines()[-1])
+        assert run.complete and run.experiment.start == digest(Run.open(first).weights)
+        assert "discriminator" in run.history()
+        released = ok("release", first, "--datasets", data).strip()
+        assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest(Path(released))
+
+    def test_weights_of_another_network_are_refused(self, fails, run, data):
+        message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.weights)
+        assert "model.safetensors does not fit this model" in message
+
+    def test_partial_run_is_refused(self, fails, run, data):
+        run.weights.unlink()
+        message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.dir)
+        assert f"start (={run.dir}) must be a complete run or a weights file" in message
+
+
 class TestEvaluate:
     def test_bicubic(self, ok, data, tmp_path):
         out = ok("evaluate", "bicubic", data, "embedded-test", "--scale", 3, "--csv", tmp_path / "out" / "rows.csv").splitlines()
@@ -255,6 +293,13 @@ class TestEvaluate:
         assert ok("evaluate", run.dir, data).startswith("espcn x2; ")
         assert ok("evaluate", run.dir, data, "--scale", 2).startswith("espcn x2; ")
         assert f"scale (=3) does not fit {run.dir}, which is x2" in fails("evaluate", run.dir, data, "--scale", 3)
+
+    def test_run_whose_weights_serve_every_scale(self, ok, fails, data):
+        options = ("--profile", "smoke", "--validation", "", "--steps", 1, "--hr-patch", 16, "--batch", 2, "--data", data)
+        folder = ok("train", "prosrn", *options, "--scale", 8).splitlines()[-1]
+        assert Run.open(folder).experiment.scale == 2
+        assert [ok("evaluate", folder, data, "--scale", s).split(";")[0] for s in (2, 4)] == ["prosrn x2", "prosrn x4"]
+        assert "scale (=3) is not one that model 'prosrn' has" in fails("evaluate", folder, data, "--scale", 3)
 
     def test_ensemble(self, ok, run, data):
         assert ok("evaluate", run.dir, data, "--ensemble") != ok("evaluate", run.dir, data)

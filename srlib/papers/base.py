@@ -66,6 +66,12 @@ class Paper:
         """Whether a method exists at a scale."""
         return scale in (self.method(name).scales or self.scales)
 
+    def check(self, name: str, scale: int) -> None:
+        """Raise SRError for an unknown method or a scale that it lacks."""
+        if not self.has(name, scale):
+            known = ", ".join(f"x{s}" for s in self.method(name).scales or self.scales)
+            raise SRError(f"scale (={scale}) of {name} must be one that {self.name} has: {known}")
+
     def experiment(self, name: str, scale: int, profile: str | Profile, seed: int = 0, **changes) -> Experiment:
         """Return the training of a method under a profile; `changes` are fields that win over both.
 
@@ -73,9 +79,7 @@ class Paper:
 
         Raises SRError for an unknown method, profile, scale or field, and for a method that is not trained.
         """
-        if not self.has(name, scale):
-            known = ", ".join(f"x{s}" for s in self.method(name).scales or self.scales)
-            raise SRError(f"scale (={scale}) of {name} must be one that {self.name} has: {known}")
+        self.check(name, scale)
         chosen = find_profile(profile) if isinstance(profile, str) else profile
         method = self.method(name)
         if not method.trained:
@@ -87,9 +91,10 @@ class Paper:
             fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.shrink)
         if name in self.ablations:
             fields |= chosen.ablation
-        for budget, other in (("steps", "minutes"), ("minutes", "steps")):
-            if budget in changes or (budget in chosen.overrides and other not in changes):
-                fields.pop(other, None)
+        for given in (changes, method.short, chosen.overrides):  # the first of them that has a budget decides
+            if "steps" in given or "minutes" in given:
+                fields.pop("minutes" if "steps" in given else "steps", None)
+                break
         fixed = ("name", "paper", "model", "scale", "seed")  # those are arguments of their own, or the method's
         known = [field.name for field in dataclasses.fields(Experiment) if field.name not in fixed]
         for change in changes:
