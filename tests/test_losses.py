@@ -1,7 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 
 from srlib import losses
+from srlib.degradation import imresize
 from srlib.errors import SRError
 
 ALL = sorted(losses.LOSSES)
@@ -63,3 +67,58 @@ def test_charbonnier_has_a_gradient_at_zero():
 def test_unknown_loss_names_the_nearest():
     with pytest.raises(SRError, match=r"unknown loss 'charbonier'\. Did you mean 'charbonnier'\? Known: charbonnier, l1, mse"):
         losses.get("charbonier")
+
+
+class TestLevels:
+    def test_one_image_is_one_level(self):
+        sr, hr = pair()
+        assert losses.levels(sr) == [sr] and losses.levels([sr, hr]) == [sr, hr]
+
+    def test_targets_are_hr_reduced_bicubically(self):
+        hr = torch.rand(2, 1, 24, 16, generator=torch.Generator().manual_seed(1))
+        outputs = [torch.zeros(2, 1, 24 // s, 16 // s) for s in (4, 2, 1)]
+        small, middle, large = losses.targets(outputs, hr)
+        assert large is hr
+        for target, scale in ((small, 4), (middle, 2)):
+            expected = np.stack([imresize(one[0].double().numpy(), 1 / scale) for one in hr])
+            assert np.allclose(target[:, 0].numpy(), expected, atol=1e-6)
+
+    def test_levels_of_one_size_share_their_target(self):
+        hr = torch.rand(1, 1, 8, 8)
+        assert all(target is hr for target in losses.targets([torch.zeros(1, 1, 8, 8)] * 3, hr))
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_total_is_the_sum_over_the_levels(self, name):
+        hr, loss = torch.rand(2, 1, 8, 8), losses.get(name)
+        outputs = [torch.rand(2, 1, 4, 4), torch.rand(2, 1, 8, 8)]
+        parts = [loss(*both) for both in zip(outputs, losses.targets(outputs, hr), strict=True)]
+        assert min(parts) > 0 and torch.allclose(losses.total(loss, outputs, hr), sum(parts))
+        assert losses.total(loss, outputs[1:], hr) == losses.total(loss, outputs[1], hr) == parts[1]
+
+    def test_total_moves_every_level(self):
+        outputs = [torch.rand(1, 1, side, side, requires_grad=True) for side in (2, 4, 8)]
+        losses.total(losses.mse, outputs, torch.rand(1, 1, 8, 8)).backward()
+        assert all((image.grad != 0).all() for image in outputs)
+
+    def test_total_of_a_network_without_padding_takes_the_centre(self):
+        hr = torch.rand(1, 3, 8, 8)
+        assert losses.total(losses.l1, hr[..., 2:-2, 1:-1].clone(), hr) == 0
+
+
+class TestJudged:
+    def test_values(self):
+        logits = torch.tensor([[0.0, 2.0], [-3.0, 1.0]])
+        for real in (True, False):
+            target = torch.full_like(logits, float(real))
+            expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+            assert torch.allclose(losses.judged(logits, real), expected)
+        assert losses.judged(torch.zeros(3), True).item() == pytest.approx(math.log(2))
+
+    def test_a_generator_that_is_seen_through_still_learns(self):
+        """The form that does not saturate: the surer the discriminator, the larger the gradient, up to 1."""
+        logits = torch.tensor([-20.0, 0.0, 20.0], requires_grad=True)
+        losses.judged(logits, True).backward()
+        assert torch.allclose(3 * logits.grad, torch.tensor([-1.0, -0.5, 0.0]), atol=1e-6)
+
+    def test_extreme_logits_are_finite(self):
+        assert losses.judged(torch.tensor([-1e4]), True).item() == losses.judged(torch.tensor([1e4]), False).item() == 1e4
