@@ -78,7 +78,7 @@ def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None, progres
 
 def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool, progress: bool) -> np.ndarray:
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device, torch.float32) / 255
     lr = lr.contiguous(memory_format=torch.channels_last)
     run = self_ensemble if ensemble else forward

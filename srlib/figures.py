@@ -155,7 +155,7 @@ def psnr_against_cost(
         ax.errorbar(part[x], part["psnr"], yerr=spread[chosen], fmt=marker, color=color, ms=7, capsize=3, lw=1.2, mec="white")
     if means[x].max() > 20 * means[x].min() > 0:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_major_formatter("{x:,.0f}" if x == "parameters" else "{x:g}")
     ax.margins(x=0.12, y=0.14)
     ax.set_xlabel(header(x))
     ax.set_ylabel(", ".join(filter(None, ("PSNR (dB)", where))))
@@ -311,3 +311,22 @@ def busiest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
     window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     top, left = np.unravel_index(window.argmax(), window.shape)
     return int(top), int(left), side, side
+
+
+def growth(table: pd.DataFrame, x: str, y: str, group: str) -> Figure:
+    """Draw `y` against `x`, a line per `group`, with the values of x as ticks, evenly spaced; both axes start where the data do.
+
+    table: columns `x`, `y`, `group`. Lines that lie on each other stay visible: later ones are thinner.
+    """
+    use_style()
+    fig, ax = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
+    names, ticks = list(table[group].unique()), sorted(table[x].unique())
+    for k, name in enumerate(names):
+        line = table[table[group] == name].sort_values(x)
+        look = {"color": PALETTE[k], "marker": "os^D"[k % 4], "ms": 8 - 2 * k, "lw": 4 - 1.3 * k if k < 3 else 1}
+        ax.plot([ticks.index(value) for value in line[x]], line[y], **look, label=name)
+    ax.set_xticks(range(len(ticks)), [f"×{value}" if x in ("factor", "scale") else f"{value:g}" for value in ticks])
+    ax.set(xlabel=x, ylabel=y, ylim=(0, None))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.legend()
+    return fig

@@ -161,6 +161,15 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
     return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
 
 
+def at_scale(trained: Trained, scale: int) -> nn.Module:
+    """Return the network of a method whose weights serve every scale, for another one; raises SRError where they do not."""
+    method = owner(trained.name).method(trained.name)
+    if not method.trained_at:
+        raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
+    experiment = asdict(trained.run.experiment) if trained.run else trained.card["experiment"]
+    return load_weights(models.create(experiment["model"], scale, **experiment["model_args"]), trained.weights)
+
+
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
     """Return by how many dB `left` beats `right` on each image, best first; rows of one set and scale."""
     means = rows.groupby(["method", "image"])["psnr"].mean()

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from srlib.color import to_rgb
-from srlib.degradation import downscale, imresize
+from srlib.degradation import downscale, imresize, modcrop
 from srlib.errors import SRError
 from srlib.evaluation import upscale
 from srlib.figures import error_map
@@ -94,6 +94,20 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
+def _places(images: dict[str, np.ndarray]) -> dict[str, ipy.Widget]:
+    """Return the controls that every explorer ends with: which picture, and where in it."""
+    return {
+        "image": ipy.Dropdown(options=list(images), description="image"),
+        "across": ipy.IntSlider(50, 0, 100, description="across %"),
+        "down": ipy.IntSlider(50, 0, 100, description="down %"),
+    }
+
+
+def _corner(height: int, width: int, side: int, across: int, down: int) -> tuple[int, int]:
+    """Return top and left of a square of `side` pixels at a place given in per cent."""
+    return (height - side) * down // 100, (width - side) * across // 100
+
+
 def comparison_explorer(
     families: dict[str, dict[str, object]],
     images: dict[str, np.ndarray],
@@ -135,7 +149,7 @@ def comparison_explorer(
         last["family"], last["values"] = (moved or [last["family"]])[0], dict(chosen)
         key = (last["family"], chosen[last["family"]])
         height, width = small(image).shape[:2]
-        top, left = (height - side // scale) * down // 100, (width - side // scale) * across // 100
+        top, left = _corner(height, width, side // scale, across, down)
         hr = to_rgb(images[image])[top * scale : top * scale + side, left * scale : left * scale + side]
         panels = []
         for label, sr in (
@@ -149,7 +163,93 @@ def comparison_explorer(
     controls: dict[str, ipy.Widget] = {
         family: ipy.SelectionSlider(options=list(members), description=family) for family, members in families.items()
     }
-    controls["image"] = ipy.Dropdown(options=list(images), description="image")
-    controls["across"] = ipy.IntSlider(50, 0, 100, description="across %")
-    controls["down"] = ipy.IntSlider(50, 0, 100, description="down %")
-    return Explorer(controls, draw)
+    return Explorer(controls | _places(images), draw)
+
+
+def unroll_explorer(
+    families: dict[str, dict[int, object]], images: dict[str, np.ndarray], protocol: Protocol, *, side: int = 128
+) -> Explorer:
+    """Unroll a progressive network: a slider for the factor, and every image on the way from LR to SR.
+
+    families: by label, a network per factor (2, 4, 8, ...). images: HR images by name. LR is the picture reduced by the chosen
+    factor; each sub-SR image is scored against the picture reduced to its size. side: of the crop in HR pixels. Shows LR, a
+    picture per level (grey where the factor needs none) and HR, all enlarged to the same size.
+    """
+    if not families:
+        raise SRError("no trained network to explore yet: run the train notebook of this profile first")
+    factors = sorted(next(iter(families.values())))
+    side = min(side, *(min(image.shape[:2]) for image in images.values())) // factors[-1] * factors[-1]
+    if side == 0:
+        raise SRError(f"every picture must have at least {factors[-1]} pixels per side, the largest factor")
+
+    @lru_cache(maxsize=64)
+    def unrolled(name: str, image: str, factor: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        hr = modcrop(to_rgb(images[image]), factors[-1])
+        lr = downscale(hr, factor)
+        levels = [(1, lr, lr)]
+        for level in (f for f in factors if f <= factor):
+            target = hr if level == factor else downscale(hr, factor // level)
+            levels.append((level, to_uint8(upscale(families[name][level], lr)), target))
+        return levels
+
+    def panel(factor: int, level: int, sr: np.ndarray, hr: np.ndarray, across: int, down: int) -> Panel:
+        small, times = side * level // factor, factor // level
+        top, left = _corner(*sr.shape[:2], small, across, down)
+        shown, truth = (one[top : top + small, left : left + small] for one in (sr, hr))
+        if level == 1:
+            label = f"LR<br>{small}x{small}"
+        else:
+            whole = psnr(sr, hr, protocol, level)
+            label = f"{'SR' if times == 1 else 'sub-SR'} x{level}<br>{whole:.2f} dB on the picture"
+        return Panel(label, shown.repeat(times, axis=0).repeat(times, axis=1))
+
+    def draw(network: str, factor: int, image: str, across: int, down: int) -> list[Panel]:
+        levels = unrolled(network, image, factor)
+        panels = [panel(factor, *level, across, down) for level in levels]
+        panels += [Panel(f"x{f}<br>not needed", np.full_like(panels[0].image, 128)) for f in factors if f > factor]
+        hr = levels[-1][2]
+        top, left = _corner(*hr.shape[:2], side, across, down)
+        return [*panels, Panel("HR<br>ground truth", hr[top : top + side, left : left + side])]
+
+    controls: dict[str, ipy.Widget] = {
+        "network": ipy.Dropdown(options=list(families), description="network"),
+        "factor": ipy.SelectionSlider(options=factors, value=factors[min(2, len(factors) - 1)], description="factor"),
+    }
+    return Explorer(controls | _places(images), draw)
+
+
+def blend_explorer(
+    plain: tuple[str, object],
+    sharp: tuple[str, object],
+    images: dict[str, np.ndarray],
+    protocol: Protocol,
+    *,
+    side: int = 96,
+) -> Explorer:
+    """Blend the outputs of two networks of one scale: a slider from the first to the second.
+
+    plain, sharp: label and network. Shows the first, the blend, the second and HR, each with the PSNR of the crop.
+    """
+    scale = plain[1].scale
+    side = min(side, *(min(image.shape[:2]) for image in images.values())) // scale * scale
+
+    @lru_cache(maxsize=32)
+    def both(image: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        hr = modcrop(to_rgb(images[image]), scale)
+        lr = downscale(hr, scale)
+        return upscale(plain[1], lr), upscale(sharp[1], lr), hr
+
+    def draw(share: float, image: str, across: int, down: int) -> list[Panel]:
+        first, second, hr = both(image)
+        top, left = _corner(*hr.shape[:2], side, across, down)
+        crops = [one[top : top + side, left : left + side] for one in (first, second, hr)]
+        blend = (1 - share) * crops[0] + share * crops[1]
+        labels = (plain[0], f"{100 * share:.0f} % {sharp[0]}", sharp[0])
+        panels = []
+        for label, sr in zip(labels, (crops[0], blend, crops[1]), strict=True):
+            shown = to_uint8(sr)
+            panels.append(Panel(f"{label}<br>{psnr(shown, crops[2], protocol, scale):.2f} dB", shown))
+        return [*panels, Panel("HR<br>ground truth", crops[2])]
+
+    share = ipy.FloatSlider(0.5, min=0, max=1, step=0.05, description=sharp[0])
+    return Explorer({"share": share} | _places(images), draw)

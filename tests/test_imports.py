@@ -28,6 +28,7 @@ ORDER = [
     "models.summary",
     "models.bicubic",
     "models.progressive",
+    "models.patchwise",
     "models",
     "losses",
     "experiments",

@@ -11,6 +11,7 @@ import inspect
 from torch import nn
 
 from srlib.errors import SRError, unknown
+from srlib.models.aplus import APlus
 from srlib.models.bicubic import Bicubic
 from srlib.models.btsrn import BTSRN
 from srlib.models.discriminators import check_discriminator, discriminator
@@ -20,6 +21,7 @@ from srlib.models.espcn import ESPCN
 from srlib.models.fsrcnn import FSRCNN
 from srlib.models.lapsrn import LapSRN
 from srlib.models.prosrn import ProSRN
+from srlib.models.rfl import RFL
 from srlib.models.srcnn import SRCNN
 from srlib.models.srresnet import SRResNet
 from srlib.models.summary import Structure, Summary, structure, summary
@@ -44,6 +46,8 @@ SCALES = (2, 3, 4, 8)
 POWERS = tuple(2**level for level in range(1, 9))
 _MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "bicubic": (Bicubic, tuple(sorted({3, *POWERS}))),
+    "aplus": (APlus, SCALES),
+    "rfl": (RFL, SCALES),
     "srcnn": (SRCNN, SCALES),
     "fsrcnn": (FSRCNN, SCALES),
     "espcn": (ESPCN, SCALES),

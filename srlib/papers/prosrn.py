@@ -34,8 +34,9 @@ _GAN = {**_OWN, "steps": CROPS * 10 // BATCH, "learning_rate": 1e-5}
 # For budgets of hundreds or thousands of steps: a larger rate, and patches that leave x8 something to see.
 _SHORT = {"learning_rate": 1e-3, "hr_patch": 64, "clip": 1.0}
 _SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
-# What is fitted sees its samples once: 2,000 batches of 16 patches are more than it keeps.
-_FITTED = {**_OWN, "hr_patch": 64, "batch": 16, "steps": 2_000}
+# What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
+_FITTED = {**_OWN, "steps": 2_000}
+_SHORT_FITTED = {"hr_patch": 96, "batch": 32, "steps": 150}
 _SHORT_FITTED = {"hr_patch": 64}
 
 
