@@ -200,7 +200,7 @@ def unroll_explorer(
             label = f"LR<br>{small}x{small}"
         else:
             whole = psnr(sr, hr, protocol, level)
-            label = f"{'SR' if times == 1 else 'sub-SR'} x{level}<br>{whole:.2f} dB on the picture"
+            label = f"{'SR' if times == 1 else 'sub-SR'} x{level}<br>{whole:.2f} dB, whole picture"
         return Panel(label, shown.repeat(times, axis=0).repeat(times, axis=1))
 
     def draw(network: str, factor: int, image: str, across: int, down: int) -> list[Panel]:
