@@ -1,17 +1,18 @@
 """What a network is made of, found by running it: `whole(model)` and `inside(block)`.
 
-Nothing is declared by hand. A forward pass with hooks finds the order of the layers, their shapes and activations; a second
-one, with the last layer silenced, finds what a skip connection adds: the identity, or the input enlarged by nearest
-neighbour or bicubic. A picture made of this shows what a network does, not what its author meant.
+Nothing is declared by hand. One forward pass with hooks and a `TorchFunctionMode` follows every tensor from the inputs to the
+output: each layer that runs is a box, each sum of two of them a circle, and each box names the boxes that it takes. What
+happens between two boxes without a layer (an enlargement, a crop, a factor) is found by comparing both ends, and labels the
+way. A picture made of this shows what a network does, not what its author meant.
 
-`nn.Sequential` is opened; any other module with its own forward is one box with the kernels and channels of the convolutions
-in it, and its `extra_repr` where it has one. Equal neighbours become one box with a count. Boxes stand in the order of
-execution, one after the other; parallel branches appear in a row.
+`nn.Sequential`, `nn.ModuleList` and modules that take several tensors are opened; any other module with its own forward is
+one box. Equal neighbours become one box with a count; layers that are used again become a `Loop`.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,99 +24,191 @@ from srlib.models.bicubic import upsample_bicubic
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.GELU, nn.SiLU)
-CORNER = 16  # pixels
+SMALL = (*ACTIVATIONS, nn.BatchNorm2d)  # written into the box of the layer before
 CALLS = {F.relu: "ReLU", F.leaky_relu: "LeakyReLU", torch.relu: "ReLU", torch.tanh: "Tanh", torch.sigmoid: "Sigmoid"}
+SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "truediv": "÷"}
+ENLARGEMENTS = ("bicubic", "nearest")
+CROWD = 6  # boxes; in a block of more, activations are written into their layers
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What a box takes: `source`, the index of another box, and what happens on the way, "bicubic ×2"; None for nothing."""
+
+    source: int
+    label: str | None = None
+
+
 @dataclass(frozen=True)
 class Box:
-    """One box. before, title, lines: its text, the title bold. shape: (C, H, W) of its output. kind: "low" or "high" resolution,
-    "up" for what enlarges, or "activation". path: of the layer in its module. skip: what is added to its output. count: equal
-    boxes in a row."""
+    """One box. before, title, lines: its text, the title bold. shape: (C, H, W) of its output. inputs: what it takes.
+
+    kind: "low" or "high" resolution, "up" for what enlarges, "activation", "sum", or "image": an input, an output, or an image
+    between. path: of the layer in its module. level: resolution of the output relative to the first input's. count: equal
+    boxes in a row. reused: its weights are those of an earlier box.
+    """
 
     title: str
     kind: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
+    inputs: tuple[Edge, ...] = ()
     parameters: int = 0
     before: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     path: str = ""
-    skip: str | None = None
+    level: float = 1.0
     count: int = 1
+    reused: bool = False
 
     @property
     def group(self) -> str:
-        return self.path.split(".")[0]
+        """The attribute that the layer belongs to: "low" for "low.3"."""
+        return self.path.rstrip("0123456789.")
 
     @property
     def text(self) -> list[str]:
         times = f"{self.count} × " if self.count > 1 else ""
-        parameters = [f"{times}{self.parameters:,} params"] if self.parameters else []
-        return [*self.before, times + self.title, *self.lines, *([f"+ {self.skip}"] if self.skip else []), *parameters]
+        parameters = [f"{times}{self.parameters:,} param{'s' * (self.parameters > 1)}"] if self.parameters else []
+        return [*self.before, times + self.title, *self.lines, *(["the same weights"] if self.reused else parameters)]
 
 
 @dataclass(frozen=True)
-class _Call:
-    """One use of a layer, or of an activation as a function (layer: its name)."""
+class Loop:
+    """Boxes `first` to `last` run `count` times with the same weights, as often as drawn where they have a title.
 
-    path: str
+    back: (source, target), what a run hands to the next.
+    """
+
+    first: int
+    last: int
+    count: int
+    back: tuple[tuple[int, int], ...] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A model or block: its boxes from the inputs to the output, each behind those that it takes."""
+
+    name: str
+    boxes: tuple[Box, ...]
+    loops: tuple[Loop, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One use of a layer; layer: the module, or the name of what is none ("LR", "+", "ReLU", "bicubic ×2")."""
+
     layer: nn.Module | str
-    x: Tensor
+    kind: str
     y: Tensor
+    inputs: tuple[Edge, ...] = ()
+    path: str = ""
 
 
 class _Recorder(TorchFunctionMode):
-    """Record the layers of a module that run, and activations that are called as functions between them."""
+    """Follow tensors: `values` says of each from which step it comes, and by which operations that are no step."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: nn.Module, inputs: dict[str, Tensor]):
         super().__init__()
-        self.calls: list[_Call] = []
+        self.steps: list[_Step] = []
+        self.values: dict[int, tuple[Tensor, int, tuple[str, ...]]] = {}  # the tensor too: an id is good while it lives
         self.inside, self.handles = 0, []
-        for path, unit in _units(module):
+        for name, x in inputs.items():
+            self._add(_Step(name, "image", x))
+        for unit, path in {unit: path for path, unit in _units(module)}.items():
             self.handles.append(unit.register_forward_pre_hook(self._enter))
             self.handles.append(unit.register_forward_hook(lambda *seen, path=path: self._leave(path, *seen)))
+
+    def _add(self, step: _Step) -> None:
+        self.values[id(step.y)] = (step.y, len(self.steps), ())
+        self.steps.append(step)
+
+    def edge(self, x: Tensor) -> Edge:
+        """Return where `x` comes from; an enlargement on the way becomes a step."""
+        _, source, operations = self.values[id(x)]
+        if not operations:
+            return Edge(source)
+        label = _relation(self.steps[source].y, x) or ", ".join(dict.fromkeys(operations))
+        if not label.startswith(ENLARGEMENTS):
+            return Edge(source, None if label == "identity" else label)
+        self._add(_Step(label, "layer", x, (Edge(source),)))
+        return Edge(len(self.steps) - 1)
 
     def _enter(self, layer: nn.Module, inputs: tuple) -> None:
         self.inside += 1
 
-    def _leave(self, path: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def _leave(self, path: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         self.inside -= 1
-        self.calls.append(_Call(path, layer, inputs[0], output))
+        if not self.inside:
+            self._add(_Step(layer, "layer", output, (self.edge(inputs[0]),), path))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        y = func(*args, **kwargs)
-        if func in CALLS and not self.inside:
+        result = func(*args, **kwargs)
+        if self.inside:
+            return result
+        flat = [x for arg in (*args, *kwargs.values()) for x in (arg if isinstance(arg, (tuple, list)) else [arg])]
+        known = [x for x in flat if isinstance(x, Tensor) and id(x) in self.values]
+        for y in result if isinstance(result, (tuple, list)) else [result]:
+            if known and isinstance(y, Tensor):
+                self._call(func, args, kwargs, known, y)
+        return result
+
+    def _call(self, func, args: tuple, kwargs: dict, known: list[Tensor], y: Tensor) -> None:
+        sources = {self.values[id(x)][1] for x in known}
+        name = func.__name__.strip("_").removeprefix("i" if func.__name__.startswith("__i") else "")
+        sign = SIGNS.get(name.removeprefix("r"), "")
+        if func in CALLS:
             slope = args[1] if len(args) > 1 else kwargs.get("negative_slope", "")
-            self.calls.append(_Call("", f"{CALLS[func]} {slope}".strip(), args[0], y))
-        return y
+            self._add(_Step(f"{CALLS[func]} {slope}".strip(), "activation", y, (self.edge(known[0]),)))
+        elif len(sources) > 1 and sign in ("+", "−"):
+            edges = [self.edge(x) for x in known]
+            if sign == "−":
+                edges[1] = replace(edges[1], label=f"− {edges[1].label or ''}".strip())
+            self._add(_Step("+", "sum", y, tuple(edges)))
+        elif len(sources) > 1:
+            self._add(_Step(name, "activation", y, tuple(self.edge(x) for x in known)))
+        elif id(y) not in self.values:
+            _, source, operations = self.values[id(known[0])]
+            other = next((x for x in args if x is not known[0]), None)
+            text = "weighted" if sign == "×" and isinstance(other, Tensor) else f"{sign} {other}" if sign else name
+            self.values[id(y)] = (y, source, operations if text == "+ 0" else (*operations, text))
 
 
 def _units(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     for name, child in module.named_children():
         inner = f"{path}.{name}".strip(".")
-        if isinstance(child, (nn.Sequential, nn.ModuleList)):
+        several = len(inspect.signature(child.forward).parameters) > 1 and next(child.children(), None)
+        if several or isinstance(child, (nn.Sequential, nn.ModuleList)):
             yield from _units(child, inner)
         else:
             yield inner, child
 
 
 @torch.no_grad()
-def _run(module: nn.Module, x: Tensor) -> tuple[list[_Call], Tensor]:
-    recorder, training = _Recorder(module), module.training
+def _run(module: nn.Module, inputs: dict[str, Tensor], end: str) -> list[_Step]:
+    """Return the steps of one forward pass; the last one is the output, named `end`."""
+    recorder, training = _Recorder(module, inputs), module.training
     try:
         with recorder:
-            y = module.eval()(x)
+            y = module.eval()(*inputs.values())
+        if not isinstance(y, Tensor):
+            raise SRError(f"{type(module).__name__} returns a {type(y).__name__}, expected one tensor; draw its model")
+        last = recorder.edge(y)  # may add a step
+        return [*recorder.steps, _Step(end, "image", y, (last,))]
     finally:
         module.train(training)
         for handle in recorder.handles:
             handle.remove()
-    return recorder.calls, y
 
 
 def _relation(x: Tensor, y: Tensor) -> str | None:
     """Say how `y` comes from `x`: "identity", "identity, cropped", "nearest ×2", "bicubic ×2", or None."""
-    (height, width), (h, w) = x.shape[-2:], y.shape[-2:]
-    if x.shape[1] != y.shape[1]:
+    if x.ndim != 4 or y.ndim != 4 or x.shape[1] != y.shape[1]:
         return None
+    (height, width), (h, w) = x.shape[-2:], y.shape[-2:]
     if h <= height and w <= width:
         top, left = (height - h) // 2, (width - w) // 2
         same = torch.allclose(x[..., top : top + h, left : left + w], y, atol=1e-5)
@@ -127,24 +220,6 @@ def _relation(x: Tensor, y: Tensor) -> str | None:
     return None
 
 
-def _skip(module: nn.Module, x: Tensor) -> str | None:
-    """Return what `module` adds to the output of its last layer; None for nothing. A corner of `x` is enough to see it."""
-    x = x[..., :CORNER, :CORNER]
-    layers = [call.layer for call in _run(module, x)[0] if call.path]
-    if not layers:
-        return None
-    handle = layers[-1].register_forward_hook(lambda layer, inputs, output: torch.zeros_like(output))
-    try:
-        y = _run(module, x)[1]
-    finally:
-        handle.remove()
-    return (_relation(x, y) or "skip") if y.any() else None
-
-
-def _activation(layer: nn.Module) -> str:
-    return f"{type(layer).__name__} {getattr(layer, 'negative_slope', '')}".strip()
-
-
 def _kernel(layer: nn.Module) -> str:
     name = "×".join(str(k) for k in layer.kernel_size)
     return f"{name} transposed" if isinstance(layer, nn.ConvTranspose2d) else name
@@ -154,86 +229,202 @@ def _chain(layers: list[nn.Module]) -> str:
     return "→".join(str(n) for n in [layers[0].in_channels, *(layer.out_channels for layer in layers)])
 
 
-def _factor(call: _Call) -> float:
+def _small(layer: nn.Module | str) -> str:
+    name = layer if isinstance(layer, str) else f"{type(layer).__name__} {getattr(layer, 'negative_slope', '')}"
+    return name.replace("BatchNorm2d", "BatchNorm").strip()
+
+
+def _factor(x: Tensor, y: Tensor) -> float:
     """Return how much a layer enlarges; what an unpadded convolution cuts off does not count."""
-    factor = call.y.shape[-2] / call.x.shape[-2]
+    factor = y.shape[-2] / x.shape[-2] if x.ndim == y.ndim == 4 else 1.0
     return factor if factor > 1.5 or factor < 0.67 else 1.0
 
 
-def _box(call: _Call, level: float) -> Box:
-    """Return the box of one call; level: resolution of its input relative to the model's."""
-    layer, channels = call.layer, call.y.shape[1]
-    common = {"shape": tuple(call.y.shape[1:]), "path": call.path}
-    if isinstance(layer, str):
-        return Box(layer, "activation", **common)
-    common["parameters"] = sum(p.numel() for p in layer.parameters())
-    if isinstance(layer, ACTIVATIONS):
-        return Box(_activation(layer), "activation", **common)
-    common["kind"] = "up" if _factor(call) > 1 else "high" if level > 1 else "low"
-    if isinstance(layer, CONVOLUTIONS):
-        stride = (f"stride {layer.stride[0]}",) if layer.stride[0] > 1 else ()
-        return Box(f"conv {_kernel(layer)}", lines=(_chain([layer]), *stride), **common)
+def _skips(boxes: list[Box]) -> list[str]:
+    """Return what the sums in a box add: "+ identity" where one adds its input."""
+    sums = [box for box in boxes if box.kind == "sum"]
+    given = [edge.label or "identity" for box in sums for edge in box.inputs if edge.source == 0]
+    if len(sums) == 1 and given:
+        return [f"+ {given[0]}"]
+    return [f"+ input, {len(sums)} times" if len(given) == len(sums) else f"{len(sums)} skips"] if sums else []
+
+
+def _composite(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[str, ...]:
+    """Return the lines of a module with its own forward: its repr, convolutions or activations, channels and skips."""
     inner = [module for module in layer.modules() if isinstance(module, CONVOLUTIONS)]
-    lines = [layer.extra_repr()] if layer.extra_repr() else []
+    boxes = list(_graph(layer, {"input": x}, "output").values())
+    lines = [layer.extra_repr()] if layer.extra_repr() and not isinstance(layer, (nn.Linear, nn.Flatten)) else []
     if 0 < len(inner) <= 4:
         lines += [", ".join(_kernel(module) for module in inner), _chain(inner)]
     else:
-        called = [c.layer for c in _run(layer, call.x)[0] if isinstance(c.layer, (str, *ACTIVATIONS))]
-        names = ", ".join(name if isinstance(name, str) else _activation(name) for name in called)
+        names = ", ".join(box.title for box in boxes if box.kind == "activation" and box.title != "mul")
         lines += [f"{len(inner)} convolutions"] if inner else [names] if names else []
-        lines += [f"{call.x.shape[1]}→{channels}"] if call.x.shape[1] != channels else []
-    return Box(type(layer).__name__, lines=tuple(lines), skip=_skip(layer, call.x), **common)
+        lines += [f"{x.shape[1]}→{y.shape[1]}"] if x.shape[1] != y.shape[1] else []
+    return (*lines, *_skips(boxes))
 
 
-def _boxes(calls: list[_Call], level: float = 1.0) -> list[Box]:
-    found = []
-    for call in calls:
-        found.append(_box(call, level))
-        level *= _factor(call)
-    return found
+def _box(step: _Step, x: Tensor, level: float) -> Box:
+    """Return the box of one step; x, level: its input, and how large that is relative to the model's."""
+    layer, factor = step.layer, _factor(x, step.y)
+    common = {"shape": tuple(step.y.shape[1:]), "inputs": step.inputs, "path": step.path, "level": level * factor}
+    if step.kind != "layer":
+        return Box(str(layer), step.kind, **common)
+    common["kind"] = "up" if factor > 1 else "high" if level > 1 else "low"
+    if isinstance(layer, str):
+        return Box(layer, **common)
+    common["parameters"] = sum(p.numel() for p in layer.parameters())
+    if isinstance(layer, SMALL):
+        return Box(_small(layer), **{**common, "kind": "activation"})
+    if isinstance(layer, CONVOLUTIONS):
+        stride = (f"stride {layer.stride[0]}",) if layer.stride[0] > 1 else ()
+        kernel, *transposed = _kernel(layer).split()
+        return Box(f"conv {kernel}", lines=(*transposed, _chain([layer]), *stride), **common)
+    return Box(type(layer).__name__, lines=_composite(layer, x, step.y), **common)
 
 
-def _merge(boxes: list[Box]) -> list[Box]:
+Graph = dict[int, Box]  # in the order of execution; the edges name the keys
+
+
+def _graph(module: nn.Module, inputs: dict[str, Tensor], end: str) -> Graph:
+    """Return the boxes of one forward pass, one for each layer, activation, sum, input and output."""
+    steps, graph = _run(module, inputs, end), {}
+    for i, step in enumerate(steps):
+        first = step.inputs[0].source if step.inputs else i
+        level = max((graph[edge.source].level for edge in step.inputs), default=step.y.shape[-1] / steps[0].y.shape[-1])
+        graph[i] = _box(step, steps[first].y, level)
+    for key in list(graph):
+        box = graph[key]
+        if not box.inputs and not _users(graph, key):
+            del graph[key]  # an input that the module does not look at
+        elif box.title.startswith(ENLARGEMENTS) and all(graph[user].kind == "sum" for user in _users(graph, key)):
+            _drop(graph, key, box.inputs[0].source, box.title)  # only added: it labels the way
+        elif box.title == "+" and [graph[user].title for user in _users(graph, key)] == ["+"]:
+            (user,) = _users(graph, key)
+            if Edge(key) in graph[user].inputs:  # a sum of sums is one
+                rest = (edge for edge in graph[user].inputs if edge.source != key)
+                graph[user] = replace(graph[user], inputs=(*box.inputs, *rest))
+                del graph[key]
+    return graph
+
+
+def _users(graph: Graph, key: int) -> list[int]:
+    return [user for user, box in graph.items() if any(edge.source == key for edge in box.inputs)]
+
+
+def _drop(graph: Graph, key: int, source: int, label: str | None = None) -> None:
+    """Take a box out; what took it takes `source` instead."""
+    del graph[key]
+    for user in _users(graph, key):
+        inputs = tuple(
+            Edge(source, f"{e.label or ''} {label or ''}".strip() or None) if e.source == key else e for e in graph[user].inputs
+        )
+        graph[user] = replace(graph[user], inputs=inputs)
+
+
+def _merge(graph: Graph) -> None:
     """Write each activation into the box before it, or into the next where its Sequential begins with it."""
-    merged: list[Box] = []
-    waiting: list[Box] = []
-    for box in boxes:
-        if box.kind != "activation":
-            parameters = box.parameters + sum(b.parameters for b in waiting)
-            merged.append(replace(box, before=tuple(b.title for b in waiting), parameters=parameters))
-            waiting = []
-        elif merged and not waiting and not box.path.endswith(".0"):
-            last = merged[-1]
-            merged[-1] = replace(last, lines=(*last.lines, box.title), parameters=last.parameters + box.parameters)
+    for key in list(graph):
+        box = graph[key]
+        if box.kind != "activation" or len(box.inputs) != 1 or box.inputs[0].label:
+            continue
+        source, users, solid = box.inputs[0].source, _users(graph, key), ("low", "high", "up")
+        if graph[source].kind in solid and not box.path.endswith(".0") and _users(graph, source) == [key]:
+            host, written = source, {"lines": (*graph[source].lines, box.title), "shape": box.shape}
+        elif len(users) == 1 and graph[users[0]].kind in (*solid, "activation"):
+            host, written = users[0], {"before": (*box.before, box.title, *graph[users[0]].before)}
         else:
-            waiting.append(box)
-    return merged + waiting
+            continue
+        graph[host] = replace(graph[host], parameters=graph[host].parameters + box.parameters, **written)
+        _drop(graph, key, source)
 
 
-def _fold(boxes: list[Box]) -> list[Box]:
+def _fold(graph: Graph) -> None:
     """Count neighbours of one group that are equal but for the pixels that they cut off; the last one's shape stays."""
-
-    def key(box: Box) -> tuple:
-        return box.group, box.kind, box.text, box.shape[0]
-
-    return [replace(same[-1], count=len(same)) for same in (list(run) for _, run in groupby(boxes, key))]
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """A model or block from input to output. skip: what is added at the end. input, output: shapes (C, H, W)."""
-
-    name: str
-    boxes: tuple[Box, ...]
-    skip: str | None
-    input: tuple[int, int, int]
-    output: tuple[int, int, int]
-    parameters: int
+    for key in list(graph):
+        box = graph[key]
+        if len(box.inputs) != 1 or box.inputs[0].label:
+            continue
+        source = box.inputs[0].source
+        last = graph[source]
+        texts = [(one.group, one.kind, one.shape[0], replace(one, count=1).text) for one in (last, box)]
+        if texts[0] == texts[1] and last.path != box.path and _users(graph, source) == [key]:
+            graph[key] = replace(box, count=last.count + 1, inputs=last.inputs)
+            del graph[source]
 
 
-def _anatomy(module: nn.Module, boxes: list[Box], x: Tensor, y: Tensor) -> Anatomy:
-    parameters = sum(p.numel() for p in module.parameters())
-    return Anatomy(type(module).__name__, tuple(boxes), _skip(module, x), tuple(x.shape[1:]), tuple(y.shape[1:]), parameters)
+def _loop(graph: Graph) -> list[Loop]:
+    """Find the first boxes that run again with the same weights; keep one run, or a box for each where the size changes."""
+    keys = list(graph)
+    names = [graph[key].path or graph[key].title for key in keys]
+    for length in range(1, len(keys) // 2 + 1):
+        for start in range(len(keys) - 2 * length + 1):
+            count = 1
+            while names[start + count * length :][:length] == names[start : start + length]:
+                count += 1
+            runs = [keys[start + run * length :][:length] for run in range(count)]
+            if count > 1 and any(graph[key].parameters for key in runs[0]):
+                same = graph[runs[0][-1]].shape == graph[runs[1][-1]].shape
+                return _roll(graph, runs) if same else _unroll(graph, runs)
+    return []
+
+
+def _roll(graph: Graph, runs: list[list[int]]) -> list[Loop]:
+    """Keep the first of equal runs; none where each takes something else from the run before or from outside."""
+    first, length, count = runs[0], len(runs[0]), len(runs)
+
+    def wiring(run: list[int], before: list[int]) -> list:
+        place = dict(zip([*before, *run], range(-length, length), strict=True))  # below 0: in the run before
+        return [[(place.get(e.source, f"box {e.source}"), e.label) for e in graph[key].inputs] for key in run]
+
+    wirings = [wiring(run, before) for before, run in pairwise(runs)]
+    if any(other != wirings[0] for other in wirings):
+        return []
+    taken = [(place, i) for i, slots in enumerate(wirings[0]) for place, _ in slots if place in range(-length, 0)]
+    position = {key: i for run in runs for i, key in enumerate(run)}
+    for key in [key for run in runs[1:] for key in run]:
+        del graph[key]
+    for key, box in graph.items():
+        every = [edge for edge in box.inputs if edge.source in position and key not in position]
+        label = f"all {count}, {every[0].label or ''}".strip(", ") if len(every) == count else None  # as the mean of all runs
+        inputs = (Edge(first[position[e.source]], label or e.label) if e in every else e for e in box.inputs)
+        graph[key] = replace(box, inputs=tuple(dict.fromkeys(inputs)))
+    return [Loop(first[0], first[-1], count, tuple((first[place], first[i]) for place, i in dict.fromkeys(taken)))]
+
+
+def _unroll(graph: Graph, runs: list[list[int]]) -> list[Loop]:
+    """Make each run of a network on its own output one box; none where a run takes more than that."""
+    sources = [{edge.source for key in run for edge in graph[key].inputs} - set(run) for run in runs]
+    if any(source != {before[-1]} for source, before in zip(sources[1:], runs, strict=False)) or len(sources[0]) > 1:
+        return []
+    lines = []
+    for box in (graph[key] for key in runs[0]):
+        summands = " + ".join(graph[edge.source].group for edge in box.inputs)
+        lines.append(summands if box.kind == "sum" else f"{box.group}: {', '.join((box.title, *box.lines[:1]))}")
+    parameters = sum(graph[key].parameters for key in runs[0])
+    for run, (source,) in zip(runs, sources, strict=True):
+        result, again = graph[run[-1]], run is not runs[0]
+        title, inputs = f"×{result.level / graph[source].level:g} network", (Edge(source, "sub-SR" if again else None),)
+        graph[run[-1]] = Box(title, "up", result.shape, inputs, parameters, lines=tuple(lines), level=result.level, reused=again)
+        for key in run[:-1]:
+            del graph[key]
+    return [Loop(runs[0][-1], runs[-1][-1], len(runs), title=title)]
+
+
+def _anatomy(module: nn.Module, graph: Graph, named: bool) -> Anatomy:
+    """Number the boxes anew; named: with the paths of the layers."""
+    loops = _loop(graph)
+    place, seen, boxes = {key: i for i, key in enumerate(graph)}, set(), []
+    for box in graph.values():
+        reused = box.reused or (bool(box.parameters) and box.path in seen)
+        box = replace(box, parameters=0 if reused else box.parameters, reused=reused)
+        seen |= {box.path} - {""}
+        inputs = tuple(replace(edge, source=place[edge.source]) for edge in box.inputs)
+        boxes.append(replace(box, inputs=inputs, path=box.path if named else ""))
+    loops = [
+        replace(one, first=place[one.first], last=place[one.last], back=tuple((place[a], place[b]) for a, b in one.back))
+        for one in loops
+    ]
+    return Anatomy(type(module).__name__, tuple(boxes), tuple(loops), sum(p.numel() for p in module.parameters()))
 
 
 def _probe(module: nn.Module, channels: int, size: int) -> Tensor:
@@ -246,25 +437,29 @@ def whole(model: nn.Module, lr_size: int = 48) -> Anatomy:
 
     lr_size: side of the LR image that goes through. Raises SRError for a model without layers.
     """
-    lr = _probe(model, model.channels or 3, lr_size)
-    calls, sr = _run(model, lr)
-    if not calls:
+    if next(model.children(), None) is None:
         raise SRError(f"{type(model).__name__} has no layers to draw")
-    before = _relation(lr, calls[0].x)
-    if before in (None, "identity"):
-        return _anatomy(model, _fold(_merge(_boxes(calls))), lr, sr)
-    enlarged = Box(before, "up", tuple(calls[0].x.shape[1:]))
-    return _anatomy(model, [enlarged, *_fold(_merge(_boxes(calls, model.scale)))], lr, sr)
+    graph = _graph(model, {"LR": _probe(model, model.channels or 3, lr_size)}, "SR")
+    _merge(graph)
+    _fold(graph)
+    return _anatomy(model, graph, named=True)
 
 
-def inside(block: nn.Module, size: int = 48) -> Anatomy:
-    """Return the layers and activations of one block, a box each.
+def inside(block: nn.Module, size: int = 48, scale: int = 2) -> Anatomy:
+    """Return the layers and activations of one block, a box each; of a long one, activations are written into their layers.
 
-    size: side of the block's input; its channels are those of the first convolution. Raises SRError where there is none.
+    size: side of the block's input; its channels are those of the first convolution. scale: how much smaller a discriminator's
+    second input `lr` is. Raises SRError where there is no convolution, and for other inputs or outputs than one.
     """
     first = next((module for module in block.modules() if isinstance(module, CONVOLUTIONS)), None)
     if first is None:
         raise SRError(f"block {type(block).__name__} has no convolution to draw")
-    x = _probe(block, first.in_channels, size) - 0.5
-    calls, y = _run(block, x)
-    return _anatomy(block, [replace(box, path="") for box in _boxes(calls)], x, y)
+    names = list(inspect.signature(block.forward).parameters)
+    if names[1:] not in ([], ["lr"]):
+        taken = ", ".join(names)
+        raise SRError(f"block {type(block).__name__} takes {taken}, expected one input and perhaps `lr`; draw its model")
+    sizes = {names[0]: size, "lr": size // scale} if names[1:] else {"input": size}
+    graph = _graph(block, {name: _probe(block, first.in_channels, side) - 0.5 for name, side in sizes.items()}, "output")
+    if sum(box.kind not in ("image", "sum") for box in graph.values()) > CROWD:
+        _merge(graph)
+    return _anatomy(block, graph, named=False)

@@ -8,12 +8,16 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.path import Path
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from srlib import models
 from srlib.diagrams import draw, draw_block
 from srlib.errors import SRError
 from srlib.figures import save_figure
 from srlib.models.btsrn import BLOCKS, Upsample
+from srlib.models.prosrn import STRUCTURES
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +34,16 @@ def texts(fig):
     return [text.get_text() for text in fig.axes[0].texts]
 
 
+NAMES = [(name, 2) for name in models.list() if name != "bicubic" and not models.fitted(name)]
+NAMES += [("btsrn", 4), ("fsrcnn", 3), ("lapsrn", 4), ("lapsrn", 8), ("prosrn", 8), ("srresnet", 8)]
 FIGURES = {
-    **{f"{name} x{scale}": lambda name=name, scale=scale: draw(models.create(name, scale), lr_size=16)
-       for name, scale in (("btsrn", 2), ("btsrn", 4), ("vdsr", 2), ("fsrcnn", 3), ("espcn", 2), ("srcnn", 2))},
+    **{f"{name} x{scale}": lambda name=name, scale=scale: draw(models.create(name, scale), lr_size=8) for name, scale in NAMES},
+    "prosrn x32": lambda: draw(models.create("prosrn", 32, width=8), lr_size=8),
+    "lapsrn x4 shared": lambda: draw(models.create("lapsrn", 4, shared=True), lr_size=8),
     **{name: lambda block=block: draw_block(block(128, 32, padding=1), size=8) for name, block in BLOCKS.items()},
+    **{name: lambda block=block: draw_block(block(4, 64), size=8) for name, block in STRUCTURES.items()},
+    "patch": lambda: draw_block(models.discriminator("patch", 1), size=96, scale=4),
+    "image": lambda: draw_block(models.discriminator("image", 3), size=32),
     "upsample": lambda: draw_block(Upsample(16, 2), size=8),
 }  # fmt: skip
 
@@ -64,10 +74,36 @@ def test_draw_shows_what_the_model_is_made_of():
     assert {"7 × PConv", "3 × PConv", "128→32→128", "bicubic ×3", "3×48×48", "Mine"} <= set(changed)
 
 
-def test_only_what_adds_has_a_sum():
-    def sums(fig):
-        return [patch for patch in fig.axes[0].patches if isinstance(patch, Circle)]
+def sums(fig):
+    return [patch for patch in fig.axes[0].patches if isinstance(patch, Circle)]
 
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_line_crosses_a_box(name):
+    (ax,) = FIGURES[name]().axes
+    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    frames = [Bbox.from_bounds(p.get_x(), p.get_y(), p.get_width(), p.get_height()).padded(-0.01) for p in boxes]
+    ways = [line.get_path() for line in ax.lines if line.get_marker() == "None"]
+    ways += [Path([text.xyann, text.xy]) for text in ax.texts if isinstance(text, Annotation)]
+    assert frames and ways and not any(way.intersects_bbox(frame, filled=False) for way in ways for frame in frames)
+
+
+def test_progressive_mode_says_that_it_is_one_network():
+    shown = texts(draw(models.create("prosrn", 8), lr_size=12))
+    assert shown.count("×2 network") == 3 and shown.count("the same weights") == 2 and shown.count("sub-SR") == 2
+    assert {"ProSRN ×8, 407,441 parameters", "407,441 params", "×2 network, 3 times, the same weights"} <= set(shown)
+    assert {"1×12×12", "1×24×24", "1×48×48", "1×96×96"} <= set(shown)
+
+
+def test_recursions_and_residuals_are_said():
+    assert "25 times, the same weights" in texts(draw(models.create("drrn", 2), lr_size=8))
+    assert {"16 times, the same weights", "all 16, weighted"} <= set(texts(draw(models.create("drcn", 2, width=8), lr_size=8)))
+    assert {"image", "lr", "+", "− bicubic ×4"} <= set(texts(draw_block(models.discriminator("patch", 1), scale=4)))
+
+
+def test_only_what_adds_has_a_sum():
+    for name, count in (("memory", 4), ("residual", 2), ("general", 0)):
+        assert len(sums(draw_block(STRUCTURES[name](4, 8), size=8))) == count
     assert len(sums(draw(models.create("vdsr", 2), lr_size=16))) == 1
     assert len(sums(draw(models.create("srcnn", 2), lr_size=16))) == 0
 
