@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -15,9 +16,10 @@ from srlib.evaluation import evaluate
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import protocol
 from srlib.papers import Method, Paper
+from srlib.papers.prosrn import PAPER as PROSRN
 from srlib.results import NotReleased, load_released, load_run, obtain, release, score, scores, weights_path
 from srlib.runs import Run
-from srlib.training import train
+from srlib.training import digest, train
 
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
 
@@ -301,6 +303,96 @@ class TestAvailable:
         release(trained_run(data), [data], protocol("y"))
         (found,) = results.available(PAPER, ["espcn"], 2, released).values()
         assert found.card["experiment"]["steps"] == 2
+
+
+class TestSharedWeights:
+    """ProSRN, whose one training serves every scale, and the GANs, which start from another training."""
+
+    @pytest.fixture
+    def large(self, tmp_path) -> str:
+        (tmp_path / "large").mkdir()
+        noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(imresize(noise, size=(64, 72))).save(tmp_path / "large" / "0.png")
+        return f"folder:{tmp_path / 'large'}"
+
+    @pytest.fixture
+    def narrow(self, large) -> Profile:
+        """Networks of four channels."""
+        small = {"batch": 1, "steps": 1, "schedule": "cosine"}
+        return Profile("tiny", True, large, "", (large,), (2, 4, 8), (0, 1), large, overrides=small, shrink=16)
+
+    def test_every_scale_is_one_run(self, narrow):
+        first = obtain(PROSRN, "prosrn", 8, narrow, progress="none")
+        assert first.run.experiment.scale == 2 and first.model.scale == 8
+        found = {scale: obtain(PROSRN, "prosrn", scale, narrow, progress="none") for scale in (2, 4, 8)}
+        assert {one.run.dir for one in found.values()} == {first.run.dir}
+        lr = torch.rand(1, 1, 6, 6)
+        with torch.no_grad():
+            unrolled = first.model.unroll(lr)
+            assert all(torch.equal(found[s].model(lr), image) for s, image in zip((2, 4, 8), unrolled, strict=True))
+
+    def test_scores_of_the_scales_are_kept_apart(self, narrow, large, counted):
+        table, _ = scores(PROSRN, ["prosrn"], [2, 4], [large], narrow, progress="none")
+        again, _ = scores(PROSRN, ["prosrn"], [4, 2], [large], narrow, progress="none")
+        assert len(counted) == 2 and list(table["scale"]) == [2, 4] == list(again["scale"])[::-1]
+        assert table["psnr"].tolist() == again["psnr"].tolist()[::-1] and table["psnr"].nunique() == 2
+        assert {"ssim", "ssim_uniform7"} <= {*table.columns}
+
+    @pytest.mark.parametrize(("name", "first"), [("prosrgan", "prosrn_2_4"), ("srgan", "srresnet")])
+    def test_what_a_gan_starts_from_is_trained_first(self, narrow, name, first):
+        trained = obtain(PROSRN, name, 4, narrow, seed=1, progress="none")
+        start = obtain(PROSRN, first, 4, narrow, seed=1, progress="none")
+        assert trained.run.experiment.start == digest(start.weights)
+        assert {*(paths.runs_dir() / "experiments").iterdir()} == {trained.run.dir, start.run.dir}
+
+    def test_a_gan_is_unrolled_too(self, narrow):
+        trained = [obtain(PROSRN, "prosrgan", scale, narrow, progress="none") for scale in (2, 8)]
+        assert trained[0].run.dir == trained[1].run.dir and [one.model.scale for one in trained] == [2, 8]
+
+    def test_available_trains_nothing(self, narrow, monkeypatch):
+        names = ["bicubic", "prosrn_2_4", "prosrgan", "srgan", "lapsrn"]
+
+        def ready(scale):
+            with monkeypatch.context() as patch:
+                patch.setattr(results, "train", None)
+                return [*results.available(PROSRN, names, scale, narrow)]
+
+        assert ready(4) == ["bicubic"]
+        obtain(PROSRN, "prosrn_2_4", 4, narrow, progress="none")
+        assert ready(4) == ready(8) == ["bicubic", "prosrn_2_4"]
+        obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
+        assert ready(2) == ["bicubic", "prosrn_2_4", "prosrgan"]
+
+    def test_scales_that_a_method_lacks_are_left_out(self, narrow, large):
+        table, notes = scores(PROSRN, ["bicubic", "srresnet"], [2, 4, 8], [large], narrow, limit=1, progress="none")
+        assert table.groupby("method")["scale"].apply(list).to_dict() == {"bicubic": [2, 4, 8], "srresnet": [4]}
+        assert notes == []
+
+    def test_other_methods_have_one_scale_only(self, narrow):
+        run = obtain(PROSRN, "lapsrn", 2, narrow, progress="none").run
+        assert load_run(run.dir, 2).model.scale == 2
+        with pytest.raises(SRError, match=rf"scale \(=4\) does not fit {run.dir}, which is x2; leave the scale out"):
+            load_run(run.dir, 4)
+
+    def test_released_weights_serve_every_scale(self, narrow, large):
+        run = obtain(PROSRN, "prosrn", 2, narrow, progress="none").run
+        file = release(run, [large], protocol("prosrn"))
+        assert file == weights_path("prosrn", 2)
+        released = dataclasses.replace(narrow, train=False)
+        for scale in (2, 4, 8):
+            trained = obtain(PROSRN, "prosrn", scale, released)
+            assert trained.weights == file and trained.model.scale == scale and trained.label == "ProSRN (2x)"
+            assert [*results.available(PROSRN, ["prosrn", "prosrgan"], scale, released)] == ["prosrn"]
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
+
+    def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
+        run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run
+        state = load_file(release(run, [large], protocol("edsr")))
+        kinds = {name.rsplit(".", 1)[1]: tensor.dtype for name, tensor in state.items()}
+        assert kinds["num_batches_tracked"] == torch.int64 and kinds["running_var"] == kinds["weight"] == torch.float16
+        loaded = load_released("srresnet", 4).model.state_dict()
+        assert loaded["body.0.body.1.num_batches_tracked"].item() == 1 and loaded["body.0.body.1.running_mean"].abs().min() > 0
 
 
 def test_gain_is_sorted_and_paired():
