@@ -180,6 +180,15 @@ def test_costs_are_compared_as_ratios():
         verdict(claim(metric="seconds"), pd.DataFrame(), pd.concat([costs, costs.iloc[:1]]))
 
 
+def test_parameters_are_a_counted_cost():
+    counts = pd.DataFrame({"method": ["btsrn", "vdsr"], "scale": 2, "parameters": [407_441, 814_242]})
+    found = verdict(claim(relation="<", metric="parameters"), pd.DataFrame(), counts)
+    assert found.verdict == "holds" and found.low == found.high == found.estimate == pytest.approx(407_441 / 814_242 - 1)
+    same = counts.assign(parameters=407_441)
+    assert verdict(claim(relation="approx", metric="parameters", margin=1e-3), pd.DataFrame(), same).verdict == "holds"
+    assert verdict(claim(relation="<", metric="parameters"), pd.DataFrame(), same).verdict == "contradicted"
+
+
 def test_costs_of_rows_are_used_where_there_are_no_others():
     rows = pd.concat([result("btsrn", 30, seconds=0.1, mult_adds=2.0), result("vdsr", 30, seconds=0.3, mult_adds=4.0)])
     fast = verdict(claim(relation="<", metric="seconds"), rows)

@@ -17,7 +17,11 @@ LARGEST = 16  # the progressive ones go on for ever
 ALL = [(name, scale) for name in models.list() for scale in models.scales(name) if scale <= LARGEST]
 TRAINED = [(name, scale) for name, scale in ALL if name != "bicubic" and not models.fitted(name)]
 # Those that take seconds for a few pixels, with fewer channels.
-NARROW = {"drcn": {"width": 16}, "drrn": {"width": 8}, "srresnet": {"width": 16, "blocks": 4}}
+NARROW = {
+    **dict.fromkeys(("drrn", "lapsrn", "prosrn"), {"width": 8}),
+    "drcn": {"width": 16},
+    "srresnet": {"width": 16, "blocks": 4},
+}
 
 
 def create(name, scale):
