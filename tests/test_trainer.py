@@ -267,3 +267,21 @@ class TestAdversary:
         before = [p.detach().clone() for p in adversary.net.parameters()]
         adversary.step([torch.rand(2, 1, 32, 32)], torch.rand(2, 1, 32, 32), torch.rand(2, 1, 8, 8), 0.0)
         assert all(torch.equal(p, old) for p, old in zip(adversary.net.parameters(), before, strict=True))
+
+
+class TestFitted:
+    """Models that learn their patches at once, without gradients."""
+
+    FITTED = {"model": "aplus", "model_args": {}, "scale": 2, "hr_patch": 32, "steps": 8}
+
+    def test_leaves_a_complete_run(self, data, tmp_path):
+        chosen = experiment(data, **self.FITTED, validation=data)
+        run, again = (train(chosen, root=tmp_path / name, progress="none") for name in "ab")
+        assert run.complete and equal(weights(run), weights(again)) and run.provenance()["steps"] == 8
+        assert run.history()["step"].tolist() == [8] and np.isfinite(run.history()["psnr"]).all()
+
+    def test_minutes_are_refused(self, data, tmp_path):
+        chosen = experiment(data, **{**self.FITTED, "steps": None}, minutes=1.0)
+        with pytest.raises(SRError, match=r"tiny is fitted to steps \* batch patches at once; give it steps, not minutes"):
+            train(chosen, progress="none")
+        assert not (tmp_path / "runs").exists()
