@@ -36,8 +36,8 @@ _SHORT = {"learning_rate": 1e-3, "hr_patch": 64, "clip": 1.0}
 _SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
 # What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
 _FITTED = {**_OWN, "steps": 2_000}
+# The forest's leaves hold a regressor each: 256 a tree, of 2,048 in its own file's default, keep its weights small.
 _SHORT_FITTED = {"hr_patch": 96, "batch": 32, "steps": 150}
-_SHORT_FITTED = {"hr_patch": 64}
 
 
 def _prosrn(label: str, trained_at: int = 2, **args) -> Method:
@@ -65,7 +65,7 @@ PAPER = Paper(
     methods={
         "bicubic": Method("bicubic", "Bicubic"),
         "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
-        "rfl": Method("rfl", "RFL", fields=_FITTED, short=_SHORT_FITTED),
+        "rfl": Method("rfl", "RFL", {"leaves": 256}, fields=_FITTED, short=_SHORT_FITTED),
         "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
         "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
         "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
