@@ -43,6 +43,7 @@ ORDER = [
     "claims",
     "tables",
     "figures",
+    "tracing",
     "anatomy",
     "diagrams",
     "notebooks",
