@@ -171,7 +171,7 @@ class Profile:
         if "steps" in self.ablation:
             steps += f" ({self.ablation['steps']} in ablations)"
         narrow = f", networks of 1/{self.shrink} the channels" if self.shrink > 1 else ""
-        return f"{steps} of {o.get('batch', 16)} patches, {o.get('hr_patch', 48)} px{narrow}"
+        return f"{steps} of {o.get('batch', 16)} patches{narrow}"
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")

@@ -50,10 +50,18 @@ class Trained:
         return self.run.provenance() if self.run else self.card and self.card["provenance"]
 
     @property
+    def _experiment(self) -> dict:
+        return asdict(self.run.experiment) if self.run else self.card["experiment"]
+
+    @property
     def spent(self) -> str:
         """The budget in a few words, to stand beside those of other networks in a caption."""
         made = self._provenance
-        return f"{self.label} x{self.model.scale} {made['steps']:,} steps, {made['minutes']:.1f} minutes" if made else ""
+        if not made:
+            return ""
+        one = self._experiment
+        patches = f"{made['steps']:,} steps of {one['batch']} patches of {one['hr_patch']} px"
+        return f"{self.label} x{one['scale']} {patches}, {made['minutes']:.1f} minutes"
 
     @property
     def budget(self) -> str:
@@ -61,8 +69,8 @@ class Trained:
         made = self._provenance
         if not made:
             return f"{self.label}: not trained."
-        data, precision = made["data"], (self.run.experiment.precision if self.run else self.card["experiment"]["precision"])
-        return f"{self.spent} ({precision}) on {data['images']} images of {data['name']}; {made['hardware']}."
+        data = made["data"]
+        return f"{self.spent} ({self._experiment['precision']}) on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
 def weights_path(name: str, scale: int) -> Path:
@@ -166,8 +174,8 @@ def at_scale(trained: Trained, scale: int) -> nn.Module:
     method = owner(trained.name).method(trained.name)
     if not method.trained_at:
         raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
-    experiment = asdict(trained.run.experiment) if trained.run else trained.card["experiment"]
-    return load_weights(models.create(experiment["model"], scale, **experiment["model_args"]), trained.weights)
+    one = trained._experiment
+    return load_weights(models.create(one["model"], scale, **one["model_args"]), trained.weights)
 
 
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:

@@ -2,12 +2,13 @@
 
 W.-S. Lai, J.-B. Huang, N. Ahuja, M.-H. Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR
 2017; `shared=True`: "Fast and Accurate Image Super-Resolution with Deep Laplacian Pyramid Networks" (MS-LapSRN), TPAMI 2018.
-Layers and initialisation as in the authors' code (phoenix104104/LapSRN).
+Layers as in the authors' code (phoenix104104/LapSRN).
 
     features -> 10 convolutions -> double -> predict -> residual       each level has its own layers,
     image    -> bilinear x2 ---------------------------- + --> image   or all levels the same (shared)
 
-Departures: Adam and a mean instead of SGD and a sum (the training's business); patches are flipped and turned, not resized.
+Departures: Adam and a mean instead of SGD and a sum (the training's business); patches are flipped and turned, not resized;
+the first layer starts like the others, where the code starts it near zero, which costs hundreds of steps.
 `shared=True` shares the level of LapSRN as it is; MS-LapSRN also shares convolutions inside a level and works with fewer.
 """
 
@@ -53,7 +54,7 @@ class LapSRN(nn.Module):
         self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
         self.levels = nn.ModuleList(Level(depth, width) for _ in range(1 if shared else self.steps))
         self.context = 1 + context(depth + 1, self.steps)
-        nn.init.normal_(self.entry[0].weight, std=0.001)
+        nn.init.kaiming_normal_(self.entry[0].weight, a=SLOPE, nonlinearity="leaky_relu")
         nn.init.zeros_(self.entry[0].bias)
 
     def unroll(self, lr: Tensor) -> list[Tensor]:
