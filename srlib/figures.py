@@ -298,7 +298,8 @@ def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "")
             ax.yaxis.set_major_formatter("{x:g}")
     if len(histories) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 2 * len(panels)) if max(map(len, labels)) < 12 else len(panels))
+        columns = len(panels) * (2 if max(map(len, labels)) < 12 else 1)  # as many as the width holds
+        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))
     return fig
 
 
