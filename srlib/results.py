@@ -169,6 +169,13 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
     return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
 
 
+def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
+    """Return one sentence for a caption: what was spent on each network that a profile has ready; "" for none."""
+    ready = [one for scale in scales for one in available(paper, names, scale, profile).values()]
+    said = dict.fromkeys(one.spent for one in ready if one.spent)
+    return f"Spent: {'; '.join(said)}." if said else ""
+
+
 def at_scale(trained: Trained, scale: int) -> nn.Module:
     """Return the network of a method whose weights serve every scale, for another one; raises SRError where they do not."""
     method = owner(trained.name).method(trained.name)

@@ -103,6 +103,26 @@ def comparison(
     return _side_by_side(table) if wide else table
 
 
+def paper_table(
+    paper: str,
+    table: str,
+    ours: pd.DataFrame,
+    methods: Iterable[str],
+    scales: Iterable[int],
+    labels: Mapping[str, str],
+    metric: str = "psnr",
+    beside: Iterable[str] = (),
+) -> pd.DataFrame:
+    """Return one table of a paper beside ours (see `comparison`), of the methods and scales that either side has."""
+    methods, scales = list(methods), list(scales)
+    printed = published(paper, table)
+    printed = printed[printed["method"].isin(methods) & printed["scale"].isin(scales)]
+    ours = ours[ours["method"].isin(methods) & ours["scale"].isin(scales)]
+    there = {*printed.loc[printed["metric"] == metric, "method"], *ours["method"]}
+    kept = [method for method in methods if method in there]
+    return comparison(printed, ours, metric, methods=kept, labels=labels, beside=beside)
+
+
 def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     index, values = KEYS[:2], [column for column in table.columns if column not in KEYS]
     pairs = [(method, value) for method in table["method"].unique() for value in values]

@@ -92,3 +92,68 @@ def test_error_picture_is_black_where_equal_and_white_where_far():
     hr = np.full((4, 4, 3), 100, np.uint8)
     assert (widgets.error_picture(hr, hr) == 0).all()
     assert (widgets.error_picture(hr + 32, hr) == 255).all()
+
+
+def progressive(**args) -> dict:
+    """ProSRN of one set of weights at every factor, as the explorer takes it."""
+    nets = {factor: models.create("prosrn", factor, width=8, depth=2, **args).eval() for factor in (2, 4, 8)}
+    for net in nets.values():
+        net.load_state_dict(nets[2].state_dict())
+    return nets
+
+
+class TestUnroll:
+    @pytest.fixture
+    def unroll(self, images) -> widgets.Explorer:
+        return widgets.unroll_explorer({"small": progressive()}, images, protocol("prosrn"), side=64)
+
+    def test_shows_a_picture_per_level(self, unroll):
+        unroll.controls["factor"].value = 8
+        assert [panel.label.split("<br>")[0] for panel in unroll.panels] == ["LR", "sub-SR x2", "sub-SR x4", "SR x8", "HR"]
+        assert {panel.image.shape for panel in unroll.panels} == {(64, 64, 3)}
+
+    def test_a_smaller_factor_needs_fewer_levels(self, unroll):
+        unroll.controls["factor"].value = 2
+        assert [panel.label.split("<br>")[0] for panel in unroll.panels] == ["LR", "SR x2", "x4", "x8", "HR"]
+        assert unroll.panels[2].label == "x4<br>not needed"
+        assert (unroll.panels[3].image == 128).all()
+
+    def test_levels_are_the_networks_outputs(self, images):
+        nets, hr = progressive(), images["chelsea"][:64, :64]
+        unroll = widgets.unroll_explorer({"small": nets}, {"chelsea": hr}, protocol("prosrn"), side=64)
+        unroll.controls["factor"].value = 4
+        lr = downscale(hr, 4)
+        for panel, factor in zip(unroll.panels[1:3], (2, 4), strict=True):
+            sr = widgets.to_uint8(upscale(nets[factor], lr))
+            assert np.array_equal(panel.image[:: 4 // factor, :: 4 // factor], sr)
+
+    def test_nothing_trained_says_what_to_do(self, images):
+        with pytest.raises(SRError, match="run the train notebook"):
+            widgets.unroll_explorer({}, images, protocol("prosrn"))
+
+    def test_pictures_that_are_too_small(self, images):
+        with pytest.raises(SRError, match="at least 8 pixels"):
+            widgets.unroll_explorer({"small": progressive()}, {"dot": images["coins"][:5, :5]}, protocol("prosrn"))
+
+
+class TestBlend:
+    @pytest.fixture
+    def blend(self, images) -> widgets.Explorer:
+        plain = models.create("bicubic", 2).eval()
+        sharp = models.create("bicubic", 2, kernel="pillow").eval()
+        return widgets.blend_explorer(("A", plain), ("B", sharp), images, protocol("prosrn"), side=40)
+
+    def test_ends_are_the_networks(self, blend):
+        for share, end in ((0.0, 0), (1.0, 2)):
+            blend.controls["share"].value = share
+            assert np.array_equal(blend.panels[1].image, blend.panels[end].image)
+
+    def test_middle_is_the_mean(self, blend):
+        blend.controls["share"].value = 0.5
+        first, middle, second = (panel.image.astype(float) for panel in blend.panels[:3])
+        assert np.abs(middle - (first + second) / 2).max() <= 1
+        assert "50 % B" in blend.panels[1].label
+
+    def test_psnr_is_that_of_the_crop(self, blend):
+        shown, hr = blend.panels[0].image, blend.panels[3].image
+        assert f"{psnr(shown, hr, protocol('prosrn'), 2):.2f} dB" in blend.panels[0].label

@@ -46,7 +46,7 @@ def _prosrn(label: str, trained_at: int = 2, **args) -> Method:
 
 def _prosrgan(label: str, content: float, adversarial: float) -> Method:
     judged = {"discriminator": "patch", "discriminator_args": {"width": 64}, "content": content, "adversarial": adversarial}
-    return Method("prosrn", label, {"width": 64}, {**_GAN, **judged}, _SHORT_GAN, trained_at=4, start="prosrn_2_4")
+    return Method("prosrn", label, {"width": 64}, {**_GAN, **judged}, _SHORT_GAN, trained_at=4, scales=(4,), start="prosrn_2_4")
 
 
 _SRGAN = {**_GAN, "loss": "mse", "discriminator": "image", "discriminator_args": {"width": 64}, "adversarial": 1e-3}
