@@ -71,14 +71,16 @@ def dry_run(*config: str, workflow: str = "laptop") -> tuple[set[str], str]:
     return {name.split("/", 2)[2] for name in made if name.startswith("metrics/")}, said
 
 
-def expected(profile: str, scales: tuple[int, ...] | None = None) -> set[str]:
+def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ...] = ()) -> set[str]:
     setting, made = PROFILES[profile], {"summary.csv"}
-    for name in papers.names():
+    for name in names or papers.names():
         paper = papers.get(name)
-        for method in (name for name, one in paper.methods.items() if one.trained):
-            for scale in scales or setting.scales:
-                there = method in paper.compared if setting.train else results.weights_path(method, scale).exists()
-                made |= {f"{name}/train_{method}_x{scale}.csv"} if there else set()
+        wanted = [scale for scale in paper.scales_of(setting) if not scales or scale in scales]
+        for method, one in paper.methods.items():
+            for scale in (s for s in wanted if one.trained and paper.has(method, s)):
+                at = one.trained_at or scale
+                there = method in paper.compared if setting.train else results.weights_path(method, at).exists()
+                made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
         made.add(f"{name}/explore.done")
     return made
@@ -93,8 +95,21 @@ def test_each_profile_has_its_jobs(profile):
 
 def test_paper_and_scale_restrict_the_jobs():
     made, said = dry_run("profile=quick", "paper=btsrn", "scale=3,4")
-    assert made == expected("quick", (3, 4)), said
+    assert made == expected("quick", ["btsrn"], (3, 4)), said
     assert "-y 'scales: [3, 4]'" in said
+
+
+def test_a_scale_leaves_out_papers_that_lack_it():
+    made, said = dry_run("profile=quick", "scale=3")
+    assert made == expected("quick", ["btsrn"], (3,)), said
+
+
+def test_a_gan_waits_for_its_generator():
+    made, said = dry_run("profile=quick", "paper=prosrn")
+    assert made == expected("quick", ["prosrn"]), said
+    for gan, start in (("prosrgan_x4", "prosrn_2_4_x4"), ("srgan_x4", "srresnet_x4")):
+        rule = re.search(rf"input: ([^\n]+)\n    output: metrics/quick/prosrn/train_{gan}.csv", said)
+        assert f"metrics/quick/prosrn/train_{start}.csv" in rule[1]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -230,7 +245,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_failure_is_told_isolated_and_mended(home):
-    first = reproduce("--profile", "smoke")
+    first = reproduce("--profile", "smoke", "--paper", "btsrn")
     assert first.returncode == 1
     assert "btsrn/ablate: AssertionError: not mended" in first.stdout
     notebook = paths.runs_dir() / "notebooks" / "smoke" / "btsrn" / "ablate.ipynb"
@@ -240,7 +255,8 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert "Traceback" not in first.stdout and len(first.stdout.split("\n")) < 20
 
     (home / "mended").write_text("")
-    calls = [subprocess.Popen([*REPRODUCE, "--profile", "smoke"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    call = [*REPRODUCE, "--profile", "smoke", "--paper", "btsrn"]
+    calls = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = sorted((call.communicate(timeout=300)[0] for call in calls), key=len)
     assert [call.returncode for call in calls] == [0, 0], outputs
     waited, worked = outputs
@@ -249,7 +265,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     cores = len(os.sched_getaffinity(0))
     assert (metrics("smoke") / "btsrn" / "train_btsrn_x2.csv").read_text() == str(max(cores // 2, 1))
 
-    interrupted = subprocess.Popen([*REPRODUCE, "--profile", "quick"], stdout=subprocess.PIPE, text=True)
+    interrupted = subprocess.Popen([*REPRODUCE, "--profile", "quick", "--paper", "btsrn"], stdout=subprocess.PIPE, text=True)
     said = interrupted.stdout.readline()
     interrupted.terminate()
     said += interrupted.communicate(timeout=60)[0]
