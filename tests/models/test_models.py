@@ -126,7 +126,7 @@ def test_models_are_reproducible_from_the_seed():
 
 
 def test_unknown_model_names_the_nearest():
-    with pytest.raises(SRError, match=r"unknown model 'btsrm'\. Did you mean 'btsrn'\? Known: bicubic, btsrn, drcn"):
+    with pytest.raises(SRError, match=r"unknown model 'btsrm'\. Did you mean 'btsrn'\? Known: aplus, bicubic, btsrn"):
         models.create("btsrm", 2)
     with pytest.raises(SRError, match="unknown model 'nothing'"):
         models.scales("nothing")
