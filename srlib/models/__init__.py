@@ -3,6 +3,8 @@
 Every model maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
 - `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact.
+In training mode a network that is supervised at several levels returns a list of images, the final one last. A model with a
+method `fit(batches, seed)` learns by it, and not by gradient descent.
 """
 
 import builtins
