@@ -119,25 +119,68 @@ def upscale(
         return _run(model, lr.astype(np.float64), tile, ensemble, progress)
 
 
+def _fitted(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Crop a pair as the protocol says; SRError where the sizes do not match, or where there is no LR and can be none."""
+    cropped = modcrop(hr, scale * protocol.multiple)
+    if lr is None:
+        if scale == 1:
+            raise SRError("lr: got None at scale 1, expected LR of the size of HR; take a set of pairs, e.g. City100-nikon/test")
+        return cropped, None
+    expected = (hr.shape[0] // scale, hr.shape[1] // scale)
+    if lr.shape[:2] != expected:
+        raise SRError(f"lr: got {lr.shape[:2]} pixels for hr of {hr.shape[:2]} at scale {scale}, expected {expected}")
+    return to_rgb(cropped), to_rgb(modcrop(lr, protocol.multiple))
+
+
 def super_resolve(
-    model: nn.Module, hr: np.ndarray, protocol: Protocol, *, tile: int | None = None, ensemble: bool = False
+    model: nn.Module,
+    hr: np.ndarray,
+    protocol: Protocol,
+    *,
+    lr: np.ndarray | None = None,
+    tile: int | None = None,
+    ensemble: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Degrade `hr` as the protocol says and upscale it: return sr, the hr that it is scored against, and seconds.
 
+    lr: the uint8 LR image of a pair, which is then upscaled instead; a model of scale 1 needs one.
     A luma model gets luma and returns luma `(H, W)` where the protocol scores luma. An RGB model needs an RGB image: under a
     protocol that degrades luma it gets the 8-bit RGB image instead.
     """
-    hr = modcrop(hr, model.scale)
-    way = protocol.lr
-    if model.channels == 3 and way == "float_y":
-        way = "uint8_rgb"
-    lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
+    hr, lr = _fitted(hr, lr, protocol, model.scale)
+    rounded = lr is not None and protocol.round_y
+    if lr is None:
+        way = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
+        lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
     began = time.perf_counter()
     if model.channels == 1 and protocol.color == "y" and lr.ndim == 3:
-        sr = upscale(model, to_y(lr, rounded=False), tile=tile, ensemble=ensemble)
-    else:
-        sr = upscale(model, lr, tile=tile, ensemble=ensemble)
+        lr = to_y(lr, rounded=rounded)
+    sr = upscale(model, lr, tile=tile, ensemble=ensemble)
     return sr, hr, time.perf_counter() - began
+
+
+def windows(height: int, width: int, protocol: Protocol) -> list[tuple[int, int, int, int]]:
+    """Return (top, left, height, width) in LR pixels of what is scored separately of an LR image of that size.
+
+    The image itself, unless both its sides exceed `protocol.window`.
+    """
+    side = protocol.window
+    if not side or min(height, width) <= side:
+        return [(0, 0, height, width)]
+    tops, lefts = ([*range(0, length - side, protocol.stride), length - side] for length in (height, width))
+    return [(top, left, side, side) for top in tops for left in lefts]
+
+
+def _pieces(
+    name: str, hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    """Yield (name, hr, lr) of each window, cropped as the protocol says; several are told apart as name@top,left."""
+    hr, lr = _fitted(hr, lr, protocol, scale)
+    found = windows(hr.shape[0] // scale, hr.shape[1] // scale, protocol)
+    for top, left, height, width in found:
+        label = f"{name}@{top},{left}" if len(found) > 1 else name
+        part = None if lr is None else lr[top : top + height, left : left + width]
+        yield label, hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale], part
 
 
 def evaluate(
@@ -151,19 +194,23 @@ def evaluate(
     progress: bool = False,
 ) -> pd.DataFrame:
     """Score a model on a set of HR images: one row per image with `image`, the protocol's metrics (`psnr` in dB, `ssim`)
-    and `seconds`.
+    and `seconds`; a row per window where the protocol cuts them.
 
+    Sets of pairs are scored with their own LR images. A model of scale 1 needs such a set.
     limit: only the first images of the set. tile, ensemble: as in `upscale`.
     progress: a bar over the images.
     """
-    rows = []
-    images = open_set(dataset)
+    images, scale, rows = open_set(dataset), model.scale, []
+    images.check_scale(scale)
     total = min(len(images), limit or len(images))
-    for name, hr in tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False):
+    bar = tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False)
+    for i, (name, hr) in enumerate(bar):
         try:
-            sr, hr, seconds = super_resolve(model, hr, protocol, tile=tile, ensemble=ensemble)
-            values = score(sr, hr, protocol, model.scale)
+            lr = images.lr(i, hr, scale) if images.paired else None
+            for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
+                sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, tile=tile, ensemble=ensemble)
+                values = score(sr, target, protocol, scale)
+                rows.append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
         except SRError as error:
             raise SRError(f"{dataset}, {name}: {error}") from error
-        rows.append({"image": name, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
     return pd.DataFrame(rows)

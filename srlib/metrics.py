@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
-from srlib.color import to_rgb, to_y
+from srlib.color import OFFSET, to_rgb, to_y
 from srlib.degradation import downscale
 from srlib.errors import SRError, unknown
 
@@ -24,9 +24,14 @@ WAYS = {
     "float_y": "LR made from 8-bit luma, kept in float",
     "float_rgb": "LR made from RGB, kept in float",
     "uint8_rgb": "LR made from RGB, rounded to 8 bits",
+    "given": "LR as the set has it (made from RGB and rounded to 8 bits where it has none)",
 }
 GREYS = {"as_y": "grey images taken as luma", "convert": "grey images converted as RGB"}
-WINDOWS = {"ssim": "Gaussian 11x11 window, range 255", "ssim_uniform7": "uniform 7x7 window, range max - min of HR"}
+WINDOWS = {
+    "ssim": "Gaussian 11x11 window, range 255",
+    "ssim_uniform7": "uniform 7x7 window, range max - min of HR",
+    "ssim_padded": "Gaussian 11x11 window, range 255, of whole images in zero padding, not clipped, luma without its 16",
+}
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,21 @@ class Protocol:
     """Everything that decides a PSNR and an SSIM; stored with every result.
 
     color: "y" compares studio-range luma, "rgb" the three channels (their SSIMs averaged).
-    lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`).
+    lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`); "given" for sets of pairs, whose
+    own LR images are taken under every protocol.
     grey: what a grey file is: "as_y" takes its values as luma, "convert" takes it as equal R, G and B.
     shave, shave_per_scale: the border of shave + shave_per_scale * scale pixels that is left out.
     round_sr: SR is clipped and rounded to 8 bits first, RGB before its conversion to luma.
+    clip_sr: SR is clipped to 0..255 first, where it is not rounded.
     round_y: luma is rounded to whole numbers, as MATLAB's rgb2ycbcr does for uint8 images.
     clip_y: the luma of SR is clipped to 16..235, which luma that comes from RGB never leaves. The printed bicubic rows
     of the luma papers need it: without, Urban100 x4 has an SSIM of 0.6570 instead of 0.6577.
-    metrics: what is measured, of "psnr", "ssim" (Wang et al.) and "ssim_uniform7" (7x7 uniform window, sample covariance,
-    range max - min of HR: scikit-image's defaults).
+    multiple: LR is cropped at bottom and right to multiples of so many pixels, and HR accordingly.
+    window, stride: an LR image with both sides above `window` pixels is cut into windows of that side, `stride` apart and
+    along the far borders; each is upscaled and scored as an image of its own. 0: never.
+    metrics: what is measured, of "psnr", "ssim" (Wang et al.), "ssim_uniform7" (7x7 uniform window, sample covariance,
+    range max - min of HR: scikit-image's defaults) and "ssim_padded" (of whole images with zeros around them, whatever the
+    protocol says on border, rounding and clipping, and of luma without its offset of 16: CDC's and D2C-SR's code).
     """
 
     name: str
@@ -53,7 +64,11 @@ class Protocol:
     shave_per_scale: int = 0
     round_sr: bool = True
     round_y: bool = False
+    clip_sr: bool = False
     clip_y: bool = False
+    multiple: int = 1
+    window: int = 0
+    stride: int = 0
     metrics: tuple[str, ...] = ("psnr", "ssim")
 
     def __post_init__(self):
@@ -68,10 +83,12 @@ class Protocol:
             raise SRError("Protocol.round_y, clip_y: got True with color='rgb', expected False; RGB has no luma")
         if self.color == "rgb" and self.lr == "float_y":
             raise SRError("Protocol.lr: got 'float_y' with color='rgb', expected 'float_rgb' or 'uint8_rgb'")
-        for field in ("shave", "shave_per_scale"):
-            value = getattr(self, field)
-            if value != int(value) or value < 0:
-                raise SRError(f"Protocol.{field}: got {value!r}, expected a whole number of pixels of at least 0")
+        for field in ("shave", "shave_per_scale", "multiple", "window", "stride"):
+            value, least = getattr(self, field), 1 if field == "multiple" else 0
+            if value != int(value) or value < least:
+                raise SRError(f"Protocol.{field}: got {value!r}, expected a whole number of pixels of at least {least}")
+        if self.stride > self.window or (self.window and not self.stride):
+            raise SRError(f"Protocol.stride: got {self.stride}, expected 1..window (={self.window}), or 0 for both")
 
     def border(self, scale: int) -> int:
         """Return the number of pixels that are left out at each side."""
@@ -86,11 +103,15 @@ class Protocol:
         parts = [COLORS[self.color] + (" in whole numbers" if self.round_y else "")]
         if self.color == "y":
             parts.append(GREYS[self.grey])
-        clipped = " and clipped to 16..235" if self.clip_y else ""
+        clipped = " clipped to 0..255" if self.clip_sr and not self.round_sr else ""
+        clipped += " and clipped to 16..235" if self.clip_y else ""
         parts += [WAYS[self.lr], ("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
         parts.append(f"border of {border} pixels left out" if border else "no border left out")
+        parts += [f"LR cropped to multiples of {self.multiple} pixels"] if self.multiple > 1 else []
+        if self.window:
+            parts.append(f"larger LR images in windows of {self.window} pixels, {self.stride} apart, scored one by one")
         parts += [f"SSIM with {WINDOWS[metric]}" for metric in self.metrics if metric in WINDOWS]
         return f"Protocol {self.name}: {'; '.join(parts)}."
 
@@ -99,7 +120,8 @@ def protocol(name: str) -> Protocol:
     """Return a named protocol; SRError for an unknown name.
 
     y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one.
-    edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K.
+    edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K. realsr: the script of RealSR (Test.m), for
+    DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though they feed it BGR.
     """
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
@@ -109,7 +131,8 @@ def protocol(name: str) -> Protocol:
 def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
     """Return the LR image (0..255) of a uint8 HR image (H, W, 3) or grey (H, W), cropped to a multiple of the scale.
 
-    "float_y": float64 luma (h, w) of the luma rounded to 8 bits. "float_rgb": float64, not clipped. "uint8_rgb": uint8.
+    "float_y": float64 luma (h, w) of the luma rounded to 8 bits. "float_rgb": float64, not clipped. "uint8_rgb" and "given":
+    uint8.
     A grey image gives (h, w), to be taken as luma, where protocol.grey is "as_y", and (h, w, 3) or its luma otherwise.
     """
     if hr.dtype != np.uint8:
@@ -118,7 +141,7 @@ def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
         image = hr
     else:
         image = to_y(hr, rounded=True) if protocol.lr == "float_y" else to_rgb(hr)
-    return downscale(image if protocol.lr == "uint8_rgb" else image.astype(np.float64), scale)
+    return downscale(image if protocol.lr in ("uint8_rgb", "given") else image.astype(np.float64), scale)
 
 
 def psnr(sr, hr, protocol: Protocol, scale: int):
@@ -151,8 +174,9 @@ def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ())
             raise unknown("metric", metric, METRICS)
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
-    sr, hr = _planes(sr, hr, protocol, scale)
-    return tuple(METRICS[metric](sr, hr) for metric in metrics)
+    inside = _planes(sr, hr, protocol, scale)
+    whole = _whole_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
+    return tuple(METRICS[metric](*(whole if metric == "ssim_padded" else inside)) for metric in metrics)
 
 
 def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
@@ -187,6 +211,8 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     if protocol.round_sr and sr.dtype != np.uint8:
         sr = _rounded(sr.astype(np.float64, copy=False))
         np.clip(sr, 0, 255, out=sr)
+    elif protocol.clip_sr:
+        sr = np.clip(sr, 0, 255)
     if protocol.color == "rgb":
         return tuple(np.moveaxis(to_rgb(image).astype(np.float64), 2, 0) for image in (sr, hr))
     hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
@@ -196,6 +222,13 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     if protocol.clip_y:
         sr = np.clip(sr, 16, 235)
     return sr[None], _luma(hr, hr_is_y, hr.dtype == np.uint8, protocol)[None]
+
+
+def _whole_planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return what "ssim_padded" compares: as `_planes`, but all pixels, as they are, and luma without its offset."""
+    bare = dict.fromkeys(("round_sr", "round_y", "clip_sr", "clip_y"), False)
+    planes = _planes(sr, hr, dataclasses.replace(protocol, shave=0, shave_per_scale=0, **bare), 1)
+    return tuple(plane - OFFSET[0] for plane in planes) if protocol.color == "y" else planes
 
 
 def _luma(image: np.ndarray, is_luma: bool, whole: bool, protocol: Protocol) -> np.ndarray:
@@ -225,7 +258,17 @@ def _ssim(window: str, sr: np.ndarray, hr: np.ndarray) -> float:
     return float(np.mean([_mean_ssim(x, y, window, span) for x, y in zip(sr, hr, strict=True)]))
 
 
-METRICS = {"psnr": _psnr, "ssim": partial(_ssim, "gaussian11"), "ssim_uniform7": partial(_ssim, "uniform7")}
+def _ssim_padded(sr: np.ndarray, hr: np.ndarray) -> float:
+    around = len(_window("gaussian11")) // 2
+    return _ssim("gaussian11", *(np.pad(planes, [(0, 0), (around, around), (around, around)]) for planes in (sr, hr)))
+
+
+METRICS = {
+    "psnr": _psnr,
+    "ssim": partial(_ssim, "gaussian11"),
+    "ssim_uniform7": partial(_ssim, "uniform7"),
+    "ssim_padded": _ssim_padded,
+}
 
 
 @lru_cache
@@ -321,5 +364,16 @@ PROTOCOLS = {
         Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
         Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
         Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),
+        Protocol("realsr", "y", "given", "convert", round_y=True, multiple=4, window=1200, stride=800),
+        Protocol(
+            "d2c",
+            "y",
+            "given",
+            "convert",
+            shave_per_scale=1,
+            round_sr=False,
+            clip_sr=True,
+            metrics=("psnr", "ssim", "ssim_padded"),
+        ),
     )
 }

@@ -1,3 +1,4 @@
+import dataclasses
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,12 @@ from torch import nn
 
 from srlib import evaluation, models
 from srlib.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
-from srlib.degradation import downscale, imresize
+from srlib.data.sets import open_set
+from srlib.degradation import downscale, imresize, modcrop
 from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, upscale
+from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, upscale, windows
 from srlib.metrics import PROTOCOLS, protocol, psnr, score, ssim
+from srlib.models.bicubic import Bicubic
 
 
 @pytest.fixture(autouse=True)
@@ -246,7 +249,8 @@ class TestSuperResolve:
     def test_scores_any_image_under_any_protocol(self, name, by, shape):
         chosen, scale = protocol(by), 3 if 3 in models.scales(name) else 4
         sr, hr, seconds = super_resolve(network(name, scale), picture(*shape), chosen)
-        assert hr.shape[:2] == (shape[0] // scale * scale, shape[1] // scale * scale) == sr.shape[:2] and seconds > 0
+        step = scale * chosen.multiple
+        assert hr.shape[:2] == (shape[0] // step * step, shape[1] // step * step) == sr.shape[:2] and seconds > 0
         assert np.isfinite(score(sr, hr, chosen, scale)).all()
 
     def test_luma_network_is_scored_on_rgb_with_bicubic_chroma(self):
@@ -343,3 +347,86 @@ class TestEvaluate:
     def test_set5_has_the_row_of_btsrn(self, datasets):
         rows = evaluate(models.create("bicubic", 3, kernel="pillow"), "Set5", protocol("btsrn"))
         assert rows["psnr"].mean() == pytest.approx(30.38, abs=0.01)
+
+
+class Darker(nn.Module):
+    """A same-size model: takes 10 levels from every pixel."""
+
+    scale, context = 1, 0
+
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, lr):
+        return lr - 10 / 255
+
+
+@pytest.fixture
+def pairs(tmp_path) -> str:
+    """Two pairs of one size; LR is HR with the opposite noise in its halves, which no degradation would give."""
+    for i, shape in enumerate([(37, 41, 3), (40, 33, 3)]):
+        hr = np.clip(picture(*shape, seed=i), 30, 220)
+        noise = np.random.default_rng(i).integers(-5, 6, shape)
+        for kind, image in (("HR", hr), ("LR", (hr + noise).astype(np.uint8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / kind / f"img_{i}.png")
+    return f"pairs:{tmp_path}"
+
+
+class TestPairs:
+    @pytest.mark.parametrize("by", ["realsr", "d2c", "y"])
+    def test_identity_scores_the_lr_of_the_set(self, pairs, by):
+        images, chosen = open_set(pairs), protocol(by)
+        rows = evaluate(Bicubic(1), pairs, chosen)
+        step = chosen.multiple
+        for i in range(2):
+            hr = images[i]
+            lr, hr = modcrop(images.lr(i, hr, 1), step), modcrop(hr, step)
+            expected = score(lr, hr, chosen, 1)
+            assert tuple(rows.loc[i, list(chosen.metrics)]) == pytest.approx(expected, abs=1e-5)
+        # the noise has a variance of 10 in each channel, so 3.3 in luma
+        assert rows["psnr"].to_numpy() == pytest.approx(10 * np.log10(255**2 / 3.3), abs=0.5)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_models_get_the_lr_of_the_set(self, pairs, channels):
+        images = open_set(pairs)
+        lr = images.lr(0, images[0], 1)
+        sr, hr, _ = super_resolve(Darker(channels), images[0], protocol("realsr"), lr=lr)
+        expected = to_y(lr, rounded=True) - 10 if channels == 1 else lr.astype(float) - 10
+        assert np.allclose(sr, modcrop(expected, 4), atol=1e-4) and np.array_equal(hr, modcrop(images[0], 4))
+
+    def test_smaller_lr(self):
+        rows = evaluate(Bicubic(2), "embedded-camera-test", protocol("d2c"), limit=2)
+        clean = evaluate(Bicubic(2), "embedded-test", protocol("d2c"), limit=2)
+        assert len(rows) == 2 and (rows["psnr"] < clean["psnr"] - 1).all()
+
+    def test_same_size_models_need_pairs(self, pictures, pairs):
+        with pytest.raises(SRError, match="img_0: lr: got None at scale 1, expected LR of the size of HR; take a set of pairs"):
+            evaluate(Bicubic(1), pictures, protocol("realsr"))
+        with pytest.raises(SRError, match=r"img_0.png: 37x41 pixels, expected 18x20 for scale 2"):
+            evaluate(Bicubic(2), pairs, protocol("realsr"))
+        with pytest.raises(SRError, match=r"lr: got \(9, 9\) pixels for hr of \(9, 8\) at scale 1, expected \(9, 8\)"):
+            super_resolve(Bicubic(1), picture(9, 8, 3), protocol("realsr"), lr=picture(9, 9, 3))
+
+    def test_large_images_are_scored_window_by_window(self, pairs):
+        small = dataclasses.replace(protocol("realsr"), window=32, stride=20)
+        rows = evaluate(Bicubic(1), pairs, small)
+        # 36x40 pixels: both sides above 32; 40x32: not
+        assert list(rows["image"]) == ["img_0@0,0", "img_0@0,8", "img_0@4,0", "img_0@4,8", "img_1"]
+        images = open_set(pairs)
+        part = images.lr(0, images[0], 1)[4:36, 8:40], images[0][4:36, 8:40]
+        assert rows["psnr"][3] == pytest.approx(psnr(*part, small, 1), abs=1e-5)
+
+    def test_windows_of_realsr(self):
+        chosen = protocol("realsr")
+        assert windows(1200, 3000, chosen) == [(0, 0, 1200, 3000)]
+        assert [window[1] for window in windows(1300, 2900, chosen)[:4]] == [0, 800, 1600, 1700]
+        assert windows(1204, 2000, chosen) == [(0, 0, 1200, 1200), (0, 800, 1200, 1200), (4, 0, 1200, 1200), (4, 800, 1200, 1200)]
+        assert windows(9, 9, protocol("d2c")) == [(0, 0, 9, 9)]
+
+    def test_city100_identity(self, datasets):
+        """The floor that every same-size method starts from; measured here, in no paper."""
+        rows = evaluate(Bicubic(1), "City100-nikon/test", protocol("realsr"))
+        assert len(rows) == 5 and rows["psnr"].mean() == pytest.approx(28.151, abs=1e-3)
+        assert rows["ssim"].mean() == pytest.approx(0.8113, abs=1e-4)

@@ -294,3 +294,46 @@ def test_batches_that_cannot_be_compared():
             psnr(batch, other, protocol("edsr"), 2)
     with pytest.raises(SRError, match="expected two tensors of one shape"):
         ssim(batch[0], batch[0], protocol("edsr"), 2)
+
+
+def test_realsr_protocol_is_matlabs_on_whole_numbers(hr, sr):
+    """RealSR's Test.m: rgb2ycbcr of uint8 images, im2uint8 of the result, no border, Wang's SSIM of the valid region."""
+    x, y = to_y(np.clip(np.floor(sr + 0.5), 0, 255), rounded=True), to_y(hr, rounded=True)
+    expected = 10 * math.log10(255**2 / ((x - y) ** 2).mean()), wang(y, x)
+    assert score(sr, hr, protocol("realsr"), 1) == pytest.approx(expected, abs=1e-9)
+
+
+def test_d2c_protocol_is_that_of_its_code(hr, sr):
+    """Luma of RGB in 0..1 by the code's own weights, no rounding; SSIM by zero-padded convolutions of the unclipped image."""
+    wild = sr * 1.3 - 30
+    weights = np.array([65.738, 129.057, 25.064]) / 256
+    inside = (slice(4, -4), slice(4, -4))
+    difference = (np.clip(wild / 255, 0, 1) - hr / 255)[inside] @ weights
+    taps = torch.tensor(np.exp(-(np.arange(-5, 6) ** 2) / 4.5))
+    window = torch.outer(taps, taps)[None, None] / taps.sum() ** 2
+    x, y = (torch.tensor(image / 255 @ weights)[None, None] for image in (wild, hr))
+    filtered = [torch.nn.functional.conv2d(plane, window, padding=5) for plane in (x, y, x * x, y * y, x * y)]
+    mx, my = filtered[:2]
+    vx, vy, vxy = filtered[2] - mx**2, filtered[3] - my**2, filtered[4] - mx * my
+    ssim_map = (2 * mx * my + 1e-4) * (2 * vxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
+    psnr_y, _, padded = score(wild, hr, protocol("d2c"), 4)
+    assert psnr_y == pytest.approx(-10 * math.log10((difference**2).mean()), abs=1e-4)
+    assert padded == pytest.approx(float(ssim_map.mean()), abs=1e-5)
+    bare = dataclasses.replace(protocol("d2c"), shave_per_scale=0, clip_sr=False)
+    assert score(wild, hr, bare, 4, ("ssim_padded",)) == (padded,) and score(wild, hr, bare, 4)[0] < psnr_y
+
+
+def test_windows_and_multiples_are_checked_and_described():
+    said = protocol("realsr").describe()
+    assert "LR as the set has it" in said and "no border left out" in said and "LR cropped to multiples of 4 pixels" in said
+    assert "larger LR images in windows of 1200 pixels, 800 apart, scored one by one" in said
+    assert "SR in float clipped to 0..255; border of scale pixels left out" in protocol("d2c").describe()
+    for fields in ({"window": 30}, {"stride": 9}, {"window": 30, "stride": 31}):
+        with pytest.raises(SRError, match=r"Protocol.stride: got \d+, expected 1..window \(=\d+\), or 0 for both"):
+            dataclasses.replace(FLOAT_Y, **fields)
+    with pytest.raises(SRError, match="Protocol.multiple: got 0, expected a whole number of pixels of at least 1"):
+        dataclasses.replace(FLOAT_Y, multiple=0)
+
+
+def test_lr_that_a_set_has_is_made_where_it_has_none(hr):
+    np.testing.assert_array_equal(lr_from_hr(hr, protocol("d2c"), 2), lr_from_hr(hr, protocol("edsr"), 2))

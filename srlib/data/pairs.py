@@ -45,6 +45,7 @@ class Pairs:
     hr: np.memmap  # all bytes of all HR images
     lr: np.memmap
     views: tuple[tuple[np.ndarray, np.ndarray], ...]
+    note: str = ""  # see `ImageSet`
 
     def __len__(self) -> int:
         return len(self.views)
@@ -60,14 +61,17 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     """Open the LR and HR images of a set (see `open_set`) for one scale; the first call packs them into the cache.
 
     HR images are cropped to a multiple of the scale (top left kept), grey ones become RGB. LR images are
-    `degradation.downscale` of them, or the official files where the set has them. Images smaller than the scale are
+    `degradation.downscale` of them, or the official files where the set has them; sets of pairs come with their own, at
+    scale 1 of the size of HR. Images smaller than the scale are
     left out and listed in `.skipped`. progress: show a bar while packing.
-    Raises SRError for a bad scale, a set that cannot be opened, and a cache that cannot be written.
+    Raises SRError for a bad scale, a set that cannot be opened, pairs whose sizes do not match, and a cache that cannot be
+    written.
     """
     if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
         raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
     scale = int(scale)
     images = open_set(name)
+    images.check_scale(scale)
     folder = paths.cache_dir() / "packs" / f"{_safe(name)}-{images.fingerprint[:16]}"
     source, official = _lr_source(images, scale)
     lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
@@ -83,11 +87,13 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9+-]+", "_", name.removeprefix("folder:"))[-40:]
+    return re.sub(r"[^A-Za-z0-9+-]+", "_", name.removeprefix("folder:").removeprefix("pairs:"))[-40:]
 
 
 def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
     """Return a hash of how the LR images come about, and the official LR file of each image, where it has one."""
+    if images.paired:
+        return hashlib.sha256(b"pairs").hexdigest(), [None] * len(images)  # the fingerprint of the set tells more
     official = [images.lr_path(i, scale) for i in range(len(images))]
     missing = [path for path in official if path is not None and not path.is_file()]
     if missing:
@@ -148,6 +154,8 @@ def _pack_lr(images, official, scale: int, sizes: np.ndarray, hr_file: Path, lr_
         expected = tuple((sizes[i] // scale).tolist())
         if min(expected) == 0:
             return np.empty((0, 0, 3), np.uint8)
+        if images.paired:
+            return images.lr(i, hr_views[i], scale)
         lr = downscale(hr_views[i], scale) if official[i] is None else to_rgb(read_image(official[i]))
         if lr.shape[:2] != expected:
             raise SRError(f"image {official[i]}: {lr.shape[:2]} pixels, expected {expected} for scale {scale}")
@@ -197,9 +205,7 @@ def _open_packed(images: ImageSet, scale: int, sizes: np.ndarray, hr_file: Path,
         raise SRError(f"{images.name}: all {len(images)} images are smaller than scale {scale}; give larger images")
     hr, lr = (np.memmap(file, mode="r", dtype=np.uint8) for file in (hr_file, lr_file))
     hr_views, lr_views = _views(hr, sizes), _views(lr, lr_sizes)
-    views = tuple(
-        (lr_views[i], hr_views[i][: lr_sizes[i, 0] * scale, : lr_sizes[i, 1] * scale]) for i in kept.tolist()
-    )
+    views = tuple((lr_views[i], hr_views[i][: lr_sizes[i, 0] * scale, : lr_sizes[i, 1] * scale]) for i in kept.tolist())
     names = tuple(images.names[i] for i in kept)
     fingerprint = hashlib.sha256(f"{images.fingerprint} {scale} {source}".encode()).hexdigest()
-    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views)
+    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views, images.note)

@@ -4,7 +4,9 @@
 folder each. Loaders call `paths`, which never downloads: it says what is missing and how to get it.
 """
 
+import os
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
@@ -47,21 +49,29 @@ def datasets() -> list[str]:
 
 
 def files(dataset: str):
-    """Return the rows of one dataset as a DataFrame; SRError for an unknown name."""
+    """Return the rows of one dataset, or of one split as in "City100-nikon/test", as a DataFrame.
+
+    Raises SRError for an unknown name.
+    """
     rows = table()
-    rows = rows[rows.dataset == dataset]
-    if rows.empty:
+    name, _, split = dataset.partition("/")
+    if name not in set(rows.dataset):
         raise unknown("dataset", dataset, datasets())
-    return rows.reset_index(drop=True)
+    rows = rows[rows.dataset == name]
+    if split and split not in set(rows.split):
+        raise unknown("dataset", dataset, [f"{name}/{one}" for one in dict.fromkeys(rows.split)])
+    return rows[rows.split == split if split else slice(None)].reset_index(drop=True)
 
 
-def paths(dataset: str) -> list[Path]:
+def paths(dataset: str, only: Collection[str] | None = None) -> list[Path]:
     """Return the files of a dataset, all of them present and of the right hash; nothing is downloaded.
 
+    only: of these files alone, named as in the registry.
     Hashes are remembered by size and modification time (`file_hashes`). Raises SRError that names what is missing or
     wrong, where it was looked for and how to get it.
     """
     rows, root = files(dataset), data_dir()
+    rows = rows if only is None else rows[rows.file.isin(only)]
     found = [root / file for file in rows.file]
     missing = [file for file, path in zip(rows.file, found, strict=True) if not path.is_file()]
     if missing:
@@ -107,7 +117,7 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
         raise SRError(f"workers: got {workers!r}, expected a whole number of at least 1")
     rows, root = files(dataset), data_dir()
     if _wanted(rows, root):
-        with locked(root / dataset, DATA_REMEDY):
+        with locked(root / os.path.commonpath([Path(file).parent for file in rows.file]), DATA_REMEDY):
             wanted = _wanted(rows, root)  # another process may have fetched them meanwhile
             failed = _download_all(dataset, wanted, root, progress, workers)
         if failed:

@@ -1,16 +1,18 @@
-"""Opening a set of HR images by name."""
+"""Opening a set of HR images, or of pairs of HR and LR images, by name."""
 
 import hashlib
 import importlib.util
+import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from srlib import paths
-from srlib.data import registry
+from srlib.data import layouts, registry
 from srlib.data.files import file_hashes
 from srlib.data.images import list_images, read_image
 from srlib.errors import SRError, unknown
@@ -19,17 +21,23 @@ from srlib.errors import SRError, unknown
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
 EMBEDDED = ("astronaut", "brick", "grass", "gravel", "ihc", "motorcycle_left", "page", "text")
 EMBEDDED_TEST = ("camera", "chelsea", "coffee", "coins", "rocket")
+FOLDERS = ("folder:", "pairs:")
 TEST_CROP = 256  # pixels; keeps a quick evaluation quick
 
 DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
     "DIV2K": ("DIV2K_train_HR", 1, 800, "DIV2K_train_LR_bicubic"),
     "DIV2K-val": ("DIV2K_valid_HR", 801, 900, "DIV2K_valid_LR_bicubic"),
 }
+CITY100 = ("City100-nikon", "City100-iphone")  # pairs of one size; 95 scenes to train on and 5 to test, of two cameras
+CAMERA = {"embedded-camera": "embedded", "embedded-camera-test": "embedded-test"}  # simulated pairs of these photographs
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """HR images in a fixed order, decoded when asked for: iterating gives (name, uint8 image), `images[i]` an image."""
+    """HR images in a fixed order, decoded when asked for: iterating gives (name, uint8 image), `images[i]` an image.
+
+    Sets of pairs (`paired`) have LR images of their own, see `lr`, and give all images as RGB.
+    """
 
     name: str
     names: tuple[str, ...]  # unique within the set; the file name without its suffix where that is enough
@@ -37,16 +45,52 @@ class ImageSet:
     fingerprint: str  # sha256 over names and contents
     lr_folders: tuple[Path | None, ...] = ()  # per image, the folder with X2/0001x2.png and the like
     crop: int | None = None  # largest height and width; the centre is kept
+    lr_files: tuple[Path, ...] = ()  # of a set of pairs: the LR file of each image
+    camera: bool = False  # the LR images are simulated photographs of the HR images
+    scale: int | None = None  # of the LR files, where the name of the set tells; 1: of the size of HR
+    note: str = ""  # what a reader must know, e.g. how many of the official scenes are there
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return _centre(read_image(self.paths[i]), self.crop)
+        image = _centre(read_image(self.paths[i]), self.crop)
+        return _rgb(image) if self.paired else image
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         for i, name in enumerate(self.names):
             yield name, self[i]
+
+    @property
+    def paired(self) -> bool:
+        """Whether the set has LR images that no protocol makes: photographs, or what stands for them."""
+        return bool(self.lr_files) or self.camera
+
+    def check_scale(self, scale: int) -> None:
+        """Raise SRError where the set is one of pairs of another scale."""
+        if self.scale is not None and scale != self.scale:
+            kind = "LR and HR of one size (scale 1)" if self.scale == 1 else f"pairs of scale {self.scale}"
+            raise SRError(f"scale: got {scale}, but {self.name} has {kind}; take a model of that scale, or another set")
+
+    def lr(self, i: int, hr: np.ndarray, scale: int) -> np.ndarray:
+        """Return the uint8 RGB LR image that belongs to `hr`, image i of a set of pairs.
+
+        (H // scale, W // scale, 3); scale 1 is LR of the size of HR. Raises SRError where the sizes do not match.
+        """
+        self.check_scale(scale)
+        if self.camera:
+            from srlib.camera import photograph  # only here, as in `_rgb`
+
+            return photograph(hr, scale, zlib.crc32(self.paths[i].stem.encode()))
+        lr = _rgb(read_image(self.lr_files[i]))
+        expected = (hr.shape[0] // scale, hr.shape[1] // scale)
+        if lr.shape[:2] != expected:
+            got, wanted, whole = (f"{h}x{w}" for h, w in (lr.shape[:2], expected, hr.shape[:2]))
+            raise SRError(
+                f"image {self.lr_files[i]}: {got} pixels, expected {wanted} for scale {scale}: "
+                f"its HR image {self.paths[i].name} has {whole}"
+            )
+        return lr
 
     def lr_path(self, i: int, scale: int) -> Path | None:
         """Return the official LR file of image i, or None where the set has none for this scale."""
@@ -57,24 +101,30 @@ class ImageSet:
 
 
 def known_sets() -> list[str]:
-    """Return the names that `open_set` takes, besides folder:PATH and sums of names."""
-    return [*registry.datasets(), "embedded", "embedded-test", *DIV2K]
+    """Return the names that `open_set` takes, besides folder:PATH, pairs:PATH and sums of names."""
+    parts = [f"{name}/{split}" for name in CITY100 if name in registry.datasets() for split in ("train", "test")]
+    return [*registry.datasets(), *parts, "embedded", "embedded-test", *CAMERA, *DIV2K, *layouts.LAYOUTS]
 
 
 def open_set(name: str) -> ImageSet:
-    """Open a set of HR images.
+    """Open a set of HR images, or of pairs.
 
     name: a dataset of the registry (Set5, B100, ...); "embedded" and "embedded-test", the photographs of the
     scikit-image package (grey and colour; no network); "DIV2K" (800) and "DIV2K-val" (100) in their official folders
     under `paths.data_dir()/DIV2K`; "folder:PATH"; or a sum of these, such as "T91+BSD400".
-    Raises SRError for an unknown name and for files that are missing, damaged or not images.
+    Pairs: "City100-nikon" and "City100-iphone" (all 100 scenes), their "/test" and their "/train", which takes the scenes
+    that are there and warns how many these are; "embedded-camera" and "embedded-camera-test", simulated from the embedded
+    photographs; "RealSR-V2-x2/train" and the like (`layouts.LAYOUTS`) in their official folders; "pairs:PATH" (see
+    `layouts.own`).
+    Raises SRError for an unknown name, for files that are missing, damaged or not images, and for LR without HR or HR
+    without LR.
     """
     if not isinstance(name, str):
-        raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH")
-    parts = [name] if name.startswith("folder:") else [part.strip() for part in name.split("+")]
+        raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH, pairs:PATH")
+    parts = [name] if name.startswith(FOLDERS) else [part.strip() for part in name.split("+")]
     for part in parts:
-        if part not in known_sets() and not part.startswith("folder:"):
-            raise unknown("dataset", part, [*known_sets(), "folder:PATH"])
+        if part not in known_sets() and not part.startswith(FOLDERS):
+            raise unknown("dataset", part, [*known_sets(), "folder:PATH", "pairs:PATH"])
     if len(parts) == 1:
         return _open_one(parts[0])
     repeated = [part for part, count in Counter(parts).items() if count > 1]
@@ -86,8 +136,16 @@ def open_set(name: str) -> ImageSet:
 def _open_one(name: str) -> ImageSet:
     if name in ("embedded", "embedded-test"):
         return _embedded(name)
+    if name in CAMERA:
+        return _camera(name)
     if name in DIV2K:
         return _div2k(name)
+    if name.partition("/")[0] in CITY100:
+        return _city100(name)
+    if name in layouts.LAYOUTS:
+        return _from_pairs(name, layouts.published(name), layouts.LAYOUTS[name].scale)
+    if name.startswith("pairs:"):
+        return _from_pairs(name, layouts.own(name), None)
     if name.startswith("folder:"):
         found = list_images(Path(name.removeprefix("folder:")).expanduser())
         return _from_files(name, found, file_hashes(found))
@@ -99,20 +157,53 @@ def _from_files(name: str, found: list[Path], hashes: list[str], lr_folder: Path
     return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (lr_folder,) * len(found))
 
 
+def _from_pairs(name: str, pairs: layouts.Found, scale: int | None, note: str = "") -> ImageSet:
+    hr, lr = zip(*pairs.values(), strict=True)
+    hashes = [f"{one} {other}" for one, other in zip(file_hashes(hr), file_hashes(lr), strict=True)]
+    fingerprint = _fingerprint(pairs, hashes)
+    return ImageSet(name, tuple(pairs), hr, fingerprint, (None,) * len(hr), lr_files=lr, scale=scale, note=note)
+
+
+def _city100(name: str) -> ImageSet:
+    """The scenes 001H.PNG (long focal length) and 001L.PNG (short, enlarged); of "/train" those that are there."""
+    files, root = list(registry.files(name).file), paths.data_dir()
+    scenes = {file[: -len("H.PNG")] for file in files}
+    there = {file[: -len("H.PNG")] for file in files if (root / file).is_file()}
+    if not there or not name.endswith("/train"):
+        there = scenes
+    registry.paths(name, [file for file in files if file[: -len("H.PNG")] in there])
+    note = ""
+    if there < scenes:
+        note = f"{name}: {len(there)} of {len(scenes)} scenes are there, only these are used"
+        warnings.warn(f"{note}; `python -m srlib data {name}` fetches the others into {root}", stacklevel=2)
+    pairs = {Path(scene).name: (root / f"{scene}H.PNG", root / f"{scene}L.PNG") for scene in sorted(there)}
+    return _from_pairs(name, pairs, 1, note)
+
+
 def _embedded(name: str) -> ImageSet:
     names, crop = (EMBEDDED, None) if name == "embedded" else (EMBEDDED_TEST, TEST_CROP)
     spec = importlib.util.find_spec("skimage")
     folder = Path(spec.submodule_search_locations[0]) / "data"
     found = []
-    for photograph in names:
-        files = sorted(folder.glob(f"{photograph}.*"))
+    for picture in names:
+        files = sorted(folder.glob(f"{picture}.*"))
         if not files:
-            raise SRError(f"{name}: no photograph {photograph!r} in {folder}; install scikit-image 0.25 or later again")
+            raise SRError(f"{name}: no photograph {picture!r} in {folder}; install scikit-image 0.25 or later again")
         found.append(files[0])
     # releases of scikit-image store the same photograph in different files: the decoded pixels tell
     images = (_centre(read_image(path), crop) for path in found)
     hashes = [hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest() for image in images]
     return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (None,) * len(names), crop)
+
+
+def _camera(name: str) -> ImageSet:
+    from srlib.camera import photograph
+
+    images = _embedded(CAMERA[name])
+    pattern = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    made = [hashlib.sha256(photograph(pattern, scale, 0).tobytes()).hexdigest() for scale in (1, 2)]
+    fingerprint = _fingerprint([name, "same size", "smaller"], [images.fingerprint, *made])  # of the simulation, too
+    return replace(images, name=name, camera=True, fingerprint=fingerprint)
 
 
 def _div2k(name: str) -> ImageSet:
@@ -131,11 +222,23 @@ def _div2k(name: str) -> ImageSet:
 
 def _joined(name: str, sets: list[ImageSet]) -> ImageSet:
     if len({images.crop for images in sets}) > 1:
-        raise SRError(f"data: {name!r} mixes the cropped set 'embedded-test' with others; name it alone")
+        cropped = next(images.name for images in sets if images.crop is not None)
+        raise SRError(f"data: {name!r} mixes the cropped set {cropped!r} with others; name it alone")
+    if len({(bool(images.lr_files), images.camera, images.scale) for images in sets}) > 1:
+        raise SRError(f"data: {name!r} mixes sets of pairs with others, or pairs of several scales; name them alone")
+    names = [one for images in sets for one in images.names]
     found = [path for images in sets for path in images.paths]
-    fingerprint = _fingerprint([images.name for images in sets], [images.fingerprint for images in sets])
-    lr_folders = tuple(folder for images in sets for folder in images.lr_folders)
-    return ImageSet(name, _unique_names(found), tuple(found), fingerprint, lr_folders, sets[0].crop)
+    unique = tuple(names) if len(set(names)) == len(names) else _unique_names(found)
+    return replace(
+        sets[0],
+        name=name,
+        names=unique,
+        paths=tuple(found),
+        fingerprint=_fingerprint([images.name for images in sets], [images.fingerprint for images in sets]),
+        lr_folders=tuple(folder for images in sets for folder in images.lr_folders),
+        lr_files=tuple(path for images in sets for path in images.lr_files),
+        note="; ".join(images.note for images in sets if images.note),
+    )
 
 
 def _unique_names(found: list[Path]) -> tuple[str, ...]:
@@ -153,6 +256,12 @@ def _unique_names(found: list[Path]) -> tuple[str, ...]:
 def _fingerprint(names, hashes) -> str:
     lines = "".join(f"{name} {value}\n" for name, value in zip(names, hashes, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    from srlib.color import to_rgb  # only here: it loads torch, which listing and fetching sets do not need
+
+    return to_rgb(image)
 
 
 def _centre(image: np.ndarray, crop: int | None) -> np.ndarray:

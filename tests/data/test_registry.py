@@ -302,6 +302,7 @@ def test_a_damaged_registry_is_named(root):
 def test_the_projects_registry_is_sound():
     rows = registry.table()
     counts = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "T91": 91, "BSD400": 400}
+    counts |= {"City100-nikon": 200, "City100-iphone": 200}
     assert rows.groupby("dataset").size().to_dict() == counts
     assert registry.datasets() == list(counts)
     assert rows.file.is_unique and rows.url.is_unique
@@ -309,8 +310,35 @@ def test_the_projects_registry_is_sound():
     assert train and test and not train & test
     assert rows.sha256.str.fullmatch("[0-9a-f]{64}").all()
     assert rows.url.str.startswith("https://").all() and (rows.bytes > 0).all()
-    assert (rows.file.str.split("/").str[0] == rows.dataset).all()
-    assert rows.groupby("dataset").split.nunique().eq(1).all()
+    assert (rows.file.str.split("/").str[0] == rows.dataset.str.split("-").str[0]).all()
+    cities = rows.dataset.str.startswith("City100")
+    assert rows[~cities].groupby("dataset").split.nunique().eq(1).all()
+    for name, scenes in rows[cities].groupby("dataset"):
+        assert scenes.groupby("split").size().to_dict() == {"train": 190, "test": 10}, name
+        expected = [f"{number:03d}{kind}" for number in range(1, 101) for kind in "HL"]
+        assert sorted(scenes.file.map(lambda file: Path(file).stem)) == expected
+
+
+def test_a_split_is_named_behind_the_dataset():
+    test, train = (registry.files(f"City100-nikon/{split}") for split in ("test", "train"))
+    assert len(test) == 10 and len(train) == 190 and set(test.split) == {"test"}
+    with pytest.raises(SRError, match="unknown dataset 'City100-nikon/val'.*Known: City100-nikon/test, City100-nikon/train"):
+        registry.files("City100-nikon/val")
+
+
+def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
+    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    rows = pd.read_csv(file)
+    rows["split"] = ["test", "train"] * 3
+    rows["file"] = rows.file.str.replace("Tiny/", "Shared/tiny/")
+    rows.to_csv(file, index=False)
+    registry._read_table.cache_clear()
+    got = registry.fetch("Tiny/test", progress=False)
+    assert got == [root / "Shared" / "tiny" / f"img_{i}.bin" for i in (1, 3, 5)] == registry.paths("Tiny/test")
+    assert sum(server.requests.values()) == 3 and [path.name for path in root.iterdir()] == ["Shared"]
+    assert registry.paths("Tiny", ["Shared/tiny/img_3.bin"]) == [got[1]]
+    with pytest.raises(SRError, match=r"Tiny: 1 of 2 files are missing in .*: Shared/tiny/img_2.bin\."):
+        registry.paths("Tiny", ["Shared/tiny/img_2.bin", "Shared/tiny/img_3.bin"])
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14", "B100", "Urban100", "T91", "BSD400"])

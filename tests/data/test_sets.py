@@ -1,4 +1,6 @@
+import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +142,68 @@ def test_sums_of_sets(datasets):
     assert both.names[:91] == open_set("T91").names and len(set(both.names)) == 491
     assert both.fingerprint not in (open_set("T91").fingerprint, open_set("BSD400+T91").fingerprint)
     assert len(open_set("T91 + embedded")) == 91 + len(EMBEDDED)
+
+
+@pytest.fixture
+def city(tmp_path, monkeypatch, datasets) -> Path:
+    """A folder with the nikon scenes 001 (test), 002 and 003 (train) of City100."""
+    (tmp_path / "some" / "City100" / "nikon").mkdir(parents=True)
+    for file in ("001H", "001L", "002H", "002L", "003H", "003L"):
+        shutil.copy(datasets / "City100" / "nikon" / f"{file}.PNG", tmp_path / "some" / "City100" / "nikon")
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "some"))
+    return tmp_path / "some" / "City100" / "nikon"
+
+
+def test_city100_is_pairs_of_one_size(datasets):
+    nikon, iphone = open_set("City100-nikon/test"), open_set("City100-iphone/test")
+    assert nikon.names == iphone.names == ("001", "016", "048", "060", "098")
+    assert nikon[0].shape == nikon.lr(0, nikon[0], 1).shape == (870, 1218, 3)
+    assert nikon.paired and nikon.scale == 1 and nikon.note == ""
+    assert (nikon[0] != nikon.lr(0, nikon[0], 1)).any()
+    assert len(open_set("City100-nikon/test+City100-iphone/test")) == 10
+
+
+def test_city100_trains_on_the_scenes_that_are_there(city):
+    with pytest.warns(UserWarning, match="City100-nikon/train: 2 of 95 scenes are there, only these are used; .* fetches"):
+        both = open_set("City100-nikon/train")
+    assert both.names == ("002", "003") and both.note.startswith("City100-nikon/train: 2 of 95 scenes")
+    for kind in "HL":
+        (city / f"003{kind}.PNG").unlink()
+    with pytest.warns(UserWarning, match="1 of 95 scenes"):
+        one = open_set("City100-nikon/train")
+    assert one.names == ("002",) and one.fingerprint != both.fingerprint
+
+
+def test_city100_is_otherwise_whole(city):
+    with pytest.raises(SRError, match="City100-nikon/test: 8 of 10 files are missing"):
+        open_set("City100-nikon/test")
+    with pytest.raises(SRError, match="City100-nikon: 194 of 200 files are missing"):
+        open_set("City100-nikon")
+    with pytest.raises(SRError, match="City100-iphone/train: 190 of 190 files are missing"):
+        open_set("City100-iphone/train")
+    (city / "003L.PNG").unlink()
+    with pytest.raises(SRError, match=r"City100-nikon/train: 1 of 4 files are missing in .*: City100/nikon/003L.PNG\."):
+        open_set("City100-nikon/train")
+
+
+def test_camera_pairs_are_simulated_at_any_scale():
+    images = open_set("embedded-camera-test")
+    assert images.names == EMBEDDED_TEST and images.paired
+    hr = images[3]
+    assert hr.shape == images.lr(3, hr, 1).shape == (256, 256, 3)
+    assert images.lr(3, hr, 4).shape == (64, 64, 3)
+    np.testing.assert_array_equal(images.lr(3, hr, 4), open_set("embedded-camera-test").lr(3, hr, 4))
+
+
+def test_a_changed_simulation_changes_the_fingerprint(monkeypatch):
+    before = open_set("embedded-camera-test").fingerprint
+    monkeypatch.setattr("srlib.camera.READ", 1e-3)
+    assert before not in (open_set("embedded-camera-test").fingerprint, open_set("embedded-test").fingerprint)
+
+
+def test_pairs_do_not_mix_with_others():
+    for name in ("embedded+embedded-camera", "embedded-camera+embedded"):
+        with pytest.raises(SRError, match="mixes sets of pairs with others, or pairs of several scales; name them alone"):
+            open_set(name)
+    with pytest.raises(SRError, match="mixes the cropped set 'embedded-camera-test' with others"):
+        open_set("embedded-camera+embedded-camera-test")

@@ -1,0 +1,128 @@
+"""Which LR file belongs to which HR file: the folders of published sets of camera pairs, and a user's own.
+
+RealSR: J. Cai et al., "Toward real-world single image super-resolution", ICCV 2019. Version 2 has LR images that were
+enlarged to the size of HR, version 3 has them as they were taken. DRealSR: P. Wei et al., "Component divide-and-conquer",
+ECCV 2020. D2CRealSR: Y. Li et al., "D2C-SR", ECCV 2022. None of them can be fetched by a program.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from srlib.data.images import list_images, natural
+from srlib.errors import SRError
+from srlib.paths import data_dir
+
+SUFFIX = re.compile(r"(?P<key>.+)_(?P<kind>HR|LR|x)(?P<scale>[0-9]*)")
+RULE = "name the files NAME_HR.png and NAME_LR.png in one folder, or alike in two folders HR and LR"
+CAMERAS = ("Canon", "Nikon")
+SCALES = (2, 3, 4)
+SOURCES = {
+    "RealSR": "https://github.com/csjcai/RealSR",
+    "DRealSR": "https://github.com/xiezw5/Component-Divide-and-Conquer-for-Real-World-Image-Super-Resolution",
+    "D2CRealSR": "https://github.com/megvii-research/D2C-SR",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A published set: where its pairs lie below `paths.data_dir()`, their scale, and how many there are."""
+
+    folders: tuple[tuple[str, str], ...]  # of HR and of LR, which may be one
+    scale: int
+    count: int | None  # None: not stated by its authors
+
+    @property
+    def root(self) -> str:
+        return self.folders[0][0].split("/")[0]
+
+
+def _realsr(version: int, scale: int, split: str) -> Layout:
+    folders = [f"RealSR(V{version})/{camera}/{split.capitalize()}/{scale}" for camera in CAMERAS]
+    count = 100 if split == "test" else None
+    return Layout(tuple((folder, folder) for folder in folders), scale if version == 3 else 1, count)
+
+
+def _drealsr(scale: int, split: str) -> Layout:
+    folder = f"DRealSR/{split.capitalize()}_x{scale}/{split}"
+    count = {2: 83, 3: 84, 4: 93}[scale] if split == "test" else None
+    return Layout(((f"{folder}_HR", f"{folder}_LR"),), scale, count)
+
+
+def _d2crealsr(split: str) -> Layout:
+    folder = f"D2CRealSR/{split}"
+    return Layout(((f"{folder}/HR", f"{folder}/LR"),), 8, {"train": 100, "test": 15}[split])
+
+
+SPLITS = ("train", "test")
+LAYOUTS = {
+    **{f"RealSR-V{v}-x{s}/{split}": _realsr(v, s, split) for v in (2, 3) for s in SCALES for split in SPLITS},
+    **{f"DRealSR-x{s}/{split}": _drealsr(s, split) for s in SCALES for split in SPLITS},
+    **{f"D2CRealSR-x8/{split}": _d2crealsr(split) for split in SPLITS},
+}
+
+Found = dict[str, tuple[Path, Path]]  # name -> HR file, LR file
+
+
+def published(name: str) -> Found:
+    """Return the pairs of a set in LAYOUTS; SRError for missing folders and partners, and for another number of pairs."""
+    layout, pairs = LAYOUTS[name], {}
+    for hr, lr in layout.folders:
+        for folder in (data_dir() / hr, data_dir() / lr):
+            if not folder.is_dir():
+                source = SOURCES[name.split("-")[0]]
+                raise SRError(f"{name}: {folder} does not exist; unpack the archive of {source} in {data_dir() / layout.root}")
+        pairs |= _matched(name, data_dir() / hr, data_dir() / lr)
+    if layout.count is not None and len(pairs) != layout.count:
+        where = data_dir() / layout.root
+        raise SRError(f"{name}: {len(pairs)} pairs in {where}, the official set has {layout.count}; unpack the archive again")
+    return pairs
+
+
+def own(name: str) -> Found:
+    """Return the pairs of `pairs:PATH`.
+
+    PATH holds folders HR and LR with files of the same name, of which a last _HR, _LR, _LR2 or _x2 is not counted; or the
+    files themselves, as NAME_HR.png and NAME_LR.png (or NAME_LR2.png). Suffixes may differ.
+    """
+    folder = Path(name.removeprefix("pairs:")).expanduser()
+    two = [folder / "HR", folder / "LR"]
+    there = [one for one in two if one.is_dir()]
+    if len(there) == 1:
+        missing = two[1] if there == two[:1] else two[0]
+        raise SRError(f"{name}: {missing} does not exist beside {there[0].name}; {RULE}")
+    return _matched(name, *(two if there else (folder, folder)))
+
+
+def _matched(name: str, hr_folder: Path, lr_folder: Path) -> Found:
+    """Return the pairs of two folders, or of one with both kinds, in natural order."""
+    if hr_folder == lr_folder:
+        files = list_images(hr_folder)
+        kinds = [match["kind"] if (match := SUFFIX.fullmatch(path.stem)) else "" for path in files]
+        for path, kind in zip(files, kinds, strict=True):
+            if kind not in ("HR", "LR"):
+                raise SRError(f"{name}: {path} ends in neither _HR nor _LR; {RULE}")
+        hr, lr = ([path for path, one in zip(files, kinds, strict=True) if one == kind] for kind in ("HR", "LR"))
+    else:
+        hr, lr = list_images(hr_folder), list_images(lr_folder)
+    hr, lr = _by_key(name, hr), _by_key(name, lr)
+    alone = [(path, "LR", lr_folder) for key, path in hr.items() if key not in lr]
+    alone += [(path, "HR", hr_folder) for key, path in lr.items() if key not in hr]
+    if alone:
+        path, kind, folder = alone[0]
+        more = f", nor do {len(alone) - 1} more have one" if len(alone) > 1 else ""
+        raise SRError(
+            f"{name}: {len(hr)} HR and {len(lr)} LR images, and {path.name} has no {kind} partner in {folder}{more}; {RULE}"
+        )
+    return {key: (hr[key], lr[key]) for key in sorted(hr, key=natural)}
+
+
+def _by_key(name: str, files: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in files:
+        match = SUFFIX.fullmatch(path.stem)
+        key = match["key"] if match else path.stem
+        if key in found:
+            raise SRError(f"{name}: {found[key]} and {path.name} both stand for {key!r}; keep one of them")
+        found[key] = path
+    return found
