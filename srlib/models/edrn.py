@@ -62,7 +62,7 @@ class EDRN(SameSize):
         for layer in self.modules():
             if isinstance(layer, Block):
                 nn.init.kaiming_normal_(layer.body[-1].weight, nonlinearity="relu").data.mul_(0.1)
-        nn.init.normal_(self.exit.weight, std=0.001)
+        nn.init.normal_(self.exit.weight, std=1e-4)
 
     def enhance(self, lr: Tensor) -> Tensor:
         full = self.entry(lr)
