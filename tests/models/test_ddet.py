@@ -1,0 +1,268 @@
+"""DDet and the networks of its tables beside the facts, and what all networks of scale 1 must do."""
+
+import pytest
+import torch
+
+from srlib.errors import SRError
+from srlib.evaluation import forward
+from srlib.models.ddet import DDet
+from srlib.models.dynamic_filter import dynamic_filter
+from srlib.models.edrn import EDRN
+from srlib.models.kpn import KPN, LPKPN, collapse, laplacian
+from srlib.models.same_size import Block, pad
+from srlib.models.summary import summary
+
+SMALL = {"width": 16, "blocks": 1}
+PLAIN = {"cdm": False, "mda": False, "refine": False}
+NETWORKS = {
+    "KPN": lambda **more: KPN(**SMALL, kernel=5, **more),
+    "LP-KPN": lambda **more: LPKPN(**SMALL, **more),
+    "DDet": lambda **more: DDet(**SMALL, **more),
+    "DDet wide": lambda **more: DDet(**SMALL, wide=True, **more),
+    "DDet paper": lambda **more: DDet(**SMALL, variant="paper", **more),
+    "plain": lambda **more: DDet(**SMALL, **PLAIN, **more),
+    "EDRN": lambda **more: EDRN(width=8, blocks=1, **more),
+}
+PREDICTING = [name for name in NETWORKS if name != "EDRN"]
+every = pytest.mark.parametrize("name", NETWORKS)
+
+
+def photograph(height=64, width=72):
+    """A luma image with edges and texture, 16/255 to 235/255."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = 0.5 + 0.2 * torch.sin(y * x / 40) + 0.2 * ((y // 7 + x // 11) % 2)
+    return image.clamp(16 / 255, 235 / 255)[None, None].float()
+
+
+def shaken(net):
+    """Give every weight a size that shows."""
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.08)
+    return net.eval()
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("build", "parameters", "giga"),
+        [
+            (lambda: DDet(), 1_428_919, 255.3),
+            (lambda: DDet(wide=True), 1_559_159, 375.3),
+            (lambda: DDet(variant="paper"), 1_353_246, 185.8),
+            (lambda: KPN(kernel=5), 1_281_625, 120.0),
+            (lambda: KPN(kernel=7), 1_295_473, 132.7),
+            (lambda: KPN(kernel=13), 1_364_713, 196.4),
+            (lambda: KPN(kernel=19), 1_475_497, 298.3),
+            (lambda: LPKPN(), 1_430_539, 139.0),
+        ],
+    )
+    def test_are_those_of_the_authors_code(self, build, parameters, giga):
+        cost = summary(build())
+        assert cost.parameters == parameters
+        assert cost.mult_adds / 1e9 == pytest.approx(giga, abs=0.05)
+
+    def test_each_rung_of_the_ladder_adds_what_it_should(self):
+        rungs = [PLAIN, {"cdm": False, "mda": False}, {"mda": False}, {}]
+        sizes = [summary(DDet(**rung)).parameters for rung in rungs]
+        assert sizes == [1_295_473, 1_296_690, 1_334_835, 1_428_919]
+        assert sizes[1] - sizes[0] == 640 + 577 and sizes[2] - sizes[1] == 38_145
+
+    def test_edrn_is_near_the_published_size(self):
+        parameters = summary(EDRN()).parameters
+        assert parameters == 33_823_041
+        assert parameters * 4 / 1e6 == pytest.approx(131.9, rel=0.03)
+
+    def test_kernels_have_the_sizes_of_their_source(self):
+        lr = torch.rand(2, 1, 9, 10)
+        for variant, sizes in (("official", [81, 49, 25]), ("paper", [9, 25, 49])):
+            assert [one.shape for one in DDet(**SMALL, variant=variant).kernels(lr)] == [(2, n, 9, 10) for n in sizes]
+        assert [one.shape for one in KPN(**SMALL, kernel=3).kernels(lr)] == [(2, 9, 9, 10)]
+
+
+class TestSameSize:
+    @every
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (8, 12), (13, 18)])
+    def test_any_size_is_kept(self, name, height, width):
+        net = NETWORKS[name]().eval()
+        with torch.no_grad():
+            assert net(torch.rand(2, 1, height, width)).shape == (2, 1, height, width)
+
+    @every
+    def test_padding_is_cropped_back_exactly(self, name):
+        """An image is treated as the part of the larger one that repeats its last row and column."""
+        net, lr = shaken(NETWORKS[name]()), torch.rand(1, 1, 13, 18)
+        larger = lr[..., [*range(13), 12, 12, 12], :][..., [*range(18), 17, 17]]
+        with torch.no_grad():
+            assert torch.equal(pad(lr), larger)
+            assert torch.equal(net(lr), net(larger)[..., :13, :18])
+
+    @every
+    @pytest.mark.parametrize(("height", "width"), [(48, 40), (41, 39)])
+    def test_tiles_agree_with_the_whole_image(self, name, height, width):
+        net, lr = shaken(NETWORKS[name]()), torch.rand(1, 1, height, width)
+        whole, tiled = forward(net, lr, tile=0), forward(net, lr, tile=16)
+        assert (whole - tiled).abs().max() <= 1e-5 * max(1.0, whole.abs().max())
+
+    @every
+    def test_context_is_as_far_as_a_pixel_looks(self, name):
+        """No output pixel of a cell depends on pixels farther away; some depend on pixels less than two cells nearer."""
+        net = shaken(NETWORKS[name]()).double()
+        assert net.context % 4 == 0
+        for parameter in net.parameters():
+            parameter.data.abs_()  # so that no path is closed by a ReLU or cancels another
+        reach, side = 0, 2 * net.context + 20
+        for row in range(4):
+            lr = torch.rand(1, 1, side, side, dtype=torch.float64, requires_grad=True)
+            middle = side // 2 // 4 * 4 + row
+            net(lr)[0, 0, middle, middle].backward()
+            rows = lr.grad[0, 0].abs().sum(1).nonzero().flatten()
+            reach = max(reach, int(rows[-1]) - middle, middle - int(rows[0]))
+        assert net.context - 8 < reach <= net.context
+
+    @every
+    def test_every_parameter_learns(self, name):
+        torch.manual_seed(0)
+        net = NETWORKS[name]().train()
+        before = {key: value.detach().clone() for key, value in net.named_parameters()}
+        optimizer, lr = torch.optim.Adam(net.parameters(), lr=1e-3), torch.rand(2, 1, 12, 13)
+        for _ in range(2):
+            optimizer.zero_grad()
+            (net(lr) - 0.5).square().mean().backward()
+            optimizer.step()
+        assert [key for key, value in net.named_parameters() if torch.equal(value, before[key])] == []
+
+    @every
+    def test_scale_must_be_one(self, name):
+        with pytest.raises(SRError, match=r"scale \(=2\) of \w+ must be 1: its input has the size of its output"):
+            NETWORKS[name](scale=2)
+
+
+class TestInitialisation:
+    @pytest.mark.parametrize("net", [KPN, LPKPN, DDet, EDRN])
+    def test_a_fresh_network_returns_nearly_its_input(self, net):
+        torch.manual_seed(0)
+        fresh, lr = net(**{"width": 16} if net is EDRN else {}).eval(), photograph()
+        with torch.no_grad():
+            error = (fresh(lr) - lr).square().mean()
+        assert -10 * torch.log10(error) > 40  # dB
+
+    @pytest.mark.parametrize("variant", ["official", "paper"])
+    def test_centres_share_the_image(self, variant):
+        torch.manual_seed(0)
+        for kernels in DDet(variant=variant, blocks=2).kernels(photograph()):
+            centre = kernels.shape[1] // 2
+            assert (kernels[:, centre] - 1 / 3).abs().max() < 0.01
+            assert torch.cat([kernels[:, :centre], kernels[:, centre + 1 :]], dim=1).abs().max() < 0.01
+
+    @pytest.mark.parametrize("name", PREDICTING)
+    def test_caffe_is_msra_everywhere(self, name):
+        torch.manual_seed(0)
+        net, lr = NETWORKS[name](init="caffe").eval(), photograph()
+        for layer in net.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                assert not layer.bias.any()
+                if layer.weight.numel() > 1000:
+                    assert float(layer.weight.detach().std()) == pytest.approx((2 / layer.weight[0].numel()) ** 0.5, rel=0.1)
+        with torch.no_grad():
+            assert (net(lr) - lr).abs().mean() > 0.1
+
+    def test_sixteen_fresh_blocks_do_not_blow_up_but_caffes_do(self):
+        torch.manual_seed(0)
+        lr = photograph()
+        with torch.no_grad():
+            faded, msra = (KPN(init=init).trunk(lr).std() for init in ("identity", "caffe"))
+        assert faded < 5 < 500 < msra
+
+    @pytest.mark.parametrize("name", PREDICTING)
+    def test_unknown_initialisation(self, name):
+        with pytest.raises(SRError, match="unknown init 'cafe'.*'caffe'"):
+            NETWORKS[name](init="cafe")
+
+
+class TestDDet:
+    def test_parts_are_those_of_the_equations(self):
+        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 12, 16)
+        with torch.no_grad():
+            parts = net.parts(lr)
+            assert torch.equal(parts.revealed, lr + net.cdm(lr))  # eq. 10
+            for contribution, kernels in zip(parts.contributions, net.kernels(lr), strict=True):
+                assert torch.equal(contribution, dynamic_filter(parts.revealed, kernels))
+            assert torch.equal(parts.result, net.refine(sum(parts.contributions)))  # eqs. 9, 11
+            assert torch.equal(parts.result, net(lr))
+
+    def test_parts_have_the_size_of_the_image(self):
+        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 7, 10)
+        with torch.no_grad():
+            parts = net.parts(lr)
+            assert torch.equal(parts.result, net(lr))
+        assert {one.shape for one in (parts.revealed, *parts.contributions, parts.result)} == {lr.shape}
+
+    def test_a_trained_network_can_be_seen_without_its_parts(self):
+        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 8, 8)
+        with torch.no_grad():
+            bare = net.parts(lr, cdm=False, refine=False)
+            assert torch.equal(bare.revealed, lr) and torch.equal(bare.result, sum(bare.contributions))
+            assert not torch.allclose(net.parts(lr, cdm=False).result, net(lr))
+            assert not torch.allclose(net.parts(lr, refine=False).result, net(lr))
+
+    def test_the_plain_rung_is_kpn(self):
+        plain, kpn = DDet(**SMALL, **PLAIN), shaken(KPN(**SMALL))
+        plain.load_state_dict({key.replace("head.", "heads.0.0."): value for key, value in kpn.state_dict().items()})
+        lr = torch.rand(1, 1, 9, 12)
+        with torch.no_grad():
+            assert torch.equal(plain.eval()(lr), kpn(lr))
+
+    def test_trunk_sees_cells_row_by_row(self):
+        net, lr = KPN(**SMALL), torch.arange(64.0).view(1, 1, 8, 8)
+        seen = []
+        net.trunk.entry.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+        net(lr)
+        assert seen[0][0, :, 0, 1].tolist() == [row * 8 + column + 4 for row in range(4) for column in range(4)]
+
+    @pytest.mark.parametrize(
+        ("net", "arguments", "message"),
+        [
+            (DDet, {"variant": "papper"}, "unknown variant 'papper'.*'paper'"),
+            (DDet, {"variant": "paper", "wide": True}, r"wide \(=True\) is of the official variant"),
+            (DDet, {"width": 24}, r"width \(=24\) must be a multiple of 16"),
+            (KPN, {"width": 0}, r"width \(=0\) must be a multiple of 16"),
+            (KPN, {"kernel": 4}, r"kernel \(=4\) must be odd"),
+            (LPKPN, {"kernel": -1}, r"kernel \(=-1\) must be odd"),
+            (LPKPN, {"blocks": -1}, r"blocks \(=-1\) must not be negative"),
+            (EDRN, {"blocks": -1}, r"blocks \(=-1\) must not be negative"),
+        ],
+    )
+    def test_bad_arguments_are_named(self, net, arguments, message):
+        with pytest.raises(SRError, match=message):
+            net(**arguments)
+
+
+class TestPyramid:
+    @pytest.mark.parametrize(("height", "width"), [(4, 4), (16, 12)])
+    def test_collapses_to_the_image(self, height, width):
+        image = torch.rand(2, 1, height, width)
+        bands = laplacian(image)
+        assert [one.shape[2:] for one in bands] == [(height // n, width // n) for n in (1, 2, 4)]
+        assert torch.allclose(collapse(bands), image, atol=1e-6)
+
+    def test_flat_images_have_no_detail(self):
+        *detail, rest = laplacian(torch.full((1, 1, 8, 8), 0.7))
+        assert max(one.abs().max() for one in detail) < 1e-6 and torch.allclose(rest, torch.tensor(0.7))
+
+    def test_ramps_have_no_detail_away_from_the_border(self):
+        fine, *_ = laplacian(torch.arange(24.0).expand(1, 1, 24, 24))
+        assert fine[..., 6:-6, 6:-6].abs().max() < 1e-5
+
+    def test_kernels_filter_the_levels(self):
+        net, lr = shaken(LPKPN(**SMALL)), torch.rand(1, 1, 16, 16)
+        with torch.no_grad():
+            assert [one.shape[-1] for one in net.predict(lr)] == [16, 8, 4]
+            assert torch.equal(collapse(net.levels(lr)), net(lr))
+
+
+class TestEDRN:
+    def test_normalises_only_where_the_size_changes(self):
+        net = EDRN(width=8, blocks=1)
+        inside = [name for name, layer in net.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        assert inside == ["down.0.1", "down.1.1", "up.0.1", "up.1.1"]
+        assert sum(isinstance(layer, Block) for layer in net.modules()) == 6
