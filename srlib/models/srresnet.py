@@ -44,6 +44,11 @@ def _up(scale: int, width: int, activation: Callable[[], nn.Module]) -> nn.Seque
     return nn.Sequential(*(layer for step in steps for layer in step))
 
 
+def plain_tail(scale: int, width: int) -> nn.Sequential:
+    """Return what makes MSRResNet's residual image of features: up-sampler, a convolution at full size, the last one."""
+    return nn.Sequential(*_up(scale, width, _leaky), conv(width, width), _leaky(), conv(width, 3))
+
+
 def _start_small(network: nn.Module) -> None:
     """BasicSR's initialisation: He's, times 0.1."""
     for layer in network.modules():
@@ -77,8 +82,7 @@ class SRResNet(nn.Module):
         else:
             self.entry = nn.Sequential(conv(3, width), _leaky())
             self.body = nn.Sequential(*(Block(width, norm=False) for _ in range(blocks)))
-            self.up = _up(scale, width, _leaky)
-            self.exit = nn.Sequential(conv(width, width), _leaky(), conv(width, 3))
+            self.up, self.exit = nn.Identity(), plain_tail(scale, width)
             self.context = 1 + 2 * blocks + levels + 2
             _start_small(self)
 

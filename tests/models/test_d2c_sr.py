@@ -1,0 +1,293 @@
+"""D2C-SR, and its structure on other networks, beside the numbers of the published code."""
+
+import math
+import re
+from decimal import Decimal
+
+import pytest
+import torch
+
+from srlib.divergence import divergence_loss, shared_levels
+from srlib.errors import SRError
+from srlib.evaluation import forward
+from srlib.models import d2c_sr
+from srlib.models.bicubic import upsample_bicubic
+from srlib.models.blocks import MEAN
+from srlib.models.d2c_bodies import BODIES, BodyTree, D2CBody
+from srlib.models.d2c_sr import D2C, ConvergenceNet, DivergenceNet, branch_module, fuse
+from srlib.models.edsr import EDSR
+from srlib.models.imdn import IMDN
+from srlib.models.rdn import RDN
+from srlib.models.rrdbnet import RRDBNet
+from srlib.models.srresnet import SRResNet
+from srlib.models.vdsr import VDSR
+
+SMALL = {"groups": 1, "blocks": 1, "width": 8}
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def count(model, *args, **kwargs):
+    with torch.device("meta"):
+        return parameters(model(*args, **kwargs))
+
+
+def awake(net):
+    """Keep the one inner channel of a narrow attention above its ReLU's zero."""
+    for name, parameter in net.named_parameters():
+        if "weigh." in name:
+            torch.nn.init.constant_(parameter, 0.1)
+    return net
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("scale", "divergence", "both"),
+        [(2, 5_132_644, 5_178_724), (3, 5_871_204, 5_917_284), (4, 5_723_492, 5_769_572), (8, 6_314_340, 6_360_420)],
+    )
+    def test_networks_have_the_published_codes(self, scale, divergence, both):
+        assert count(DivergenceNet, scale) == divergence and count(D2C, scale) == both
+
+    def test_parts_have_the_published_codes(self):
+        with torch.device("meta"):
+            net = D2C(4)
+        assert parameters(net.convergence) == 46_080 and parameters(net.divergence.head) == 1_792
+        assert [parameters(one) for level in net.divergence.levels for one in level] == [706_272] * 6
+        assert [parameters(one) for one in net.divergence.tails] == [297_155] * 4
+        assert [parameters(one) for one in net.divergence.skips] == [2 * 36_928] * 4
+        assert parameters(branch_module(2, 4, 64)[0]) == 334_672
+
+    @pytest.mark.parametrize(
+        ("width", "groups", "blocks", "alone_x8", "alone_x4", "both_x4"),
+        [
+            (64, 2, 3, 5_421_108, 4_830_260, 4_876_340),
+            (64, 2, 2, 4_527_876, 3_937_028, 3_983_108),
+            (64, 2, 1, 3_634_644, 3_043_796, 3_089_876),
+            (32, 2, 1, 912_636, 764_668, 810_748),
+            (16, 2, 1, 230_160, 193_040, 239_120),
+            (16, 1, 1, 188_106, 150_986, 197_066),
+        ],
+    )
+    def test_smaller_ones_make_figure_7(self, width, groups, blocks, alone_x8, alone_x4, both_x4):
+        size = {"width": width, "groups": groups, "blocks": blocks}
+        assert count(DivergenceNet, 8, **size) == alone_x8
+        assert (count(DivergenceNet, 4, **size), count(D2C, 4, **size)) == (alone_x4, both_x4)
+
+    @pytest.mark.parametrize(
+        ("depth", "children", "millions"),
+        [
+            (1, 1, 0.60),
+            (1, 2, 1.19),
+            (1, 3, 1.78),
+            (1, 4, 2.38),
+            (2, 2, 3.04),
+            (3, 2, 6.90),
+            (4, 2, 14.9),
+            (2, 3, 6.46),
+            (2, 4, 11.1),
+        ],
+    )
+    def test_trees_of_table_4(self, depth, children, millions):
+        assert count(DivergenceNet, 4, depth=depth, children=children, blocks=1) / 1e6 == pytest.approx(millions, rel=0.01)
+
+    def test_without_deep_residual_a_leaf_has_one_convolution_less(self):
+        assert count(D2C, 4) - count(D2C, 4, deep_residual=False) == 4 * 36_928
+
+    def test_scale_one_has_no_shuffle(self):
+        """A convolution of width to width channels stands for the up-sampler: 36,928 and 1,731 per leaf."""
+        assert count(D2C, 1) == count(D2C, 4) - 4 * (297_155 - 36_928 - 1_731)
+
+
+class TestTree:
+    @pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+    def test_gives_predictions_in_training_and_their_mean_else(self, scale):
+        net, lr = DivergenceNet(scale, **SMALL), torch.rand(2, 3, 5, 4)
+        with torch.no_grad():
+            predictions = net.train()(lr)
+            assert predictions.shape == (2, 4, 3, 5 * scale, 4 * scale)
+            assert torch.equal(net.eval()(lr), predictions.mean(dim=1))
+            assert torch.equal(net.predictions(lr), predictions)
+
+    @pytest.mark.parametrize(("depth", "children"), [(1, 1), (1, 4), (3, 2), (2, 3)])
+    @pytest.mark.parametrize("deep", [True, False])
+    def test_any_tree_trains_in_every_part(self, depth, children, deep):
+        net = awake(DivergenceNet(2, depth=depth, children=children, deep_residual=deep, **SMALL)).train()
+        predictions = net(torch.rand(1, 3, 4, 4))
+        assert predictions.shape[1] == net.leaves == children**depth
+        divergence_loss(predictions, torch.rand(1, 3, 8, 8), alpha=0.1, children=children).backward()
+        assert [n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
+
+    def test_is_what_the_published_code_computes(self):
+        net, lr = DivergenceNet(2, **SMALL), torch.rand(1, 3, 5, 4)
+        mean = torch.tensor(MEAN).view(1, 3, 1, 1)
+        head = net.head(lr - mean)
+        (a, b), (aa, ab, ba, bb) = net.levels
+        expected = []
+        for leaf, (first, second) in enumerate([(a, aa), (a, ab), (b, ba), (b, bb)]):
+            parent = first(head)
+            near, far = net.skips[leaf]
+            expected.append(net.tails[leaf](far(near(second(parent)) + parent) + head) + mean)
+        assert torch.allclose(net.predictions(lr), torch.stack(expected, dim=1), atol=1e-6)
+
+    def test_without_deep_residual_only_the_heads_skip_remains(self):
+        net, lr = DivergenceNet(2, deep_residual=False, **SMALL), torch.rand(1, 3, 5, 4)
+        head = net.head(net.subtract_mean(lr))
+        features = net.skips[1][0](net.levels[1][1](net.levels[0][0](head))) + head
+        assert torch.allclose(net.predictions(lr)[:, 1], net.add_mean(net.tails[1](features)), atol=1e-6)
+
+    def test_leaves_are_numbered_as_the_loss_counts_them(self):
+        """A branch of the first level moves exactly the leaves that share it."""
+        net, lr = DivergenceNet(1, depth=3, **SMALL).eval(), torch.rand(1, 3, 4, 4)
+        with torch.no_grad():
+            before = net.predictions(lr)
+            net.levels[1][1][-1].bias += 1  # the second branch of the second level: leaves 2 and 3
+            moved = (net.predictions(lr) - before).abs().amax(dim=(0, 2, 3, 4)) > 0
+        assert moved.tolist() == (shared_levels(8, 2)[2] == 2).tolist()
+
+    @pytest.mark.parametrize(("depth", "children"), [(0, 2), (2, 0), (-1, 2)])
+    def test_a_tree_has_a_level_and_a_branch(self, depth, children):
+        with pytest.raises(SRError, match=rf"depth \(={depth}\) and children \(={children}\) of the tree must be at least 1"):
+            DivergenceNet(2, depth=depth, children=children)
+
+    @pytest.mark.parametrize(
+        ("depth", "children", "size"),
+        [(10, 10, r"1\.00e\+10 leaves would have 1\.\d+e\+16 parameters"), (5000, 2, r"e\+1505 leaves")],
+    )
+    def test_a_tree_larger_than_memory_is_refused_before_it_is_built(self, depth, children, size):
+        with pytest.raises(SRError, match=rf"depth \(={depth}\) and children \(={children}\).*{size}.*more than the free memory"):
+            D2C(2, depth=depth, children=children)
+
+    def test_the_size_that_is_refused_is_the_size_it_would_have(self, monkeypatch):
+        net = DivergenceNet(4, **SMALL)
+        size = sum(parameters(part) for part in (net.levels, net.skips, net.tails))
+        monkeypatch.setattr(d2c_sr, "free_memory", lambda: 4 * size - 1)
+        with pytest.raises(SRError, match=re.escape(f"4 leaves would have {Decimal(size):.3g} parameters")):
+            DivergenceNet(4, **SMALL)
+        monkeypatch.setattr(d2c_sr, "free_memory", lambda: 4 * size)
+        assert parameters(DivergenceNet(4, **SMALL)) == parameters(net)
+
+
+class TestFusion:
+    def test_weights_add_up_to_one_and_no_logit_is_negative(self):
+        net, predictions = ConvergenceNet(4), torch.rand(2, 4, 3, 6, 5)
+        weights = net(predictions)
+        assert weights.shape == (2, 4, 6, 5) and torch.allclose(weights.sum(dim=1), torch.ones(2, 6, 5))
+        for parameter in net.parameters():
+            parameter.data.abs_().neg_()
+        assert torch.equal(net(predictions), torch.full((2, 4, 6, 5), 0.25))
+
+    def test_fusion_is_the_weighted_sum(self):
+        predictions = torch.rand(1, 2, 3, 2, 2)
+        weights = torch.tensor([1.0, 0.25]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+        assert torch.allclose(fuse(predictions, weights), predictions[:, 0] + 0.25 * predictions[:, 1])
+
+    @pytest.mark.parametrize("freeze", [True, False])
+    def test_testing_gives_the_fused_image(self, freeze):
+        net, lr = D2C(2, freeze=freeze, **SMALL).eval(), torch.rand(1, 3, 5, 4)
+        with torch.no_grad():
+            predictions, weights = net.predictions(lr), net.weights(lr)
+            assert predictions.shape == (1, 4, 3, 10, 8) and weights.shape == (1, 4, 10, 8)
+            assert torch.equal(net(lr), fuse(predictions, weights))
+            assert predictions.amin(dim=1).le(net(lr) + 1e-6).all() and predictions.amax(dim=1).ge(net(lr) - 1e-6).all()
+
+    def test_second_stage_trains_the_fusion_only(self):
+        net = D2C(2, **SMALL).train()
+        fused = net(torch.rand(1, 3, 5, 4))
+        assert fused.shape == (1, 3, 10, 8)
+        fused.square().mean().backward()
+        assert all(p.grad is None and not p.requires_grad for p in net.divergence.parameters())
+        assert all(p.grad.abs().sum() > 0 for p in net.convergence.parameters())
+        assert not net.predictions(torch.rand(1, 3, 4, 4)).requires_grad
+
+    def test_both_at_once_and_the_fusion_does_not_move_the_tree(self):
+        net = D2C(2, freeze=False, **SMALL).train()
+        predictions, fused = net(torch.rand(1, 3, 5, 4))
+        assert predictions.shape == (1, 4, 3, 10, 8) and fused.shape == (1, 3, 10, 8)
+        fused.square().mean().backward()
+        assert all(p.grad is None for p in net.divergence.parameters())
+        assert all(p.grad.abs().sum() > 0 for p in net.convergence.parameters())
+        predictions.square().mean().backward()
+        assert all(p.grad is not None for p in net.divergence.parameters())
+
+    def test_weights_of_the_first_stage_load_into_the_second(self):
+        first, second, lr = DivergenceNet(2, **SMALL), D2C(2, **SMALL), torch.rand(1, 3, 4, 4)
+        second.divergence.load_state_dict(first.state_dict())
+        with torch.no_grad():
+            assert torch.equal(second.predictions(lr), first.predictions(lr))
+
+    def test_divergence_loss_makes_branches_differ(self):
+        """Twenty steps from the same weights: with the term predictions are farther apart than without."""
+        lr, hr, spread = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), {}
+        for alpha in (0.0, 1.0):
+            torch.manual_seed(1)
+            net = DivergenceNet(1, **SMALL).train()
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+            for _ in range(20):
+                optimizer.zero_grad()
+                divergence_loss(net(lr), hr, alpha=alpha).backward()
+                optimizer.step()
+            spread[alpha] = net(lr).var(dim=1).mean().item()
+        assert spread[1.0] > 1.2 * spread[0.0]
+
+
+ORIGINALS = {
+    "srresnet": (SRResNet, {"norm": False}, 1_345_188),
+    "vdsr": (VDSR, {"channels": 3}, 623_844),
+    "edsr": (EDSR, {"blocks": 32, "width": 256}, 8_843_684),
+    "rdn": (RDN, {}, 5_644_708),
+    "rrdbnet": (RRDBNet, {}, 12_170_916),
+    "imdn": (IMDN, {}, 664_716),
+}
+TINY = {"blocks": 1, "width": 8}
+
+
+class TestBodies:
+    def test_all_of_table_3(self):
+        assert BODIES.keys() == ORIGINALS.keys()
+
+    @pytest.mark.parametrize("body", BODIES)
+    def test_is_no_larger_than_the_original_at_x4(self, body):
+        model, arguments, size = ORIGINALS[body]
+        assert count(D2CBody, 4, body=body) == size <= count(model, 4, **arguments)
+
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("scale", [1, 2, 3])
+    def test_trains_in_every_part(self, body, scale):
+        net = awake(D2CBody(scale, body=body, freeze=False, **TINY)).train()
+        predictions, fused = net(torch.rand(1, 3, 5, 4))
+        assert predictions.shape == (1, 4, 3, 5 * scale, 4 * scale) and fused.shape == (1, 3, 5 * scale, 4 * scale)
+        (predictions.square().mean() + fused.square().mean()).backward()
+        assert [n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
+
+    @pytest.mark.parametrize("body", [body for body in BODIES if body != "imdn"])
+    @pytest.mark.parametrize("scale", [1, 2, 4])
+    def test_context_makes_tiles_exact(self, body, scale):
+        net, lr = D2CBody(scale, body=body, **TINY).eval(), torch.rand(1, 3, 41, 35)
+        whole = forward(net, lr, tile=0)
+        assert net.context > 0 and (forward(net, lr, tile=16) - whole).abs().max() <= 1e-5 * max(1.0, whole.abs().max().item())
+
+    def test_attention_needs_the_whole_image(self):
+        assert D2CBody(2, body="imdn", **TINY).context is None and D2C(2, **SMALL).context is None
+
+    def test_vdsr_adds_to_the_bicubic_image(self):
+        net, lr = BodyTree(2, body="vdsr", **TINY).eval(), torch.rand(1, 3, 6, 6)
+        for tail in net.tails:
+            torch.nn.init.zeros_(tail.weight)
+            torch.nn.init.zeros_(tail.bias)
+        with torch.no_grad():
+            predictions = net.predictions(lr)
+        assert torch.allclose(predictions, upsample_bicubic(lr, 2)[:, None].expand_as(predictions), atol=1e-6)
+
+    def test_trees_of_other_shapes(self):
+        net = BodyTree(2, body="edsr", depth=1, children=3, **TINY)
+        assert net.predictions(torch.rand(1, 3, 4, 4)).shape == (1, 3, 3, 8, 8)
+
+    def test_unknown_bodies_are_named(self):
+        with pytest.raises(SRError, match=r"unknown body 'edrs'\. Did you mean 'edsr'\?"):
+            D2CBody(2, body="edrs")
+
+
+def test_free_memory_is_a_number_of_bytes():
+    assert 2**20 < d2c_sr.free_memory() < math.inf
