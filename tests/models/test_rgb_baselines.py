@@ -5,6 +5,8 @@ import torch
 
 from srlib.errors import SRError
 from srlib.evaluation import forward
+from srlib.losses import levels
+from srlib.models.cdc import CDC
 from srlib.models.edsr import EDSR
 from srlib.models.imdn import IMDN, Distillation
 from srlib.models.rcan import RCAN, ChannelAttention
@@ -63,8 +65,9 @@ SMALL = {
     "srresnet": (SRResNet, BLOCKS),
     "srresnet without norm": (SRResNet, {**BLOCKS, "norm": False}),
     "vdsr": (VDSR, {"channels": 3, "depth": 4, "width": 8}),
+    "cdc": (CDC, {"hourglasses": 1, "levels": 2, "blocks": 1, "width": 8}),
 }
-LOCAL = [name for name in SMALL if name not in ("rcan", "imdn")]
+LOCAL = [name for name in SMALL if name not in ("rcan", "imdn", "cdc")]
 
 
 def small(name, scale):
@@ -84,9 +87,10 @@ def awake(net):
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
 def test_every_scale_and_every_parameter(name, scale):
     net = awake(small(name, scale)).train()
-    sr = net(torch.rand(2, 3, 5, 6))
+    images = levels(net(torch.rand(2, 3, 5, 6)))
+    sr = images[-1]
     assert sr.shape == (2, 3, 5 * scale, 6 * scale) and net.scale == scale and net.channels == 3
-    sr.square().mean().backward()
+    sum(image.square().mean() for image in images).backward()
     assert [n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
 
 
@@ -111,7 +115,7 @@ def test_attention_depends_on_the_whole_image(name):
         assert net.context is None and not torch.equal(net(lr)[..., 0, :], net(other)[..., 0, :])
 
 
-@pytest.mark.parametrize("model", [EDSR, RCAN, RDN, RRDBNet, IMDN, SRResNet])
+@pytest.mark.parametrize("model", [EDSR, RCAN, RDN, RRDBNet, IMDN, SRResNet, CDC])
 def test_a_scale_that_no_tail_has_is_refused(model):
     with pytest.raises(SRError, match=r"scale \(=6\) must be 1, 3 or a power of two"):
         model(6)
@@ -165,3 +169,28 @@ def test_at_scale_one_the_base_is_the_image_itself(name):
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
         assert torch.allclose(net(lr), lr, atol=1e-6)
+
+
+class TestCDC:
+    @pytest.mark.parametrize(("scale", "size", "published"), [(2, 39_637_196, 39_698_962), (4, 40_080_332, 39_920_530)])
+    def test_size_is_within_half_a_percent_of_the_codes(self, scale, size, published):
+        assert count(CDC, scale) == size == pytest.approx(published, rel=0.005)
+
+    def test_result_is_the_components_by_their_masks(self):
+        net, lr = small("cdc", 2), torch.rand(1, 3, 9, 7)
+        with torch.no_grad():
+            images, masks = net.components(lr)
+            *trained, result = net.train()(lr)
+            assert torch.allclose(masks.sum(dim=1), torch.ones(1, 18, 14))
+            assert torch.allclose(result, sum(image * masks[:, i, None] for i, image in enumerate(images)))
+            assert len(trained) == 3 and torch.equal(net.eval()(lr), result)
+
+    def test_sides_are_extended_by_border_pixels(self):
+        net, lr = small("cdc", 1).eval(), torch.rand(1, 3, 6, 7)
+        extended = torch.nn.functional.pad(lr, (0, 1, 0, 2), mode="replicate")
+        with torch.no_grad():
+            assert torch.allclose(net(lr), net(extended)[..., :6, :7], atol=1e-6)
+
+    def test_counts_must_be_positive(self):
+        with pytest.raises(SRError, match=r"levels \(=0\).*must be at least 1"):
+            CDC(2, levels=0)
