@@ -100,7 +100,11 @@ def _kernel_gradient(grad: Tensor, image: Tensor, kernels: Tensor) -> Tensor:
     found = torch.empty(kernels.shape, dtype=kernels.dtype, device=kernels.device)
     planes = found.unflatten(1, (size, size))
     for top, bottom in _bands(image):
-        torch.mul(windows[..., top:bottom, :], grad[:, :, None, top:bottom], out=planes[..., top:bottom, :])
+        seen, rows, out = windows[..., top:bottom, :], grad[:, :, None, top:bottom], planes[..., top:bottom, :]
+        if torch.compiler.is_compiling():  # torch.compile refuses views as `out`, and needs none
+            out.copy_(seen * rows)
+        else:
+            torch.mul(seen, rows, out=out)
     return found
 
 

@@ -121,6 +121,12 @@ def test_works_under_autocast():
     close([out], [unfold(image, predicted.float())])
 
 
+def test_can_be_compiled():
+    image, kernels = inputs(3)
+    compiled = torch.compile(dynamic_filter, backend="aot_eager", fullgraph=True)
+    close(results(compiled, image, kernels), results(unfold, image, kernels))
+
+
 def test_keeps_only_its_inputs_for_the_backward_pass():
     image, kernels = inputs(5)
     kept = []
