@@ -53,10 +53,8 @@ def before(wildcards):
     method = papers.get(wildcards.paper).method(wildcards.method)
     if not SETUP.train:
         return [released(wildcards.method, wildcards.scale)]
-    if not method.start:
-        return []
-    first, scale = training(wildcards.paper, method.start, wildcards.scale)
-    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{first}_x{scale}.csv"]
+    first = [training(wildcards.paper, name, wildcards.scale) for name in method.start.values()]
+    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{name}_x{scale}.csv" for name, scale in first]
 
 
 def released(method, scale):

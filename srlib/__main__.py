@@ -39,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--learning-rate", type=float)
     train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--start", type=Path, help="run or weights that a GAN starts from (default: the released ones)")
+    help_of_start = "run or weights to start from, where a method does so (default: the released ones), also as PART=PATH"
+    train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
 
     evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
     evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
@@ -111,29 +112,33 @@ def _list(args: argparse.Namespace) -> None:
             print(f"{state:9s} {folder}")
 
 
-def _start(args: argparse.Namespace, method) -> Path | None:
-    """Return the weights that a training starts from: those that were named, or the released ones of the right method."""
+def _start(args: argparse.Namespace, method) -> dict[str, Path]:
+    """Return the weights that a training starts from: those that were named, or the released ones of the right methods."""
     from srlib.results import weights_path
 
-    if not method.start and args.start is None:
-        return None
-    if args.start is not None:
-        file = args.start / "model.safetensors" if args.start.is_dir() else args.start
+    start = {}
+    for given in args.start:
+        part, path = given.split("=", 1) if "=" in given and not Path(given).exists() else ("", given)
+        if part not in (method.start or {"": ""}):
+            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in method.start)
+            raise SRError(f"start (={given}): {args.experiment} starts from {wanted}")
+        file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
         if not file.is_file():
-            raise SRError(f"start (={args.start}) must be a complete run or a weights file, and {file} is not there")
-        return file
-    file = weights_path(method.start, method.trained_at or args.scale)
-    if not file.is_file():
-        raise SRError(
-            f"{args.experiment} starts from a trained {method.start}, and {file} is not there; "
-            f"train that first (python -m srlib train {method.start}) and name its run with --start"
-        )
-    return file
+            raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
+        start[part] = file
+    for part, first in method.start.items():
+        file = start.setdefault(part, weights_path(first, method.trained_at or args.scale))
+        if not file.is_file():
+            raise SRError(
+                f"{args.experiment} starts from a trained {first}, and {file} is not there; "
+                f"train that first (python -m srlib train {first}) and name its run with --start {f'{part}=' if part else ''}PATH"
+            )
+    return start
 
 
 def _train(args: argparse.Namespace) -> None:
     from srlib import papers
-    from srlib.training import digest, train
+    from srlib.training import describe, digest, train
 
     paper = papers.owner(args.experiment, args.scale)
     method = paper.method(args.experiment)
@@ -143,16 +148,13 @@ def _train(args: argparse.Namespace) -> None:
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
     start = _start(args, method)
-    if start is not None:
-        changes["start"] = digest(start)
+    changes["start"] = digest(start)
     experiment = paper.experiment(args.experiment, args.scale, args.profile, args.seed, **changes)
     run = train(experiment, start=start)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes the first one speaks
-    history = run.history()
-    last = history.iloc[-1]
-    score = f", {last['psnr']:.2f} dB on {experiment.validation}" if "psnr" in history else ""
-    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{score}")
+    last = run.history().iloc[-1].to_dict()
+    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{describe(last, experiment.validation)}")
     print(run.dir)
 
 

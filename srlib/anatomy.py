@@ -115,7 +115,9 @@ def _composite(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[str, ...]:
     """Return the lines of a module with its own forward: its repr, convolutions or activations, channels and skips."""
     inner = [module for module in layer.modules() if isinstance(module, CONVOLUTIONS)]
     boxes = list(_graph(layer, {"input": x}, "output").values())
-    lines = [layer.extra_repr()] if layer.extra_repr() and not isinstance(layer, (nn.Linear, nn.Flatten)) else []
+    said = "" if isinstance(layer, (nn.Linear, nn.Flatten)) else layer.extra_repr()
+    said = f"{layer.kernel_size}×{layer.kernel_size}" if isinstance(layer, nn.MaxPool2d) else said
+    lines = [said] if said else []
     if 0 < len(inner) <= 4:
         lines += [", ".join(_kernel(module) for module in inner), _chain(inner)]
     else:

@@ -74,8 +74,8 @@ class Claim:
             raise unknown(f"metric {what}", self.metric, UNITS)
         paper = papers.get(self.paper)
         for name in (self.left, *self.right):
-            if name not in {**paper.methods, **paper.ablations}:
-                raise unknown(f"method {what}", name, [*paper.methods, *paper.ablations])
+            if name not in paper.labels:
+                raise unknown(f"method {what}", name, paper.labels)
         if self.left in self.right or not self.right:
             raise SRError(f"right {what} got {self.right!r}, expected methods other than left (={self.left!r})")
         if len(self.right) > 1 and self.relation != "best":
@@ -247,7 +247,7 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     _same_images(left, right, claim, cell)
     d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS)
     paper = papers.get(claim.paper)
-    n_seeds = min((side.shape[1] for method, side in sides.items() if paper.method(method).trained), default=0)
+    n_seeds = min((side.shape[1] for method, side in sides.items() if paper.trains(method)), default=0)
     noise = NOISE[claim.metric] if n_seeds == 1 or claim.metric in COSTS else 0.0
     word = _decide(claim, d, low, high, noise)
     seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")

@@ -14,8 +14,10 @@ from tqdm.auto import tqdm
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
+from srlib.difficulty import identify
 from srlib.errors import SRError
 from srlib.metrics import Protocol, lr_from_hr, score
+from srlib.models.difficulty_sr import Identifier
 
 TILE = 96  # LR pixels; larger images are cut: what a tile needs stays small, which more than pays for the overlap
 SMALLEST_TILE = 16
@@ -197,9 +199,12 @@ def evaluate(
     and `seconds`; a row per window where the protocol cuts them.
 
     Sets of pairs are scored with their own LR images. A model of scale 1 needs such a set.
+    An identifier is scored by `difficulty.identify` instead.
     limit: only the first images of the set. tile, ensemble: as in `upscale`.
     progress: a bar over the images.
     """
+    if isinstance(model, Identifier):
+        return identify(model, dataset, limit)
     images, scale, rows = open_set(dataset), model.scale, []
     images.check_scale(scale)
     total = min(len(images), limit or len(images))
@@ -214,3 +219,14 @@ def evaluate(
         except SRError as error:
             raise SRError(f"{dataset}, {name}: {error}") from error
     return pd.DataFrame(rows)
+
+
+def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
+    """Score a model on a set of images: the mean of each of the protocol's metrics, or the `accuracy` of an identifier over all
+    patches, and the number of `images`. Arguments as in `evaluate`."""
+    rows = evaluate(model, dataset, protocol, limit=limit)
+    if isinstance(model, Identifier):
+        means = {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
+    else:
+        means = {metric: float(rows[metric].mean()) for metric in protocol.metrics}
+    return {**means, "images": len(rows)}

@@ -42,14 +42,14 @@ class Experiment:
 
     name, paper: the row of the paper's table that it fills. model, model_args, scale: `models.create`'s arguments.
     data: name of the training images. validation: name of the images scored during training ("" for none).
-    loss: a name in `losses`. hr_patch: side of a training patch in HR pixels, a multiple of scale. batch: patches per
+    loss, loss_args: of `losses.get`. hr_patch: side of a training patch in HR pixels, a multiple of scale. batch: patches per
     step over all processes. steps or minutes: the budget, exactly one of them.
     learning_rate: Adam's first rate. schedule: "cosine" to zero, or "steps": times `factor` after each of `drops` equal
     parts of the budget. clip: largest gradient norm, 0 for none. ema: decay of averaged weights, 0 for none.
     precision: "fp32", or "bf16" for mixed precision. seed: of weights and patches.
     discriminator, discriminator_args: of `models.discriminator`, "" for none; with one the generator's loss is content * loss
-    + adversarial * (cross entropy of being judged real). start: the first digits of the SHA-256 of the weights file that the
-    network starts from (see `training.train`), "" for fresh weights.
+    + adversarial * (cross entropy of being judged real). start: `training.digest` of the weights files that the
+    network starts from, "" for fresh weights.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Experiment:
     model_args: dict[str, Any] = field(default_factory=dict)
     validation: str = ""
     loss: str = "mse"
+    loss_args: dict[str, Any] = field(default_factory=dict)
     hr_patch: int = 48
     batch: int = 16
     steps: int | None = None
@@ -84,7 +85,7 @@ class Experiment:
         for name in _REAL:
             self._set(name, _real)
         models.check(self.model, self.scale, self.model_args)
-        losses.get(self.loss)
+        losses.get(self.loss, **self.loss_args)
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.precision not in PRECISIONS:

@@ -1,7 +1,12 @@
-"""Training losses: each maps `(sr, hr)` in 0..1 to a scalar, the mean over all pixels and channels; `total` adds them up
-where a network is supervised at several levels."""
+"""Training losses by name: `get("l1")` maps (what the network gave, hr, lr) to a scalar.
 
+Those of `LOSSES` compare `(sr, hr)` in 0..1 and are means over all pixels and channels; `total` adds them up where a network is
+supervised at several levels. Those of `OTHERS` are of networks that do not give an image.
+"""
+
+import inspect
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +14,7 @@ from torch import Tensor
 
 from srlib.degradation import imresize
 from srlib.errors import unknown
+from srlib.models.difficulty_sr import classes, difficulty
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,11 +37,25 @@ def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 
 
-def get(name: str) -> Loss:
-    """Return a loss by name; raises SRError for an unknown one."""
-    if name not in LOSSES:
-        raise unknown("loss", name, LOSSES)
-    return LOSSES[name]
+def difficulty_class(logits: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+    """Cross entropy of an identifier's logits `(N, 5)` against the classes of the patches' bicubic PSNR. Difficulty-SR eq. 1
+    without its factor 1/5."""
+    return F.cross_entropy(logits, classes(difficulty(lr, hr)))
+
+
+OTHERS: dict[str, Callable[..., Tensor]] = {"difficulty": difficulty_class}
+
+
+def get(name: str, **args) -> Callable[..., Tensor]:
+    """Return a loss `(outputs, hr, lr=None) -> scalar` by name; raises SRError for an unknown one, or an argument it lacks."""
+    known = {**LOSSES, **OTHERS}
+    if name not in known:
+        raise unknown("loss", name, known)
+    options = [p.name for p in inspect.signature(known[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for arg in args:
+        if arg not in options:
+            raise unknown(f"argument of loss {name!r}:", arg, options)
+    return partial(OTHERS[name], **args) if name in OTHERS else partial(total, LOSSES[name])
 
 
 def crop_like(hr: Tensor, sr: Tensor) -> Tensor:
@@ -59,8 +79,11 @@ def targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
     return [found[image.shape[-1]] for image in outputs]
 
 
-def total(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor) -> Tensor:
-    """Return the loss of one image batch, or the sum over the levels of a network that returns several, all equal in weight."""
+def total(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor | None = None) -> Tensor:
+    """Return the loss of one image batch, or the sum over the levels of a network that returns several, all equal in weight.
+
+    lr: taken and not looked at, as these losses compare images only.
+    """
     if isinstance(outputs, Tensor):
         return loss(outputs, crop_like(hr, outputs))
     return torch.stack([loss(image, target) for image, target in zip(outputs, targets(outputs, hr), strict=True)]).sum()

@@ -18,7 +18,7 @@ from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.errors import SRError
-from srlib.evaluation import evaluate
+from srlib.evaluation import evaluate, measure
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
 from srlib.papers import Method, Paper, owner
@@ -137,11 +137,9 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
         return _untrained(method, name, scale)
     if not profile.train:
         return load_released(name, scale, method.label)
-    start, changes = None, {}
-    if method.start:
-        start = obtain(paper, method.start, method.trained_at or scale, profile, seed, progress).weights
-        changes = {"start": digest(start)}
-    run = train(paper.experiment(name, scale, profile, seed, **changes), start=start, progress=progress)
+    at = method.trained_at or scale
+    start = {part: obtain(paper, first, at, profile, seed, progress).weights for part, first in method.start.items()}
+    run = train(paper.experiment(name, scale, profile, seed, start=digest(start)), start=start, progress=progress)
     return replace(load_run(run.dir, scale), label=method.label)
 
 
@@ -158,13 +156,11 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
     if not profile.train:
         exists = weights_path(name, method.trained_at or scale).exists()
         return load_released(name, scale, method.label) if exists else None
-    changes = {}
-    if method.start:
-        first = _ready(paper, method.start, method.trained_at or scale, profile)
-        if first is None:
-            return None
-        changes = {"start": digest(first.weights)}
-    experiment = paper.experiment(name, scale, profile, **changes)
+    before = {part: _ready(paper, first, method.trained_at or scale, profile) for part, first in method.start.items()}
+    if None in before.values():
+        return None
+    start = digest({part: first.weights for part, first in before.items()})
+    experiment = paper.experiment(name, scale, profile, start=start)
     run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
     return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
 
@@ -258,17 +254,17 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
     metrics = {}
     for dataset in datasets:
-        rows = evaluate(model.eval(), dataset, by)
-        means = {key: round(float(rows[key].mean()), 4) for key in by.metrics}
-        metrics[dataset] = {**means, "protocol": by.name, "images": len(rows)}
+        means = {key: round(value, 4) for key, value in measure(model.eval(), dataset, by).items()}
+        metrics[dataset] = {**means, "protocol": by.name}
     card = {"experiment": asdict(experiment), "provenance": run.provenance(), "metrics": metrics, "history": []}
     if file.exists():
         old = _read_card(file.with_suffix(".json"))
         first = next(iter(metrics))
-        if first in old["metrics"] and old["metrics"][first]["psnr"] >= metrics[first]["psnr"]:
+        key = next(iter(metrics[first]))  # "psnr", or "accuracy" of an identifier
+        if first in old["metrics"] and old["metrics"][first][key] >= metrics[first][key]:
             raise SRError(
-                f"{file.stem} is released with {old['metrics'][first]['psnr']:.2f} dB on {first}, "
-                f"this run has {metrics[first]['psnr']:.2f} dB; the better one is kept"
+                f"{file.stem} is released with {key} {old['metrics'][first][key]:.4g} on {first}, "
+                f"this run has {metrics[first][key]:.4g}; the better one is kept"
             )
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
         card["history"] = [*old["history"], {**spent, "metrics": old["metrics"]}]

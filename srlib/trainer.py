@@ -67,43 +67,45 @@ class Adversary:
 class Trainer:
     """The state of one training: network, optimiser, averaged weights, step. It moves, saves and restores; no more."""
 
-    def __init__(self, experiment: Experiment, accelerator: Accelerator, start: Path | None = None):
+    def __init__(self, experiment: Experiment, accelerator: Accelerator, start: dict[str, Path] | None = None):
         set_seed(experiment.seed)
         self.experiment, self.accelerator = experiment, accelerator
         self.net = models.create(experiment.model, experiment.scale, **experiment.model_args)
         if not any(p.requires_grad for p in self.net.parameters()):
             raise SRError(f"model {experiment.model!r} has no parameters to train")
-        if start is not None:
-            load_weights(self.net, start)
+        for part, file in (start or {}).items():
+            load_weights(self.net.get_submodule(part), file)
         self.net.to(accelerator.device, memory_format=torch.channels_last).train()
         self.average = None
         if experiment.ema:
             self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
         optimizer = torch.optim.Adam(self.net.parameters(), lr=experiment.learning_rate, fused=True)
         self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
-        self.loss = losses.get(experiment.loss)
+        self.loss = losses.get(experiment.loss, **experiment.loss_args)
         self.adversary = Adversary(experiment, accelerator, self.net.channels) if experiment.discriminator else None
         self.done = 0
 
     def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
         """Take one optimiser step on a float batch, after one of the discriminator where there is one.
 
-        Returns the loss, and the discriminator's, still on the device.
+        Returns the loss, and the discriminator's, still on the device. A batch of which no trained part has seen anything (all
+        patches took a branch without parameters) moves nothing.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         outputs = self.model(lr)
-        loss = losses.total(self.loss, outputs, hr)
+        loss = self.loss(outputs, hr, lr)
         parts = [loss]
         if self.adversary is not None:
             told = self.adversary.step(outputs, hr, lr, learning_rate)
             loss = self.experiment.content * loss + self.experiment.adversarial * self.adversary.judge(outputs, lr)
             parts = [loss, told]
-        self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
-        if self.experiment.clip:
-            self.accelerator.clip_grad_norm_(self.net.parameters(), self.experiment.clip)
-        self.optimizer.step()
+        if loss.requires_grad:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            if self.experiment.clip:
+                self.accelerator.clip_grad_norm_(self.net.parameters(), self.experiment.clip)
+            self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.done += 1

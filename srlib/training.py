@@ -26,7 +26,7 @@ from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.data.sets import open_set
 from srlib.errors import SRError
-from srlib.evaluation import evaluate
+from srlib.evaluation import measure
 from srlib.experiments import Experiment
 from srlib.metrics import protocol
 from srlib.runs import Run, provenance
@@ -73,8 +73,15 @@ def _validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
     """Score a network on the experiment's validation images; nothing where it names none."""
     if not experiment.validation:
         return {}
-    rows = evaluate(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
-    return {"psnr": float(rows["psnr"].mean()), "ssim": float(rows["ssim"].mean())}  # checkpoints take plain numbers
+    measured = measure(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
+    return {name: value for name, value in measured.items() if isinstance(value, float)}
+
+
+def describe(row: dict[str, float], dataset: str) -> str:
+    """Return the score of a line of the history in words, to stand behind others; "" where nothing was validated."""
+    if "psnr" in row:
+        return f", {row['psnr']:.2f} dB on {dataset}"
+    return f", accuracy {row['accuracy']:.3f} on {dataset}" if "accuracy" in row else ""
 
 
 class _Loop:
@@ -184,7 +191,7 @@ class _Loop:
         if not self.main:
             return
         self.run.write_history(self.history)
-        score = f", {row['psnr']:.2f} dB on {self.experiment.validation}" if "psnr" in row else ""
+        score = describe(row, self.experiment.validation)
         line = f"step {row['step']}/{self.total}: loss {row['loss']:.3g}{score}, {row['seconds']:.0f} s"
         if self.bar is not None:
             self.bar.set_postfix_str(line.split(": ", 1)[1])
@@ -213,28 +220,29 @@ class _Loop:
             self.bar.close()
 
 
-def digest(weights: Path) -> str:
-    """Return what `Experiment.start` says of a weights file."""
-    return sha256(weights)[:10]
+def digest(start: dict[str, Path]) -> str:
+    """Return what `Experiment.start` says of weights files: the first digits of their SHA-256."""
+    return "+".join(sha256(file)[:10] for _, file in sorted(start.items()))
 
 
-def _check_start(experiment: Experiment, start: Path | None) -> None:
+def _check_start(experiment: Experiment, start: dict[str, Path]) -> None:
+    given = ", ".join(str(file) for file in start.values())
     if not experiment.start:
-        if start is not None:
-            raise SRError(f"start (={start}) was given, but {experiment.name} starts from fresh weights; leave it out")
-    elif start is None or not start.is_file():
-        raise SRError(f"{experiment.name} starts from trained weights, and start (={start}) is no file; train those first")
+        if start:
+            raise SRError(f"start (={given}) was given, but {experiment.name} starts from fresh weights; leave it out")
+    elif not start or not all(file.is_file() for file in start.values()):
+        raise SRError(f"{experiment.name} starts from trained weights, and start (={given}) is no file; train those first")
     elif digest(start) != experiment.start:
         found = digest(start)
-        raise SRError(f"{start} is not what {experiment.name} starts from: SHA-256 {found}, expected {experiment.start}")
+        raise SRError(f"{given} is not what {experiment.name} starts from: SHA-256 {found}, expected {experiment.start}")
 
 
 def train(
-    experiment: Experiment, *, start: Path | None = None, root: Path | None = None, progress: str = "auto"
+    experiment: Experiment, *, start: dict[str, Path] | None = None, root: Path | None = None, progress: str = "auto"
 ) -> Run:
     """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
 
-    start: the weights file that `experiment.start` stands for.
+    start: the weights files that `experiment.start` stands for, by the part of the network that they are of ("": the whole).
     root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
     or exceeds 100 times its first values; the last good checkpoint is kept.
@@ -243,6 +251,7 @@ def train(
         raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
     if progress == "auto":
         progress = "bar" if interactive() else "lines"
+    start = start or {}
     _check_start(experiment, start)
     if experiment.validation:
         open_set(experiment.validation)  # what is missing is told before the first step
@@ -277,7 +286,7 @@ def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) ->
 
 
 def _descend(
-    experiment: Experiment, run: Run, sampler: PatchSampler, data: dict, start: Path | None, progress: str
+    experiment: Experiment, run: Run, sampler: PatchSampler, data: dict, start: dict[str, Path], progress: str
 ) -> None:
     """Train by gradient descent, from the last checkpoint where there is one."""
     AcceleratorState._reset_state()  # else a process could train in one precision only

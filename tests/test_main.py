@@ -260,10 +260,10 @@ class TestTrainFromWeights:
         options = (*self.SMALL, "--data", data)
         first = ok("train", "prosrn_2_4", *options).splitlines()[-1]
         run = Run.open(ok("train", "prosrgan", *options, "--start", first).splitlines()[-1])
-        assert run.complete and run.experiment.start == digest(Run.open(first).weights)
+        assert run.complete and run.experiment.start == digest({"": Run.open(first).weights})
         assert "discriminator" in run.history()
         released = ok("release", first, "--datasets", data).strip()
-        assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest(Path(released))
+        assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest({"": Path(released)})
 
     def test_weights_of_another_network_are_refused(self, fails, run, data):
         message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.weights)

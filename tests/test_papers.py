@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 
 import pytest
+import torch
 
 from srlib import models, papers
 from srlib.errors import SRError
@@ -45,13 +46,17 @@ def test_names_and_protocols_exist(paper):
 
 
 @pytest.mark.parametrize("paper", ALL, ids=lambda paper: paper.name)
-def test_methods_start_from_trained_methods_of_the_same_network(paper):
+def test_methods_start_from_trained_methods_that_fit(paper):
     for name, method in {**paper.methods, **paper.ablations}.items():
-        if method.start:
-            first = paper.method(method.start)
-            assert first.trained and not first.start and (first.model, first.args) == (method.model, method.args)
+        for part, start in method.start.items():
+            first = paper.method(start)
+            assert first.trained and not first.start
             scales = [method.trained_at] if method.trained_at else [s for s in paper.scales if paper.has(name, s)]
-            assert all(paper.has(method.start, scale) for scale in scales)
+            assert all(paper.has(start, scale) for scale in scales)
+            with torch.device("meta"):
+                net, begun = (models.create(one.model, scales[0], **one.args) for one in (method, first))
+            shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (net.get_submodule(part), begun)]
+            assert shapes[0] == shapes[1]
 
 
 def test_scales_are_those_that_paper_profile_and_method_have():

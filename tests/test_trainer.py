@@ -49,8 +49,8 @@ def experiment(data, **changes) -> Experiment:
 
 @pytest.fixture
 def first(data, tmp_path):
-    """The weights that a GAN starts from."""
-    return train(experiment(data, steps=1), root=tmp_path / "first", progress="none").weights
+    """The weights that a GAN starts from: those of its whole network."""
+    return {"": train(experiment(data, steps=1), root=tmp_path / "first", progress="none").weights}
 
 
 @pytest.fixture
@@ -126,20 +126,20 @@ class TestStart:
 
         monkeypatch.setattr(Trainer, "step", watch)
         train(gan(steps=2), start=first, progress="none")
-        assert equal(seen[0], load_file(first)) and not equal(seen[1], seen[0])
+        assert equal(seen[0], load_file(first[""])) and not equal(seen[1], seen[0])
 
     def test_also_without_a_discriminator(self, data, first, tmp_path):
         tuned = train(experiment(data, start=digest(first), learning_rate=1e-12, steps=1), start=first, progress="none")
-        assert all(torch.allclose(tensor, weights(tuned)[name], atol=1e-9) for name, tensor in load_file(first).items())
+        assert all(torch.allclose(tensor, weights(tuned)[name], atol=1e-9) for name, tensor in load_file(first[""]).items())
 
     def test_missing_file_is_told(self, gan, tmp_path):
-        for start in (None, tmp_path / "none.safetensors", tmp_path):
+        for start in (None, {"": tmp_path / "none.safetensors"}, {"": tmp_path}):
             with pytest.raises(SRError, match=r"gan starts from trained weights, and start \(=.*\) is no file; train those"):
                 train(gan(), start=start, progress="none")
         assert not (tmp_path / "runs").exists()
 
     def test_other_weights_are_refused(self, gan, data, first, tmp_path):
-        other = train(experiment(data, steps=1, seed=1), root=tmp_path / "other", progress="none").weights
+        other = {"": train(experiment(data, steps=1, seed=1), root=tmp_path / "other", progress="none").weights}
         message = rf"model.safetensors is not what gan starts from: SHA-256 {digest(other)}, expected {digest(first)}"
         with pytest.raises(SRError, match=message):
             train(gan(), start=other, progress="none")

@@ -4,11 +4,13 @@ Every model maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
 - `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact.
 In training mode a network that is supervised at several levels returns a list of images, the final one last. A model with a
-method `fit(batches, seed)` learns by it, and not by gradient descent.
+method `fit(batches, seed)` learns by it, and not by gradient descent. "identifier" is the one that gives no image but the
+logits of classes (see `difficulty_sr`).
 """
 
 import builtins
 import inspect
+from collections.abc import Callable
 
 from torch import nn
 
@@ -16,12 +18,16 @@ from srlib.errors import SRError, unknown
 from srlib.models.aplus import APlus
 from srlib.models.bicubic import Bicubic
 from srlib.models.btsrn import BTSRN
+from srlib.models.difficulty_sr import EASIEST, DualWay, FewLayers, Identifier
 from srlib.models.discriminators import check_discriminator, discriminator
 from srlib.models.drcn import DRCN
 from srlib.models.drrn import DRRN
+from srlib.models.edsr import EDSR
 from srlib.models.espcn import ESPCN
 from srlib.models.fsrcnn import FSRCNN
+from srlib.models.idn import IDN
 from srlib.models.lapsrn import LapSRN
+from srlib.models.memnet import MemNet
 from srlib.models.prosrn import ProSRN
 from srlib.models.rfl import RFL
 from srlib.models.srcnn import SRCNN
@@ -44,9 +50,27 @@ __all__ = [
     "summary",
 ]
 
+
+
+def _difficulty_sr(
+    scale: int,
+    complex: str = "idn",
+    plain: str = "bicubic",
+    complex_args: dict | None = None,
+    plain_args: dict | None = None,
+    level: int = EASIEST,
+    threshold: float | None = None,
+    overlap: int = 0,
+    route: bool = True,
+) -> DualWay:
+    """Build Difficulty-SR with any two models as its branches; further arguments as in `difficulty_sr.DualWay`."""
+    branches = (create(name, scale, **(args or {})) for name, args in ((complex, complex_args), (plain, plain_args)))
+    return DualWay(Identifier(scale), *branches, level=level, threshold=threshold, overlap=overlap, route=route)
+
+
 SCALES = (2, 3, 4, 8)
 POWERS = tuple(2**level for level in range(1, 9))
-_MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
+_MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "bicubic": (Bicubic, tuple(sorted({3, *POWERS}))),
     "aplus": (APlus, SCALES),
     "rfl": (RFL, SCALES),
@@ -57,6 +81,12 @@ _MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "drcn": (DRCN, SCALES),
     "drrn": (DRRN, SCALES),
     "srresnet": (SRResNet, SCALES),
+    "edsr": (EDSR, SCALES),
+    "memnet": (MemNet, SCALES),
+    "idn": (IDN, SCALES),
+    "plain_cnn": (FewLayers, SCALES),
+    "difficulty_sr": (_difficulty_sr, SCALES),
+    "identifier": (Identifier, SCALES),
     "lapsrn": (LapSRN, POWERS),
     "btsrn": (BTSRN, (2, 3, 4)),
     "prosrn": (ProSRN, POWERS),
@@ -64,8 +94,8 @@ _MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 
 
 def list() -> builtins.list[str]:
-    """Return the names of all models."""
-    return builtins.list(_MODELS)
+    """Return the names of all models that upscale."""
+    return [name for name in _MODELS if name != "identifier"]
 
 
 def scales(name: str) -> tuple[int, ...]:
@@ -87,7 +117,7 @@ def check(name: str, scale: int, args: dict) -> None:
     if not whole or scale not in scales(name):
         known = ", ".join(str(s) for s in scales(name))
         raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {known}")
-    known = builtins.list(inspect.signature(_MODELS[name][0]).parameters)[1:]
+    known = [arg for arg in inspect.signature(_MODELS[name][0]).parameters if arg != "scale"]
     for arg in args:
         if arg not in known:
             raise unknown(f"argument of model {name!r}:", arg, known)

@@ -18,13 +18,13 @@ Departures:
 - B is MATLAB's bicubic in float; the code adds Pillow's, rounded to 8 bits.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.errors import SRError, unknown
 from srlib.models.bicubic import upsample_bicubic
+from srlib.models.borders import mirror
 
 SLOPE = 0.2
 
@@ -33,14 +33,6 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     """Return the centre of `x`, `height` by `width` pixels."""
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[..., top : top + height, left : left + width]
-
-
-def symmetric_pad(x: Tensor, margin: int) -> Tensor:
-    """Frame `x` by mirroring it at its border pixels, which are repeated; works for any size of image."""
-    for dim in (-2, -1):
-        index = np.pad(np.arange(x.shape[dim]), margin, mode="symmetric")
-        x = x.index_select(dim, torch.as_tensor(index, device=x.device))
-    return x
 
 
 class Block(nn.Module):
@@ -186,7 +178,7 @@ class BTSRN(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
         framed = self.padding == "valid" and not self.training
-        x = symmetric_pad(lr, self.reach) if framed else lr
+        x = mirror(lr, (self.reach, self.reach), (self.reach, self.reach)) if framed else lr
         x = self.low(self.entry(x - 0.5))
         residual = self.exit(self.high(self.up(x)))
         height = min(base.shape[-2], residual.shape[-2])

@@ -3,11 +3,12 @@
 from srlib.errors import unknown
 from srlib.papers.base import Method, Paper
 from srlib.papers.btsrn import PAPER as BTSRN
+from srlib.papers.difficulty_sr import PAPER as DIFFICULTY_SR
 from srlib.papers.prosrn import PAPER as PROSRN
 
 __all__ = ["Method", "Paper", "experiments", "get", "names", "owner"]
 
-_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN)}
+_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN, DIFFICULTY_SR)}
 
 
 def names() -> list[str]:

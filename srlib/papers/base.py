@@ -11,7 +11,21 @@ from srlib.experiments import profile as find_profile
 
 def _narrow(args: dict[str, Any], shrink: int) -> dict[str, Any]:
     """Return a network's arguments with its channels divided."""
-    return {arg: value // shrink if arg in ("width", "bottleneck") else value for arg, value in args.items()}
+
+    def of(arg: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _narrow(value, shrink)
+        return value // shrink if arg in ("width", "bottleneck") else value
+
+    return {arg: of(arg, value) for arg, value in args.items()}
+
+
+def _sized(fields: dict[str, Any], scale: int) -> dict[str, Any]:
+    """Return fields with a patch in LR pixels turned into one in HR pixels."""
+    fields = dict(fields)
+    if "lr_patch" in fields:
+        fields["hr_patch"] = fields.pop("lr_patch") * scale
+    return fields
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,8 @@ class Method:
     model, args: of `models.create`. label: in tables. fields: the paper's training as fields of an Experiment, empty for a
     method that is not trained. short: fields for budgets that are not the paper's. trained_at: the scale of its one
     training, whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the
-    paper). start: the method whose trained weights it starts from.
+    paper). start: the methods whose trained weights it starts from, by the part of its network that they are for ("": the whole).
+    A field `lr_patch` is the patch in LR pixels, the same at every scale.
     """
 
     model: str
@@ -31,7 +46,7 @@ class Method:
     short: dict[str, Any] = field(default_factory=dict)
     trained_at: int | None = None
     scales: tuple[int, ...] = ()
-    start: str = ""
+    start: dict[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -41,8 +56,9 @@ class Method:
 @dataclass(frozen=True)
 class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
-    compare, in their order. ablations: those that only its ablations compare. protocol: the name
-    of the protocol of its main table. scales: those of its tables."""
+    compare, in their order. ablations: those that only its ablations compare. parts: what its notebooks score besides, a part
+    of a trained method or a bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
+    tables."""
 
     name: str
     title: str
@@ -51,6 +67,16 @@ class Paper:
     compared: tuple[str, ...]
     scales: tuple[int, ...]
     ablations: dict[str, Method] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of every name that a table, a claim or a row of scores can have."""
+        return {name: one.label for name, one in {**self.methods, **self.ablations}.items()} | self.parts
+
+    def trains(self, name: str) -> bool:
+        """Whether what a name stands for comes out of a training, and so depends on a seed."""
+        return name in self.parts or self.method(name).trained
 
     def method(self, name: str) -> Method:
         known = {**self.methods, **self.ablations}
@@ -85,7 +111,8 @@ class Paper:
         if not method.trained:
             raise SRError(f"method {name!r} is not trained")
         scale = method.trained_at or scale
-        fields = {**method.fields, **chosen.overrides, **(method.short if chosen.overrides else {})}
+        layers = [method.fields, chosen.overrides, method.short if chosen.overrides else {}]
+        fields = {name: value for layer in layers for name, value in _sized(layer, scale).items()}
         args = _narrow(method.args, chosen.shrink)
         if "discriminator_args" in fields:
             fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.shrink)

@@ -50,7 +50,8 @@ def _prosrn(label: str, trained_at: int = 2, short: dict = _SHORT, **args) -> Me
 
 def _prosrgan(label: str, content: float, adversarial: float) -> Method:
     judged = {"discriminator": "patch", "discriminator_args": {"width": 64}, "content": content, "adversarial": adversarial}
-    return Method("prosrn", label, {"width": 64}, {**_GAN, **judged}, _SHORT_GAN, trained_at=4, scales=(4,), start="prosrn_2_4")
+    fields, start = {**_GAN, **judged}, {"": "prosrn_2_4"}
+    return Method("prosrn", label, {"width": 64}, fields, _SHORT_GAN, trained_at=4, scales=(4,), start=start)
 
 
 _SRGAN = {**_GAN, "loss": "mse", "discriminator": "image", "discriminator_args": {"width": 64}, "adversarial": 1e-3}
@@ -81,7 +82,7 @@ PAPER = Paper(
         "prosrn_2_4": _prosrn("ProSRN (2x, 4x)", 4),
         "prosrn_2_4_8": _prosrn("ProSRN (2x, 4x, 8x)", 8, _SHORT_8),
         "srresnet": Method("srresnet", "SRResNet", {"width": 64}, _MSE, _SHORT, scales=(4,)),
-        "srgan": Method("srresnet", "SRGAN-MSE", {"width": 64}, _SRGAN, _SHORT_GAN, scales=(4,), start="srresnet"),
+        "srgan": Method("srresnet", "SRGAN-MSE", {"width": 64}, _SRGAN, _SHORT_GAN, scales=(4,), start={"": "srresnet"}),
         "prosrgan": _prosrgan("ProSRGAN", 1.0, LAMBDA),
         "prosrgan_literal": _prosrgan("ProSRGAN (eq. 7)", LAMBDA, 1.0),
     },

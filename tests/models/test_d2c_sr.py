@@ -20,6 +20,7 @@ from srlib.models.imdn import IMDN
 from srlib.models.rdn import RDN
 from srlib.models.rrdbnet import RRDBNet
 from srlib.models.srresnet import SRResNet
+from srlib.models.summary import summary
 from srlib.models.vdsr import VDSR
 
 SMALL = {"groups": 1, "blocks": 1, "width": 8}
@@ -58,6 +59,10 @@ class TestSizes:
         assert [parameters(one) for one in net.divergence.tails] == [297_155] * 4
         assert [parameters(one) for one in net.divergence.skips] == [2 * 36_928] * 4
         assert parameters(branch_module(2, 4, 64)[0]) == 334_672
+
+    @pytest.mark.parametrize(("scale", "billions"), [(2, 1221), (3, 645), (4, 478), (8, 292)])
+    def test_cost_is_the_published_codes(self, scale, billions):
+        assert summary(D2C(scale)).mult_adds / 1e9 == pytest.approx(billions, abs=0.5)
 
     @pytest.mark.parametrize(
         ("width", "groups", "blocks", "alone_x8", "alone_x4", "both_x4"),

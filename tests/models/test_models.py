@@ -21,7 +21,12 @@ NARROW = {
     **dict.fromkeys(("drrn", "lapsrn", "prosrn"), {"width": 8}),
     "drcn": {"width": 16},
     "srresnet": {"width": 16, "blocks": 4},
+    "edsr": {"width": 16, "blocks": 4},
+    "memnet": {"width": 8},
+    "idn": {"width": 16},
+    "difficulty_sr": {"complex_args": {"width": 16}, "threshold": 1.1},  # all patches to the branch that is trained
 }
+SIDE = {"difficulty_sr": 48}  # of a training patch, where a network insists on one
 
 
 def create(name, scale):
@@ -30,6 +35,10 @@ def create(name, scale):
 
 def image(model, height, width, batch=1):
     return torch.rand(batch, model.channels or 3, height, width)
+
+
+def patch(name, model):
+    return image(model, SIDE.get(name, 8), SIDE.get(name, 9))
 
 
 def shaken(model):
@@ -62,22 +71,24 @@ def test_says_what_it_takes(name, scale):
 @pytest.mark.parametrize(("name", "scale"), TRAINED)
 def test_every_parameter_receives_a_gradient(name, scale):
     model = shaken(create(name, scale)).train()
-    sum(one.square().mean() for one in levels(model(image(model, 8, 9)))).backward()
+    sum(one.square().mean() for one in levels(model(patch(name, model)))).backward()
     for parameter_name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
 
 
 @pytest.mark.parametrize(("name", "scale"), TRAINED)
 def test_fresh_weights_learn_in_every_layer_within_two_steps(name, scale):
     model = create(name, scale).train()
-    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    lr = image(model, 8, 8)
+    lr = patch(name, model)
     for _ in range(2):
         optimizer.zero_grad()
         sum((one - 0.5).square().mean() for one in levels(model(lr))).backward()
         optimizer.step()
-    assert [n for n, p in model.named_parameters() if torch.equal(p, before[n])] == []
+    assert [n for n, p in model.named_parameters() if n in before and torch.equal(p, before[n])] == []
 
 
 @pytest.mark.parametrize(("name", "scale"), TRAINED)
@@ -104,6 +115,8 @@ def test_declared_context_makes_tiles_exact(name, scale):
 @pytest.mark.parametrize(("name", "scale"), TRAINED)
 def test_pixels_outside_of_the_context_do_not_matter(name, scale):
     model = shaken(create(name, scale)).double()
+    if model.context is None:
+        return  # it may look at the whole image
     middle = model.context + 1
     lr = image(model, 2 * middle + 1, 2 * middle + 1).double()
     changed = lr.clone()
