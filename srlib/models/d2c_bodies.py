@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from srlib.errors import unknown
+from srlib.errors import SRError, unknown
 from srlib.models import edsr, imdn, rdn, rrdbnet, srresnet
 from srlib.models.blocks import conv, factors
 from srlib.models.d2c_sr import Fused, Tree, leaf_tail
@@ -105,7 +105,10 @@ class BodyTree(Tree):
         if body not in BODIES:
             raise unknown("body", body, BODIES)
         made_of = BODIES[body]
-        blocks, width = blocks or made_of.blocks, width or made_of.width
+        blocks = made_of.blocks if blocks is None else blocks
+        width = made_of.width if width is None else width
+        if blocks < 1 or width < 4:
+            raise SRError(f"blocks (={blocks}) must be at least 1 and width (={width}) at least 4")
         super().__init__(
             scale,
             depth,

@@ -289,9 +289,11 @@ class TestBodies:
         net = BodyTree(2, body="edsr", depth=1, children=3, **TINY)
         assert net.predictions(torch.rand(1, 3, 4, 4)).shape == (1, 3, 3, 8, 8)
 
-    def test_unknown_bodies_are_named(self):
+    def test_bad_arguments_are_named(self):
         with pytest.raises(SRError, match=r"unknown body 'edrs'\. Did you mean 'edsr'\?"):
             D2CBody(2, body="edrs")
+        with pytest.raises(SRError, match=r"blocks \(=0\) must be at least 1"):
+            D2CBody(2, blocks=0)
 
 
 def test_free_memory_is_a_number_of_bytes():
