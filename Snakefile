@@ -69,7 +69,7 @@ try:
     HOME = paths.home().resolve()
     PROFILE = str(config.get("profile") or "quick")
     SETUP = find_profile(PROFILE)
-    SCALES = chosen("scale", SETUP.scales)
+    SCALES = chosen("scale", sorted({s for paper in papers.names() for s in papers.get(paper).scales_of(SETUP)}))
     PAPERS = [paper for paper in chosen("paper", papers.names()) if scales(paper)]
     if not PAPERS:
         raise SRError(f"no paper that was asked for has the scale {SCALES[0]}")

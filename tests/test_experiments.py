@@ -80,6 +80,7 @@ CHANGES = {
     "model_args": {"depth": 3},
     "validation": "Set5",
     "loss": "l1",
+    "loss_args": {"alpha": 0.1},
     "hr_patch": 36,
     "batch": 8,
     "steps": 11,
@@ -103,6 +104,8 @@ CHANGES = {
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Experiment)])
 def test_the_key_changes_with_every_field(field):
     base = GAN if field in {*GAN, "discriminator_args", "content"} else {}
+    if field == "loss_args":
+        base = {"loss": "divergence", "loss_args": {"alpha": 0.2}}
     changes = {**base, field: CHANGES[field]}
     if field == "minutes":
         changes["steps"] = None

@@ -41,6 +41,7 @@ ORDER = [
     "models.rrdbnet",
     "models.srresnet",
     "models.d2c_sr",
+    "models.d2c_bodies",
     "models.progressive",
     "models.patchwise",
     "models",

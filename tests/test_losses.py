@@ -65,7 +65,7 @@ def test_charbonnier_has_a_gradient_at_zero():
 
 
 def test_unknown_loss_names_the_nearest():
-    known = "Known: charbonnier, difficulty, l1, mse"
+    known = "Known: charbonnier, difficulty, divergence, divergence_and_fusion, l1, mse"
     with pytest.raises(SRError, match=rf"unknown loss 'charbonier'\. Did you mean 'charbonnier'\? {known}"):
         losses.get("charbonier")
 

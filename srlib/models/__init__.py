@@ -3,7 +3,8 @@
 Every model maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
 - `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact.
-In training mode a network that is supervised at several levels returns a list of images, the final one last. A model with a
+In training mode a network that is supervised at several levels returns a list of images, the final one last; one that makes
+several predictions (`divergence`, `d2c_tree`) returns `(N, P, C, H, W)`, and in eval mode their mean. A model with a
 method `fit(batches, seed)` learns by it, and not by gradient descent. "identifier" is the one that gives no image but the
 logits of classes (see `difficulty_sr`).
 """
@@ -18,18 +19,28 @@ from srlib.errors import SRError, unknown
 from srlib.models.aplus import APlus
 from srlib.models.bicubic import Bicubic
 from srlib.models.btsrn import BTSRN
+from srlib.models.cdc import CDC
+from srlib.models.d2c_bodies import BodyTree, D2CBody
+from srlib.models.d2c_sr import D2C, DivergenceNet
+from srlib.models.ddet import DDet
 from srlib.models.difficulty_sr import EASIEST, DualWay, FewLayers, Identifier
 from srlib.models.discriminators import check_discriminator, discriminator
 from srlib.models.drcn import DRCN
 from srlib.models.drrn import DRRN
+from srlib.models.edrn import EDRN
 from srlib.models.edsr import EDSR
 from srlib.models.espcn import ESPCN
 from srlib.models.fsrcnn import FSRCNN
 from srlib.models.idn import IDN
+from srlib.models.imdn import IMDN
+from srlib.models.kpn import KPN, LPKPN
 from srlib.models.lapsrn import LapSRN
 from srlib.models.memnet import MemNet
 from srlib.models.prosrn import ProSRN
+from srlib.models.rcan import RCAN
+from srlib.models.rdn import RDN
 from srlib.models.rfl import RFL
+from srlib.models.rrdbnet import RRDBNet
 from srlib.models.srcnn import SRCNN
 from srlib.models.srresnet import SRResNet
 from srlib.models.summary import Structure, Summary, structure, summary
@@ -69,9 +80,10 @@ def _difficulty_sr(
 
 
 SCALES = (2, 3, 4, 8)
+PAIRS = (1, *SCALES)  # also for LR and HR of one size
 POWERS = tuple(2**level for level in range(1, 9))
 _MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
-    "bicubic": (Bicubic, tuple(sorted({3, *POWERS}))),
+    "bicubic": (Bicubic, tuple(sorted({1, 3, *POWERS}))),
     "aplus": (APlus, SCALES),
     "rfl": (RFL, SCALES),
     "srcnn": (SRCNN, SCALES),
@@ -80,8 +92,13 @@ _MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "vdsr": (VDSR, SCALES),
     "drcn": (DRCN, SCALES),
     "drrn": (DRRN, SCALES),
-    "srresnet": (SRResNet, SCALES),
-    "edsr": (EDSR, SCALES),
+    "srresnet": (SRResNet, PAIRS),
+    "edsr": (EDSR, PAIRS),
+    "rcan": (RCAN, PAIRS),
+    "rdn": (RDN, PAIRS),
+    "rrdbnet": (RRDBNet, PAIRS),
+    "imdn": (IMDN, PAIRS),
+    "cdc": (CDC, PAIRS),
     "memnet": (MemNet, SCALES),
     "idn": (IDN, SCALES),
     "plain_cnn": (FewLayers, SCALES),
@@ -90,6 +107,14 @@ _MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "lapsrn": (LapSRN, POWERS),
     "btsrn": (BTSRN, (2, 3, 4)),
     "prosrn": (ProSRN, POWERS),
+    "edrn": (EDRN, (1,)),
+    "kpn": (KPN, (1,)),
+    "lp_kpn": (LPKPN, (1,)),
+    "ddet": (DDet, (1,)),
+    "divergence": (DivergenceNet, PAIRS),
+    "d2c_sr": (D2C, PAIRS),
+    "d2c_tree": (BodyTree, PAIRS),
+    "d2c": (D2CBody, PAIRS),
 }
 
 

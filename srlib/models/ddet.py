@@ -114,7 +114,7 @@ class DDet(SameSize):
         self.cdm = detail(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None
         self.context = self._context(max(kernel for kernel, _ in sizes))
-        initialise(self, init, [layers[-1] for layers in self.heads], share=1 / len(sizes))
+        initialise(self, init, [self.features[-2]], [layers[-1] for layers in self.heads], share=1 / len(sizes))
         if init == "identity" and cdm:
             nn.init.normal_(self.cdm[-1].weight, std=SMALL)
         if init == "identity" and refine:

@@ -9,7 +9,8 @@ ICCV 2019; layers as in the authors' code (csjcai/RealSR). Kernels are neither n
 
 Departures:
 - `init="identity"`, the default, starts with kernels that leave the image as it is, give or take a little, and with residual
-  blocks whose last layer is a tenth of the usual, so that sixteen of them do not blow up. `init="caffe"` is the code's: normal
+  blocks whose last layer is a tenth of the usual, so that sixteen of them do not blow up. So are the features before the heads:
+  else the first steps of Adam, which move all elements of all kernels together, cost many decibels. `init="caffe"` is the code's: normal
   with variance 2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
   code supervises the three levels of the Laplacian pyramid, which `levels` and `laplacian` give; `forward` gives the image.
@@ -25,8 +26,8 @@ from srlib.models.dynamic_filter import dynamic_filter
 from srlib.models.same_size import CELL, Block, SameSize, context, crop_like, pad
 
 INITS = ("identity", "caffe")
-SMALL = 3e-5  # deviation of a kernel layer's weights at the start
-FADE = 0.1  # of a residual block's last layer at the start
+SMALL = 1e-4  # deviation of a kernel layer's weights at the start
+FADE = 0.1  # of the last layer of residual blocks, and of the features before a head, at the start
 
 
 class Trunk(nn.Module):
@@ -61,11 +62,11 @@ def check(init: str, kernel: int) -> None:
         raise SRError(f"kernel (={kernel}) must be odd, so that it has a centre")
 
 
-def initialise(net: nn.Module, init: str, heads: list[nn.Conv2d], share: float) -> None:
+def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[nn.Conv2d], share: float) -> None:
     """Give a network its first weights.
 
-    init: "caffe" for MSRA and zero biases throughout; "identity" also fades the residual blocks and makes each head, the layer
-    that ends in kernels, give kernels near zero but for `share` in their centre.
+    init: "caffe" for MSRA and zero biases throughout; "identity" also fades the residual blocks and `last`, the layers that make
+    the features, and lets each of `heads`, the layers that make kernels, give nearly zero but for `share` in the centre.
     """
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
@@ -74,9 +75,8 @@ def initialise(net: nn.Module, init: str, heads: list[nn.Conv2d], share: float) 
     if init == "caffe":
         return
     with torch.no_grad():
-        for block in net.modules():
-            if isinstance(block, Block):
-                block.body[-1].weight.mul_(FADE)
+        for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, Block))]:
+            layer.weight.mul_(FADE)
         for head in heads:
             nn.init.normal_(head.weight, std=SMALL)
             head.bias[head.out_channels // 2] = share
@@ -96,7 +96,7 @@ class KPN(SameSize):
         self.features = features(width, CELL)
         self.head = conv(width, kernel**2)
         self.context = max(context(3, self.trunk.cells), kernel // 2)
-        initialise(self, init, [self.head], share=1.0)
+        initialise(self, init, [self.features[-2]], [self.head], share=1.0)
 
     def predict(self, lr: Tensor) -> Tensor:
         return self.head(self.features(self.trunk(lr)))
@@ -159,7 +159,7 @@ class LPKPN(SameSize):
         self.heads = nn.ModuleList(conv(width, kernel**2) for _ in range(LEVELS))
         # The quarter level reaches farthest: three layers, the filter of the pyramid or the kernels, and two EXPANDs.
         self.context = context(3, max(self.trunk.cells + 3, kernel // 2 + 2) + 2)
-        initialise(self, init, list(self.heads), share=1.0)
+        initialise(self, init, [layers[-2] for layers in self.features], list(self.heads), share=1.0)
 
     def predict(self, lr: Tensor) -> list[Tensor]:
         x = self.trunk(lr)

@@ -58,7 +58,7 @@ class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
     compare, in their order. ablations: those that only its ablations compare. parts: what its notebooks score besides, a part
     of a trained method or a bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
-    tables."""
+    tables. profiles: by a profile's name, the fields in which this paper's differs: other data, scales, sets."""
 
     name: str
     title: str
@@ -68,6 +68,12 @@ class Paper:
     scales: tuple[int, ...]
     ablations: dict[str, Method] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def setting(self, profile: str | Profile) -> Profile:
+        """Return a profile as this paper has it; raises SRError for an unknown name."""
+        chosen = find_profile(profile) if isinstance(profile, str) else profile
+        return dataclasses.replace(chosen, **self.profiles.get(chosen.name, {}))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -86,7 +92,7 @@ class Paper:
 
     def scales_of(self, profile: Profile) -> list[int]:
         """Return the scales of the paper that a profile has."""
-        return [scale for scale in self.scales if scale in profile.scales]
+        return [scale for scale in self.scales if scale in self.setting(profile).scales]
 
     def has(self, name: str, scale: int) -> bool:
         """Whether a method exists at a scale."""
@@ -106,7 +112,7 @@ class Paper:
         Raises SRError for an unknown method, profile, scale or field, and for a method that is not trained.
         """
         self.check(name, scale)
-        chosen = find_profile(profile) if isinstance(profile, str) else profile
+        chosen = self.setting(profile)
         method = self.method(name)
         if not method.trained:
             raise SRError(f"method {name!r} is not trained")

@@ -22,6 +22,17 @@ NARROW = {
     "drcn": {"width": 16},
     "srresnet": {"width": 16, "blocks": 4},
     "edsr": {"width": 16, "blocks": 4},
+    "rcan": {"width": 8, "groups": 1, "blocks": 1, "reduction": 4},
+    "rdn": {"width": 8, "blocks": 2, "layers": 2, "growth": 4},
+    "rrdbnet": {"width": 8, "blocks": 1, "growth": 4},
+    "imdn": {"width": 16, "blocks": 2},
+    "cdc": {"width": 8, "hourglasses": 1, "levels": 2, "blocks": 1},
+    **dict.fromkeys(("kpn", "lp_kpn", "ddet"), {"width": 16, "blocks": 1}),
+    "edrn": {"width": 8, "blocks": 1},
+    "divergence": {"width": 8, "groups": 1, "blocks": 1},
+    "d2c_sr": {"width": 8, "groups": 1, "blocks": 1, "freeze": False},
+    "d2c_tree": {"body": "srresnet", "width": 8, "blocks": 1},
+    "d2c": {"body": "srresnet", "width": 8, "blocks": 1, "freeze": False},
     "memnet": {"width": 8},
     "idn": {"width": 16},
     "difficulty_sr": {"complex_args": {"width": 16}, "threshold": 1.1},  # all patches to the branch that is trained
@@ -30,7 +41,15 @@ SIDE = {"difficulty_sr": 48}  # of a training patch, where a network insists on 
 
 
 def create(name, scale):
-    return models.create(name, scale, **NARROW.get(name, {}))
+    return awake(models.create(name, scale, **NARROW.get(name, {})))
+
+
+def awake(model):
+    """Keep the one inner channel of a narrow attention above its ReLU's zero."""
+    for name, parameter in model.named_parameters():
+        if "weigh." in name:
+            torch.nn.init.constant_(parameter, 0.1)
+    return model
 
 
 def image(model, height, width, batch=1):
@@ -45,7 +64,7 @@ def shaken(model):
     """Give every weight a size that shows: fresh networks start with last layers or biases near zero."""
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
-    return model.eval()
+    return awake(model).eval()
 
 
 @pytest.mark.parametrize(("name", "scale"), ALL)
