@@ -10,8 +10,8 @@ ICCV 2019; layers as in the authors' code (csjcai/RealSR). Kernels are neither n
 Departures:
 - `init="identity"`, the default, starts with kernels that leave the image as it is, give or take a little, and with residual
   blocks whose last layer is a tenth of the usual, so that sixteen of them do not blow up. So are the features before the heads:
-  else the first steps of Adam, which move all elements of all kernels together, cost many decibels. `init="caffe"` is the code's: normal
-  with variance 2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
+  the first steps of Adam move all elements of all kernels together, which costs less then. `init="caffe"` is the code's:
+  normal with variance 2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
   code supervises the three levels of the Laplacian pyramid, which `levels` and `laplacian` give; `forward` gives the image.
 """
@@ -26,7 +26,7 @@ from srlib.models.dynamic_filter import dynamic_filter
 from srlib.models.same_size import CELL, Block, SameSize, context, crop_like, pad
 
 INITS = ("identity", "caffe")
-SMALL = 1e-4  # deviation of a kernel layer's weights at the start
+SMALL = 3e-5  # deviation of a kernel layer's weights at the start
 FADE = 0.1  # of the last layer of residual blocks, and of the features before a head, at the start
 
 

@@ -144,7 +144,20 @@ class TestInitialisation:
         fresh, lr = net(**{"width": 16} if net is EDRN else {}).eval(), photograph()
         with torch.no_grad():
             error = (fresh(lr) - lr).square().mean()
-        assert -10 * torch.log10(error) > 40  # dB
+        assert -10 * torch.log10(error) > 50  # dB
+
+    def test_faded_features_soften_the_first_step(self):
+        """Adam moves all elements of all kernels at once, by as much as the features are large."""
+        lr, errors = photograph(32, 32), []
+        for factor in (1, 10):  # 10: features of the usual size
+            torch.manual_seed(0)
+            net = DDet().train()
+            net.features[-2].weight.data.mul_(factor)
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+            (net(lr) - lr).square().mean().backward()
+            optimizer.step()
+            errors.append((net(lr) - lr).square().mean())
+        assert 10 * torch.log10(errors[1] / errors[0]) > 10  # dB
 
     @pytest.mark.parametrize("variant", ["official", "paper"])
     def test_centres_share_the_image(self, variant):
