@@ -1,9 +1,9 @@
 """EDRN: an encoder-decoder of residual groups, from the NTIRE 2019 challenge on real super-resolution.
 
 G. Cheng, A. Matsune, Q. Li, L. Zhu, H. Zang, S. Zhan, "Encoder-Decoder Residual Network for Real Super-Resolution", CVPR
-Workshops 2019. Input and output have the same size. What is known of it: features are reduced twice by strided convolutions and
-enlarged twice by transposed ones, residual groups refine them from coarse to fine, skips join equal sizes, and batch
-normalisation stands only in the layers that change the size.
+Workshops 2019. Input and output have the same size. Written from general knowledge of it, not checked against the paper or its
+code: features are reduced twice by strided convolutions and enlarged twice by transposed ones, residual groups refine them from
+coarse to fine, skips join equal sizes, and batch normalisation stands only in the layers that change the size.
 
     lr -> entry -> down -> down -> four groups -> up, + skip -> group -> up, + skip -> group -> exit, + lr
 
