@@ -36,7 +36,7 @@ class Method:
     method that is not trained. short: fields for budgets that are not the paper's. trained_at: the scale of its one
     training, whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the
     paper). start: the methods whose trained weights it starts from, by the part of its network that they are for ("": the whole).
-    A field `lr_patch` is the patch in LR pixels, the same at every scale.
+    A field `lr_patch` is the patch in LR pixels, the same at every scale. A field `model_args` replaces args.
     """
 
     model: str
@@ -70,10 +70,17 @@ class Paper:
     parts: dict[str, str] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def setting(self, profile: str | Profile) -> Profile:
-        """Return a profile as this paper has it; raises SRError for an unknown name."""
+    def setting(self, profile: str | Profile, scale: int | None = None) -> Profile:
+        """Return a profile as this paper has it; raises SRError for an unknown name.
+
+        Sets that differ from scale to scale are named like "RealSR-V3-x{scale}/test"; with a scale they are filled in.
+        """
         chosen = find_profile(profile) if isinstance(profile, str) else profile
-        return dataclasses.replace(chosen, **self.profiles.get(chosen.name, {}))
+        chosen = dataclasses.replace(chosen, **self.profiles.get(chosen.name, {}))
+        if scale is None:
+            return chosen
+        names = {name: getattr(chosen, name).format(scale=scale) for name in ("data", "validation", "ablation_tests")}
+        return dataclasses.replace(chosen, tests=tuple(test.format(scale=scale) for test in chosen.tests), **names)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -119,7 +126,7 @@ class Paper:
         scale = method.trained_at or scale
         layers = [method.fields, chosen.overrides, method.short if chosen.overrides else {}]
         fields = {name: value for layer in layers for name, value in _sized(layer, scale).items()}
-        args = _narrow(method.args, chosen.shrink)
+        args = _narrow(fields.pop("model_args", method.args), chosen.shrink)
         if "discriminator_args" in fields:
             fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.shrink)
         if name in self.ablations:
@@ -133,5 +140,7 @@ class Paper:
         for change in changes:
             if change not in known:
                 raise unknown("field of an experiment:", change, known)
-        base = {"data": chosen.data, "model_args": args, "validation": chosen.validation, "seed": seed, **fields, **changes}
+        sets = {"data": chosen.data, "validation": chosen.validation, **fields}
+        sets = {name: sets[name].format(scale=scale) for name in ("data", "validation")}
+        base = {"model_args": args, "seed": seed, **fields, **sets, **changes}
         return Experiment(name=name, paper=self.name, model=method.model, scale=scale, **base)
