@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.overrides import handle_torch_function, has_torch_function
 
 from srlib.errors import SRError
 
@@ -115,6 +116,8 @@ def dynamic_filter(image: Tensor, kernels: Tensor) -> Tensor:
     autocast; gradients have the types of what they belong to, and cannot be differentiated again.
     Raises SRError for a number of channels that is not the square of an odd number, and for shapes that do not match.
     """
+    if has_torch_function((image, kernels)):  # what follows tensors through a network sees one operation
+        return handle_torch_function(dynamic_filter, (image, kernels), image, kernels)
     if image.ndim != 4 or kernels.ndim != 4 or image.shape[1] != 1:
         got = f"{tuple(image.shape)} and {tuple(kernels.shape)}"
         raise SRError(f"image and kernels have shapes {got}; expected (B, 1, H, W) and (B, K*K, H, W)")
