@@ -65,6 +65,11 @@ def trained(wildcards):
     return [f"metrics/{PROFILE}/{wildcards.paper}/train_{m}_x{s}.csv" for m, s in trainings(wildcards.paper)]
 
 
+def taken_apart(wildcards):
+    """The trainings that the ablations wait for: all, where they look at parts of trained networks."""
+    return trained(wildcards) if papers.get(wildcards.paper).parts else []
+
+
 try:
     HOME = paths.home().resolve()
     PROFILE = str(config.get("profile") or "quick")
@@ -128,6 +133,7 @@ rule train:
 
 rule ablate:
     input:
+        taken_apart,
         notebook=f"{HOME}/notebooks/{{paper}}/ablate.ipynb",
         source=SOURCE,
         published=PUBLISHED,

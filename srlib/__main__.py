@@ -90,11 +90,13 @@ def _list(args: argparse.Namespace) -> None:
     from srlib.data.sets import known_sets
 
     if args.what == "models":
-        print(f"{'model':10s} {'scales':24s} {'parameters at x2':>16s} {'mult-adds (G)':>14s}")
+        print(f"{'model':14s} {'scales':24s} {'at':>4s} {'parameters':>12s} {'mult-adds (G)':>14s}")
         for name in models.list():
-            cost = models.summary(models.create(name, 2))
-            scales = ",".join(str(s) for s in models.scales(name))
-            print(f"{name:10s} {scales:24s} {cost.parameters:16,d} {cost.mult_adds / 1e9:14.1f}")
+            known = models.scales(name)
+            scale = 2 if 2 in known else known[0]
+            cost = models.summary(models.create(name, scale))
+            scales = ",".join(str(s) for s in known)
+            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {cost.parameters:12,d} {cost.mult_adds / 1e9:14.1f}")
     elif args.what == "experiments":
         for name, paper in papers.experiments().items():
             print(f"{name:24s} {paper.name:14s} {paper.method(name).label}")

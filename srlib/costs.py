@@ -2,12 +2,16 @@
 
 import statistics
 import time
+from itertools import islice
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from srlib.color import to_y
+from srlib.data.sets import open_set
 from srlib.losses import levels
+from srlib.metrics import lr_from_hr, protocol
 from srlib.models import summary
 from srlib.models.summary import saved_bytes
 
@@ -23,6 +27,38 @@ def _seconds(run) -> float:
 def _step(model: nn.Module, lr: Tensor) -> None:
     model.zero_grad(set_to_none=True)
     sum(image.square().mean() for image in levels(model(lr))).backward()
+
+
+def per_patch(net: nn.Module, side: int = 48, batch: int = 16, repeats: int = 5) -> float:
+    """Return the seconds that a network takes for one luma patch of `side` by `side` LR pixels, in batches; a median."""
+    patches = torch.rand(batch, net.channels or 1, side, side)
+    with torch.no_grad():
+        times = [_seconds(lambda: net.eval()(patches)) for _ in range(repeats + 1)]
+    return statistics.median(times[1:]) / batch
+
+
+def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None = None) -> pd.DataFrame:
+    """Return what networks cost on the images of a set, luma reduced by `scale`, each image whole and all networks in turn.
+
+    Columns: `method`, `parameters`, `megabytes` (2**20 bytes of float32 weights, as in Difficulty-SR's Table 2), `seconds` (mean
+    of an image).
+    """
+    spent = {name: [] for name in networks}
+    for i, (_, image) in enumerate(islice(open_set(dataset), limit)):
+        lr = lr_from_hr(image, protocol("y"), scale)
+        lr = torch.from_numpy(lr if lr.ndim == 2 else to_y(lr, rounded=False))[None, None].float() / 255
+        with torch.no_grad():
+            for name in [*networks][:: 1 if i % 2 else -1]:
+                net = networks[name].eval()
+                if not spent[name]:
+                    net(lr)  # warms up
+                spent[name].append(_seconds(lambda net=net, lr=lr: net(lr)))
+    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
+    rows = [
+        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 2**20, "seconds": statistics.mean(times)}
+        for name, times in spent.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5) -> pd.DataFrame:

@@ -128,6 +128,12 @@ def identify(net: Identifier, dataset: str, limit: int | None = None) -> pd.Data
     return pd.DataFrame({"accuracy": right.mean(), "patches": right.size()}).reset_index()
 
 
+def shares(rows: pd.DataFrame) -> pd.Series:
+    """Return the share of the patches in each class, by its name, hardest to easiest."""
+    found = rows["actual"].value_counts(normalize=True).reindex(range(len(CLASSES)), fill_value=0.0)
+    return found.set_axis(CLASSES)
+
+
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:
     """Count patches by their actual class (rows) and the predicted one (columns), hardest to easiest."""
     table = pd.crosstab(rows["actual"], rows["predicted"]).reindex(index=range(5), columns=range(5), fill_value=0)

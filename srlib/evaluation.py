@@ -21,6 +21,7 @@ from srlib.models.difficulty_sr import Identifier
 
 TILE = 96  # LR pixels; larger images are cut: what a tile needs stays small, which more than pays for the overlap
 SMALLEST_TILE = 16
+CELL = 4  # LR pixels; tiles begin and end at multiples, as networks that shuffle pixels into channels need it
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -48,15 +49,17 @@ def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
-    tile: None for 96, 0 for never. Where memory runs out the tile is halved until it fits. Tiles give the result of the
-    whole image up to rounding; a model without `context` depends on the whole image and is never cut.
+    tile: None for 96, or four times the model's context where that is more; 0 for never; rounded down to a multiple of 4. Where
+    memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to rounding; a model without
+    `context` depends on the whole image and is never cut.
     """
     if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):
         raise SRError(f"tile (={tile}) must be 0 (never) or at least {SMALLEST_TILE} LR pixels")
     if model.context is None or tile == 0:
         return model(lr)
-    tile = tile or TILE
+    tile = tile or max(TILE, 4 * model.context)
     while True:
+        tile = tile // CELL * CELL
         try:
             return model(lr) if max(lr.shape[-2:]) <= tile else _tiled(model, lr, tile, progress)
         except RuntimeError as error:

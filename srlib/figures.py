@@ -5,7 +5,7 @@ The palette is seaborn's "colorblind"; files are the same byte for byte whenever
 
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -305,12 +305,21 @@ def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "")
 
 def busiest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
     """Return the square of `side` pixels with the largest sum of absolute gradients: where methods can differ most."""
+    return _box(hr, side, np.argmax)
+
+
+def calmest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
+    """Return the square of `side` pixels with the smallest sum of absolute gradients: where there is least to get wrong."""
+    return _box(hr, side, np.argmin)
+
+
+def _box(hr: np.ndarray, side: int, pick: Callable) -> tuple[int, int, int, int]:
     side = min(side, *hr.shape[:2])
     grey = to_rgb(hr).astype(float).mean(axis=2)
     gradient = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
     sums = np.pad(gradient.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    top, left = np.unravel_index(window.argmax(), window.shape)
+    top, left = np.unravel_index(pick(window), window.shape)
     return int(top), int(left), side, side
 
 

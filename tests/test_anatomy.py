@@ -142,7 +142,12 @@ def test_unpadded_blocks_are_still_counted_and_at_low_resolution():
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in models.list() if name != "bicubic" and not models.fitted(name)])
+# Routed patches and trees of predictions are drawn by their papers' own figures, and MemNet's and CDC's flow by none.
+OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "memnet", "cdc"}
+DRAWN = [name for name in models.list() if name != "bicubic" and not models.fitted(name) and name not in OWN]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_every_model_can_be_described(name):
     for scale in [scale for scale in models.scales(name) if scale <= 4]:
         model = models.create(name, scale).train()

@@ -34,7 +34,10 @@ def texts(fig):
     return [text.get_text() for text in fig.axes[0].texts]
 
 
-NAMES = [(name, 2) for name in models.list() if name != "bicubic" and not models.fitted(name)]
+# Routed patches and trees of predictions are drawn by their papers' own figures, and MemNet's and CDC's flow by none.
+OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "memnet", "cdc"}
+DRAWN = [name for name in models.list() if name != "bicubic" and not models.fitted(name) and name not in OWN]
+NAMES = [(name, 2 if 2 in models.scales(name) else 1) for name in DRAWN]
 NAMES += [("btsrn", 4), ("fsrcnn", 3), ("lapsrn", 4), ("lapsrn", 8), ("prosrn", 8), ("srresnet", 8)]
 FIGURES = {
     **{f"{name} x{scale}": lambda name=name, scale=scale: draw(models.create(name, scale), lr_size=8) for name, scale in NAMES},

@@ -10,7 +10,7 @@ from srlib.experiments import PROFILES, Experiment, profile
 from srlib.metrics import protocol
 from srlib.models.discriminators import SMALLEST
 from srlib.models.prosrn import General, Memory, Residual
-from srlib.papers import btsrn, prosrn
+from srlib.papers import btsrn, d2c_sr, prosrn
 from srlib.papers.base import Method, Paper
 
 ALL = [papers.get(name) for name in papers.names()]
@@ -53,10 +53,11 @@ def test_methods_start_from_trained_methods_that_fit(paper):
             assert first.trained and not first.start
             scales = [method.trained_at] if method.trained_at else [s for s in paper.scales if paper.has(name, s)]
             assert all(paper.has(start, scale) for scale in scales)
-            with torch.device("meta"):
-                net, begun = (models.create(one.model, scales[0], **one.args) for one in (method, first))
-            shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (net.get_submodule(part), begun)]
-            assert shapes[0] == shapes[1]
+            for sizes in (lambda one: one.args, lambda one: one.short.get("model_args", one.args)):
+                with torch.device("meta"):
+                    net, begun = (models.create(one.model, scales[0], **sizes(one)) for one in (method, first))
+                shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (net.get_submodule(part), begun)]
+                assert shapes[0] == shapes[1]
 
 
 def test_scales_are_those_that_paper_profile_and_method_have():
@@ -143,7 +144,7 @@ def test_small_profiles_divide_channels_and_nothing_else():
 
 def test_all_seeds_and_methods_have_runs_of_their_own():
     keys = [
-        paper.experiment(name, 4, "quick", seed, **changes(method)).key("f")
+        paper.experiment(name, (method.scales or paper.scales)[0], "quick", seed, **changes(method)).key("f")
         for paper in ALL
         for name, method in {**paper.methods, **paper.ablations}.items()
         if method.trained
@@ -237,3 +238,40 @@ def test_a_sixth_paper_is_one_value():
     experiment = paper.experiment("net", 3, "paper", learning_rate=2e-4)
     assert isinstance(experiment, Experiment)
     assert (experiment.model_args, experiment.steps, experiment.learning_rate) == ({"depth": 2}, 9, 2e-4)
+
+
+class TestD2CSR:
+    paper = papers.get("d2c_sr")
+
+    def count(self, name: str, scale: int, chosen: str) -> int:
+        one = self.paper.experiment(name, scale, chosen, **changes(self.paper.method(name)))
+        with torch.device("meta"):
+            return sum(p.numel() for p in models.create(one.model, scale, **one.model_args).parameters())
+
+    @pytest.mark.parametrize(("chosen", "scale"), [("paper", 4), ("released", 1)])
+    @pytest.mark.parametrize("body", d2c_sr.BODIES)
+    def test_the_structure_costs_no_more_than_the_network_that_it_is_put_on(self, body, chosen, scale):
+        assert 0.6 < self.count(f"d2c_{body}", scale, chosen) / self.count(f"{body}_rgb", scale, chosen) <= 1 or (
+            (body, chosen) == ("edsr", "paper")  # 8.8M of 43.1M, as in the paper
+        )
+
+    def test_sizes_are_the_papers_where_it_has_a_gpu(self):
+        counts = {name: self.count(name, 4, "paper") for name in (*d2c_sr.SIZES, "d2c_sr", "srresnet_rgb", "rdn_rgb", "cdc_rgb")}
+        assert [counts[name] for name in d2c_sr.SIZES] == [197_066, 239_120, 810_748, 3_089_876, 3_983_108, 5_769_572]
+        assert counts["d2c_sr"] == 5_769_572 and counts["srresnet_rgb"] == 1_517_571
+        assert counts["rdn_rgb"] == 6_024_387 and counts["cdc_rgb"] == 39_920_530
+        assert self.count("d2c_sr", 1, "released") == 174_160
+
+    def test_stages_and_losses(self):
+        first = self.paper.experiment("d2c_divergence", 4, "paper")
+        assert (first.hr_patch, first.batch, first.steps, first.rate(0.95)) == (384, 4, 2_280_000, 1e-4 / 2**9)
+        assert (first.loss, first.loss_args) == ("divergence", {"alpha": 0.1})
+        assert self.paper.experiment("divergence_code", 1, "released").loss_args == {"alpha": 2e-5, "released": True}
+        assert self.paper.experiment("tree_2_3", 1, "quick").loss_args == {"alpha": 0.1, "children": 3}
+        assert not self.paper.experiment("divergence_flat", 1, "quick").model_args["deep_residual"]
+
+    def test_sets_follow_the_scale(self):
+        experiment = self.paper.experiment("srresnet_rgb", 3, "paper")
+        assert (experiment.data, experiment.validation) == ("RealSR-V3-x3/train", "RealSR-V3-x3/test")
+        assert self.paper.setting("paper", 2).tests == ("RealSR-V3-x2/test", "DRealSR-x2/test")
+        assert self.paper.experiment("srresnet_rgb", 8, "paper", data="D2CRealSR-x8/train").data == "D2CRealSR-x8/train"

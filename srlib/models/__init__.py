@@ -89,7 +89,7 @@ _MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "srcnn": (SRCNN, SCALES),
     "fsrcnn": (FSRCNN, SCALES),
     "espcn": (ESPCN, SCALES),
-    "vdsr": (VDSR, SCALES),
+    "vdsr": (VDSR, PAIRS),
     "drcn": (DRCN, SCALES),
     "drrn": (DRRN, SCALES),
     "srresnet": (SRResNet, PAIRS),

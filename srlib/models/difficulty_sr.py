@@ -122,6 +122,7 @@ class DualWay(nn.Module):
     """
 
     context = None
+    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph
 
     def __init__(
         self,

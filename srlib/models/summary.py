@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 OUTPUT_PIXELS = 1280 * 720
-PROBE = 24  # LR pixels per side of the pass that counts; costs are linear in the pixels
+PROBE = 24  # LR pixels per side of the pass that counts, where a model does not want more; costs are linear in the pixels
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Summary:
 @torch.no_grad()
 def summary(model: nn.Module) -> Summary:
     """Count a model from its modules, by one pass over a small image."""
-    counts = {"input": 0.0, "output": 0.0}
+    counts, side = {"input": 0.0, "output": 0.0}, getattr(model, "probe", PROBE)
 
     def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         at_output = layer.weight.numel() * output.shape[-2] * output.shape[-1]
@@ -42,12 +42,12 @@ def summary(model: nn.Module) -> Summary:
     training = model.training
     try:
         first = next(model.parameters(), torch.zeros(0))
-        model.eval()(torch.zeros(1, model.channels or 3, PROBE, PROBE, device=first.device, dtype=torch.float32))
+        model.eval()(torch.zeros(1, model.channels or 3, side, side, device=first.device, dtype=torch.float32))
     finally:
         model.train(training)
         for handle in handles:
             handle.remove()
-    factor = OUTPUT_PIXELS / (PROBE * model.scale) ** 2
+    factor = OUTPUT_PIXELS / (side * model.scale) ** 2
     return Summary(
         parameters=sum(p.numel() for p in model.parameters()),
         weights=sum(layer.weight.numel() for layer in layers),

@@ -61,5 +61,15 @@ PAPER = Paper(
     },
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
     scales=(2, 3, 4),
+    ablations={
+        "dual_cnn": Method(
+            "difficulty_sr",
+            "Plain branch of the released code",
+            {**BRANCHES, "plain": "plain_cnn"},
+            _JOINT,
+            _SHORT_JOINT,
+            start={"identifier": "identifier", "complex": "idn"},
+        ),
+    },
     parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
 )
