@@ -259,7 +259,7 @@ class TestD2CSR:
         counts = {name: self.count(name, 4, "paper") for name in (*d2c_sr.SIZES, "d2c_sr", "srresnet_rgb", "rdn_rgb", "cdc_rgb")}
         assert [counts[name] for name in d2c_sr.SIZES] == [197_066, 239_120, 810_748, 3_089_876, 3_983_108, 5_769_572]
         assert counts["d2c_sr"] == 5_769_572 and counts["srresnet_rgb"] == 1_517_571
-        assert counts["rdn_rgb"] == 6_024_387 and counts["cdc_rgb"] == 39_920_530
+        assert counts["rdn_rgb"] == 6_024_387 and counts["cdc_rgb"] == 40_080_332
         assert self.count("d2c_sr", 1, "released") == 174_160
 
     def test_stages_and_losses(self):

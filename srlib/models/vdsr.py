@@ -4,7 +4,7 @@ J. Kim, J. K. Lee, K. M. Lee, "Accurate Image Super-Resolution Using Very Deep C
 d = 20 layers of 64 channels, 3x3, ReLU: 664,704 weights, 665,921 parameters (RGB: 668,227).
 
 Departures: Adam with a norm clip instead of SGD with rate 0.1 and the paper's adjustable clip; one network per scale
-instead of one for all scales.
+instead of one for all scales. Scale 1, for pairs of one size, takes the image as it is.
 """
 
 from torch import Tensor, nn
