@@ -28,7 +28,7 @@ DPI = 300
 PALETTE = [tuple(color) for color in sns.color_palette("colorblind")]
 GREY = "0.45"
 TICKS = [("major", "width", 0.8), ("major", "size", 4.0), ("minor", "width", 0.6), ("minor", "size", 2.5)]
-COSTS = [name for name in METRICS if name not in ("psnr", "ssim", "ssim_uniform7", "layers")]
+COSTS = [name for name, (_, _, _, better) in METRICS.items() if better is None and name not in ("layers", "sharpness")]
 
 
 def use_style() -> None:

@@ -26,6 +26,10 @@ METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "psnr": ("PSNR", "dB", ".2f", True),
     "ssim": ("SSIM", "", ".4f", True),
     "ssim_uniform7": ("SSIM (7×7 window)", "", ".4f", True),
+    "ssim_padded": ("SSIM (of the code)", "", ".4f", True),
+    "lpips": ("LPIPS", "", ".3f", False),
+    "gmsd": ("GMSD", "", ".4f", False),
+    "sharpness": ("Gradient energy of HR's", "", ".3f", None),
     "layers": ("Layers", "", ".0f", None),
     "parameters": ("Parameters", "", ",.0f", None),
     "mult_adds": ("Mult-adds", "G", ",.1f", None),
@@ -124,6 +128,40 @@ def paper_table(
     return comparison(printed, ours, metric, methods=kept, labels=labels, beside=beside)
 
 
+def beside(
+    ours: pd.DataFrame,
+    published: pd.DataFrame,
+    metrics: Iterable[str],
+    *,
+    methods: Iterable[str],
+    labels: Mapping[str, str],
+    extra: Iterable[str] = (),
+) -> pd.DataFrame:
+    """Return a row per method: our numbers, and those of a paper on other sets in columns of their own, never subtracted.
+
+    ours: a row per image (and seed), averaged here. published: rows of `published()`. metrics: of both, each where a side has it.
+    A column is named like "psnr_ours@City100-nikon/test ×1". extra: metrics of ours that belong to the network, not to a set.
+    methods: in their order; those that neither side has are left out.
+    """
+    columns: dict[str, dict[str, float]] = {}
+    for metric in metrics:
+        for kind, rows, value in (("ours", ours, metric), ("published", published[published["metric"] == metric], "value")):
+            if value not in rows.columns:
+                continue
+            for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
+                seeds = some.groupby(["method", *(["seed"] if "seed" in some else [])])[value].mean().groupby("method")
+                columns[f"{metric}_{kind}@{dataset} ×{scale}"] = seeds.mean().to_dict()
+                if (seeds.count() > 1).any():
+                    columns[f"{metric}_spread@{dataset} ×{scale}"] = seeds.std().to_dict()
+    found = {name for column in columns.values() for name in column}
+    lines = []
+    for name in (method for method in methods if method in found):
+        about = {one: ours.loc[ours["method"] == name, one].mean() for one in extra if one in ours.columns}
+        values = {column: found_there.get(name, math.nan) for column, found_there in columns.items()}
+        lines.append({"method": labels.get(name, name), **about, **values})
+    return pd.DataFrame(lines)
+
+
 def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     index, values = KEYS[:2], [column for column in table.columns if column not in KEYS]
     pairs = [(method, value) for method in table["method"].unique() for value in values]
@@ -159,7 +197,8 @@ def caption(what: str, by: Protocol | None, profile: Profile, *notes: str) -> st
 
 
 def _metric(column: str) -> tuple[str, str]:
-    """Return metric and kind of a column: ("psnr", "ours"); ("", "") for one that is no metric."""
+    """Return metric and kind of a column: ("psnr", "ours"), also of "psnr_ours@SET"; ("", "") for one that is no metric."""
+    column = column.partition("@")[0]
     for kind in KINDS:
         if column.endswith(f"_{kind}") and column.removesuffix(f"_{kind}") in METRICS:
             return column.removesuffix(f"_{kind}"), kind
@@ -177,7 +216,8 @@ def header(column: str | tuple[str, str]) -> str:
     metric, kind = _metric(column)
     if not metric:
         return (column[:1].upper() + column[1:]).replace("_", " ")
-    return _unit(metric) + {"": "", "spread": ", ± over seeds"}.get(kind, f", {kind}")
+    where = column.partition("@")[2]
+    return _unit(metric) + {"": "", "spread": ", ± over seeds"}.get(kind, f", {kind}") + (f", {where}" if where else "")
 
 
 def _rounded(column: str, value: float) -> float:
@@ -209,7 +249,7 @@ def _marks(table: pd.DataFrame) -> pd.DataFrame:
     """Return a frame like `table` with "best", "second" or "" in each cell."""
     marks = pd.DataFrame("", index=table.index, columns=table.columns)
     columns = [c for c in table.columns if _metric(_name(c))[1] in ("", "published", "ours")]
-    columns = [c for c in columns if METRICS.get(_metric(_name(c))[0], (None,) * 4)[3]]
+    columns = [c for c in columns if METRICS.get(_metric(_name(c))[0], (None,) * 4)[3] is not None]
     if isinstance(table.columns, pd.MultiIndex):
         groups = [[(i, c) for c in columns if c[1] == name] for i in table.index for name in {c[1] for c in columns}]
     else:
@@ -218,7 +258,8 @@ def _marks(table: pd.DataFrame) -> pd.DataFrame:
         groups = [[(i, c) for i in block] for block in blocks for c in columns]
     for cells in groups:
         shown = {cell: _rounded(_name(cell[1]), table.at[cell]) for cell in cells if not pd.isna(table.at[cell])}
-        values = sorted(set(shown.values()), reverse=True)
+        more_is_better = all(METRICS[_metric(_name(c))[0]][3] for _, c in shown)
+        values = sorted(set(shown.values()), reverse=more_is_better)
         for (i, c), value in shown.items():
             if value == values[0] and len(values) > 1:
                 marks.at[i, c] = "best"

@@ -5,6 +5,7 @@ import io
 import ipywidgets as ipy
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from srlib import models, widgets
@@ -157,3 +158,48 @@ class TestBlend:
     def test_psnr_is_that_of_the_crop(self, blend):
         shown, hr = blend.panels[0].image, blend.panels[3].image
         assert f"{psnr(shown, hr, protocol('prosrn'), 2):.2f} dB" in blend.panels[0].label
+
+
+class TestDifficulty:
+    @pytest.fixture
+    def explorer(self):
+        """The left half of the picture is flat, and the identifier calls every patch easy with probability a half."""
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)
+        image[:, :96] = 120
+        torch.manual_seed(0)
+        nets = {s: models.create("difficulty_sr", s, complex_args={"width": 16}).eval() for s in (2, 4)}
+        for net in nets.values():
+            for p in net.identifier.parameters():
+                torch.nn.init.zeros_(p)
+            net.identifier.classify[-1].bias.data = torch.tensor([4.0, 0, 0, 0, 4.0])
+        return widgets.difficulty_explorer(nets, {"a": image}, protocol("y"))
+
+    def test_a_threshold_moves_all_patches(self, explorer):
+        shown = {}
+        explorer.controls["rule"].value = "probability"
+        for probability, alone in ((0.05, 4), (1.05, 3)):
+            explorer.controls["probability"].value = probability
+            assert np.array_equal(explorer.panels[1].image, explorer.panels[alone].image)
+            shown[probability] = explorer.panels[0].label
+        assert shown[0.05].startswith("4 of 4 patches plain (100 %)") and shown[1.05].startswith("0 of 4 patches plain (0 %)")
+
+    def test_the_class_that_counts_as_easy_can_be_moved(self, explorer):
+        assert explorer.panels[0].label.startswith("0 of 4")  # 0 and 4 are equally likely, the first one wins
+        explorer.controls["easiest"].value = 0
+        assert explorer.panels[0].label.startswith("4 of 4")
+
+    def test_psnr_is_that_of_the_picture_shown(self, explorer):
+        _, routed, error, _, _, hr = explorer.panels
+        assert f"{psnr(routed.image, hr.image, protocol('y'), 2):.2f} dB" in routed.label and "ms" in routed.label
+        assert error.image.shape == routed.image.shape == hr.image.shape == (192, 192, 3)
+
+    def test_scale_and_overlap_keep_the_size(self, explorer):
+        explorer.controls["overlap"].value = 36
+        assert explorer.panels[0].label.split(" of ")[1].startswith("25 patches")
+        explorer.controls["scale"].value = 4
+        assert all(panel.image.shape == (192, 192, 3) for panel in explorer.panels)
+
+    def test_nothing_to_explore_is_told(self):
+        with pytest.raises(SRError, match="no trained network to explore yet"):
+            widgets.difficulty_explorer({}, {}, protocol("y"))

@@ -4,12 +4,13 @@ from srlib.errors import unknown
 from srlib.papers.base import Method, Paper
 from srlib.papers.btsrn import PAPER as BTSRN
 from srlib.papers.d2c_sr import PAPER as D2C_SR
+from srlib.papers.ddet import PAPER as DDET
 from srlib.papers.difficulty_sr import PAPER as DIFFICULTY_SR
 from srlib.papers.prosrn import PAPER as PROSRN
 
 __all__ = ["Method", "Paper", "experiments", "get", "names", "owner"]
 
-_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN, DIFFICULTY_SR, D2C_SR)}
+_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN, DIFFICULTY_SR, D2C_SR, DDET)}
 
 
 def names() -> list[str]:

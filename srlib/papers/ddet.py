@@ -1,0 +1,101 @@
+"""DDet: the experiments of the paper's tables.
+
+Y. Shi et al., "DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution", IEEE Signal Processing
+Letters 2020.
+
+Training: the paper says nothing of loss, rate, patches or length, and the code has no training files. LP-KPN's stand in, whose
+protocol and rows DDet takes over: RealSR (version 2, LR enlarged to the size of HR), luma, Adam with a constant 1e-4, 100,000
+steps; patches of 192 px as in RealSR's paper, 16 of them; mean squared error of the result. All networks get the same. (LP-KPN's
+own loss looks at its three pyramid levels, and its batch is 64.)
+
+The paper has one training per scale of RealSR, whose pairs are all of one size. Profile "paper" has x2, the set of the ablation;
+`python -m srlib train ddet --profile paper --data RealSR-V2-x3/train` trains on another.
+
+The ladder of Table II begins at "kpn" (K = 7), adds post-refinement, then CDM, then MDA, which is "ddet". In budgets that are not
+the paper's, the residual networks are small: `short` holds their arguments. The networks of per-pixel kernels keep their size.
+"""
+
+from srlib.papers.base import Method, Paper
+
+_OWN = {
+    "hr_patch": 192,
+    "batch": 16,
+    "steps": 100_000,
+    "schedule": "steps",
+    "learning_rate": 1e-4,
+    "loss": "mse",
+}
+_SHORT = {"hr_patch": 64, "batch": 4, "learning_rate": 5e-4, "clip": 1.0}
+_TEST = "embedded-camera-test"
+_EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
+
+
+def _ddet(label: str, **args) -> Method:
+    return Method("ddet", label, {"width": 64, **args}, _OWN, _SHORT)
+
+
+def _kpn(kernel: int) -> Method:
+    return Method("kpn", f"KPN (K={kernel})", {"width": 64, "kernel": kernel}, _OWN, _SHORT)
+
+
+def _residual(model: str, label: str, full: dict, small: dict) -> Method:
+    return Method(model, label, {"width": 64, **full}, _OWN, {**_SHORT, "model_args": small})
+
+
+LADDER = ("kpn", "ddet_refine", "ddet_cdm", "ddet")  # Table II
+SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
+RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
+VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
+DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
+
+PAPER = Paper(
+    name="ddet",
+    title="DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution",
+    protocol="realsr",
+    methods={
+        "bicubic": Method("bicubic", "LR as it is"),
+        "srresnet_rgb": _residual("srresnet", "SRResNet", {"norm": False}, {"width": 32, "norm": False}),
+        "edsr_rgb": _residual(
+            "edsr", "EDSR", {"blocks": 32, "width": 256, "res_scale": 0.1}, {"blocks": 16, "width": 32, "res_scale": 0.1}
+        ),
+        "rcan_rgb": _residual("rcan", "RCAN", {}, {"groups": 3, "blocks": 3, "width": 32}),
+        "edrn": _residual("edrn", "EDRN", {}, {"width": 16, "blocks": 2}),
+        "kpn_5": _kpn(5),
+        "kpn": _kpn(7),
+        "kpn_13": _kpn(13),
+        "kpn_19": _kpn(19),
+        "lp_kpn": Method("lp_kpn", "LP-KPN (K=5)", {"width": 64}, _OWN, _SHORT),
+        "ddet_refine": _ddet("w/ PR", mda=False, cdm=False),
+        "ddet_cdm": _ddet("w/ CDM", mda=False),
+        "ddet": _ddet("DDet"),
+    },
+    compared=("bicubic", "srresnet_rgb", "kpn", "lp_kpn", "ddet"),
+    scales=(1,),
+    ablations={
+        "ddet_wide": _ddet("DDet, 128 channels before the heads", wide=True),
+        "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
+    },
+    parts={"ddet_no_cdm": "DDet, CDM switched off", "ddet_no_refine": "DDet, post-refinement switched off"},
+    profiles={
+        "smoke": _EMBEDDED,
+        "quick": {
+            **_EMBEDDED,
+            "validation": _TEST,
+            "overrides": {"schedule": "cosine", "steps": 120, "batch": 4},
+        },
+        "released": {
+            "data": "City100-nikon/train",
+            "validation": "City100-nikon/test",
+            "tests": ("City100-nikon/test", "City100-iphone/test"),
+            "ablation_tests": "City100-nikon/test",
+            "scales": (1,),
+        },
+        "paper": {
+            "data": "RealSR-V2-x2/train",
+            "validation": "RealSR-V2-x2/test",
+            "tests": ("RealSR-V2-x2/test",),
+            "ablation_tests": "RealSR-V2-x2/test",
+            "scales": (1,),
+        },
+    },
+)

@@ -1,0 +1,28 @@
+"""What networks cost on photographs and patches, measured side by side."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srlib import costs, models
+
+
+@pytest.fixture
+def data(tmp_path) -> str:
+    for name in ("a", "b"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return f"folder:{tmp_path}"
+
+
+def test_frames_are_timed_for_each_network_and_sizes_are_those_of_float32_weights(data):
+    networks = {"idn": models.create("idn", 2), "bicubic": models.create("bicubic", 2)}
+    table = costs.frames(networks, data, 2).set_index("method")
+    assert table.loc["idn", "parameters"] == 677_185 and table.loc["bicubic", "megabytes"] == 0
+    assert table.loc["idn", "megabytes"] == pytest.approx(2.583, abs=1e-3)  # the paper's 2.597 has names and keys in it
+    assert table.loc["idn", "seconds"] > table.loc["bicubic", "seconds"] > 0
+    assert not networks["idn"].training
+
+
+def test_a_patch_through_a_network_costs_more_than_through_bicubic():
+    cheap, dear = (costs.per_patch(models.create(name, 2), side=16, batch=2, repeats=3) for name in ("bicubic", "idn"))
+    assert 0 < cheap < dear

@@ -1,0 +1,77 @@
+"""Figures about patches: what they show is what they are given, and their text stays inside."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib import patch_figures
+from srlib.difficulty import CLASSES, confusion
+from srlib.figures import calmest_box
+
+CORNERS = [(0, 0), (0, 48), (48, 0), (48, 48)]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def inside(fig):
+    fig.draw_without_rendering()
+    texts = [t for ax in fig.axes for t in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts) if t.get_text()]
+    texts += [t for legend in fig.legends for t in legend.get_texts()]
+    return all(fig.bbox.padded(1).contains(*corner) for t in texts for corner in t.get_window_extent().corners())
+
+
+def picture(side=192):
+    return np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def test_maps_have_a_frame_per_patch_coloured_by_its_class():
+    fig = patch_figures.difficulty_maps(picture(), CORNERS, [0, 1, 2, 4], [4, 4, 4, 4], 2)
+    first, actual, told = fig.axes
+    assert [len(ax.patches) for ax in fig.axes] == [0, 4, 4] and inside(fig)
+    assert len({p.get_facecolor() for p in actual.patches}) == 4 and len({p.get_facecolor() for p in told.patches}) == 1
+    assert [p.get_xy() for p in told.patches] == [(x * 2 - 0.5, y * 2 - 0.5) for y, x in CORNERS]
+
+
+def test_framework_shows_every_step_in_order():
+    pictures = {"complex": picture(), "plain": picture(), "each patch by its branch": picture()}
+    fig = patch_figures.framework(picture(96), pictures, CORNERS, [0, 0, 4, 4], 2)
+    assert [ax.get_title() for ax in fig.axes][1:] == list(pictures) and inside(fig)
+
+
+def test_gallery_keeps_the_order_and_leaves_places_empty():
+    fig = patch_figures.gallery([picture(8)] * 5, list("abcde"), rows=2)
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "d", "e", ""] and inside(fig)
+
+
+def test_confusion_prints_every_count():
+    rows = pd.DataFrame({"actual": [0, 0, 4, 4, 4], "predicted": [0, 1, 4, 4, 3]})
+    fig = patch_figures.confusion(confusion(rows), "title")
+    (ax,) = fig.axes
+    assert [t.get_text() for t in ax.texts] == [str(n) for n in confusion(rows).to_numpy().ravel()] and inside(fig)
+
+
+def test_balance_adds_up_and_names_the_share_of_easy_patches():
+    shares = pd.DataFrame([[0.5, 0.2, 0.1, 0.1, 0.1], [0, 0, 0, 0, 1]], index=["Set5", "Urban100"], columns=CLASSES)
+    (ax,) = (fig := patch_figures.balance(shares)).axes
+    assert [t.get_text() for t in ax.texts] == ["10.0 % easy", "100.0 % easy"] and inside(fig)
+    ends = {round(p.get_x() + p.get_width(), 6) for p in ax.containers[-1]}
+    assert ends == {1.0}
+
+
+def test_sweep_has_psnr_on_the_left_and_time_on_the_right():
+    table = pd.DataFrame({"threshold": [0, 0.5, 1.01, np.nan], "share": [1, 0.25, 0, 0.3], "psnr": [20.0, 25, 25.5, 25.2]})
+    left, right = (fig := patch_figures.sweep({"Set5": table}, (0.001, 0.002, 0.1))).axes
+    assert left.lines[0].get_ydata().tolist() == [20, 25, 25.5] and left.lines[1].get_ydata()[0] == 25.2
+    assert right.lines[0].get_ydata().tolist() == pytest.approx([3, 1 + 0.25 * 2 + 75, 101]) and inside(fig)
+
+
+def test_the_calmest_box_is_where_nothing_happens():
+    hr = picture(64)
+    hr[20:40, 30:50] = 99
+    top, left, *_ = calmest_box(hr, 16)
+    assert 20 <= top <= 24 and 30 <= left <= 34
