@@ -21,7 +21,7 @@ from srlib.experiments import Profile
 from srlib.metrics import Protocol
 from srlib.runs import atomic_write
 
-# header, unit, format, whether more is better (None: not marked)
+# header, unit, format, whether more is better (False: less is; None: not marked)
 METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "psnr": ("PSNR", "dB", ".2f", True),
     "ssim": ("SSIM", "", ".4f", True),
