@@ -17,10 +17,14 @@ CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
 GPU = re.compile(r"nvidia-|cuda-|triton")
 
 
+UNPINNED = "lpips"  # an extra that no command of ours installs: it brings torchvision and fetches weights
+
+
 def requirements() -> dict[str, Requirement]:
-    """All that pyproject.toml asks for, with its extras."""
+    """All that pyproject.toml asks for, with its extras but one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != UNPINNED]
+    lines = [*project["dependencies"], *sum(extras, [])]
     found = [Requirement(line) for line in lines]
     return {canonicalize_name(one.name): one for one in found}
 

@@ -96,6 +96,11 @@ SIZES = ("d2c_16_1_1", "d2c_16_2_1", "d2c_32_2_1", "d2c_64_2_1", "d2c_64_2_2", "
 VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
 PUBLISHED_ONLY = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
+BESIDE = (
+    "City100 (or simulated camera pairs) stands in for RealSR, its second camera for DRealSR; the paper's columns are of other "
+    "images and stand beside ours, never as a difference."
+)
+
 PAPER = Paper(
     name="d2c_sr",
     title="D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution",

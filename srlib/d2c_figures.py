@@ -1,0 +1,155 @@
+"""Figures about several predictions of one picture: where they lie, how they differ, what weighs them."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from srlib.color import to_rgb
+from srlib.figures import GREY, PALETTE, use_style
+from srlib.fusion import Look, differences
+
+Box = tuple[int, int, int, int]  # top, left, height, width
+HEAT = plt.get_cmap("turbo")  # red is high, as in the paper's Figure 10
+
+
+def clip(image: np.ndarray) -> np.ndarray:
+    """Return a picture in 0..255 as uint8, rounded half up."""
+    return np.floor(np.clip(image, 0, 255) + 0.5).astype(np.uint8)
+
+
+def weight_picture(weights: np.ndarray, full: float = 1.0) -> np.ndarray:
+    """Return a weight map `(H, W)` as a uint8 picture: blue is 0, red is `full`."""
+    return clip(255 * HEAT(np.clip(weights / full, 0, 1))[..., :3])
+
+
+def difference_picture(predictions: np.ndarray, full: float = 24.0) -> np.ndarray:
+    """Return `fusion.differences` as a uint8 picture: black is none, white is `full` grey levels or more."""
+    return to_rgb(clip(differences(predictions) / full * 255))
+
+
+def cut(image: np.ndarray, box: Box) -> np.ndarray:
+    """Return the part (top, left, height, width) of `(..., H, W, 3)` pictures, or of a map `(H, W)`."""
+    top, left, height, width = box
+    if image.ndim == 2:
+        return image[top : top + height, left : left + width]
+    return image[..., top : top + height, left : left + width, :]
+
+
+def spread_box(predictions: np.ndarray, side: int) -> Box:
+    """Return the square of `side` pixels where predictions differ most."""
+    side = min(side, *predictions.shape[1:3])
+    sums = np.pad(differences(predictions).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(window.argmax(), window.shape)
+    return int(top), int(left), side, side
+
+
+def sheet(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], note: str = "") -> Figure:
+    """Draw rows of pictures of one size, the row's name at its left, a line under each picture; note: below all."""
+    use_style()
+    columns = max(len(row) for row in rows.values())
+    first = next(iter(rows.values()))[0][1]
+    width = min(1.75, 12 / columns)
+    height = width * first.shape[0] / first.shape[1]
+    size = (columns * width + 0.5, len(rows) * (height + 0.42) + (0.3 if note else 0))
+    fig, axes = plt.subplots(len(rows), columns, figsize=size, layout="constrained", squeeze=False)
+    for line, (name, row) in zip(axes, rows.items(), strict=True):
+        for ax in line:
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+        line[0].set_ylabel(name)
+        for ax, (label, picture) in zip(line, row, strict=False):
+            ax.imshow(to_rgb(picture), interpolation="nearest")
+            ax.set_xlabel(label, fontsize=9, labelpad=3)
+    if note:
+        fig.supxlabel(note, fontsize=9, color=GREY, x=0.01, ha="left")
+    return fig
+
+
+def plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequence[np.ndarray]) -> Figure:
+    """Draw patches as points of the plane that holds most of their differences, HR at the origin, as in the paper's Figure 1.
+
+    patches: for each panel the pictures by label, among them "HR". predictions: `(P, h, w, 3)` of each panel. A unit is one grey
+    level of root mean square error. What lies off the plane is not seen: distances on paper are at most the true ones.
+    """
+    use_style()
+    fig, axes = plt.subplots(1, len(patches), figsize=(4 * len(patches), 4.2), layout="constrained", squeeze=False)
+    for k, (ax, named, several) in enumerate(zip(axes[0], patches, predictions, strict=True)):
+        origin = named["HR"].astype(float)
+        others = {label: image for label, image in named.items() if label != "HR"}
+        points = np.stack([(image - origin).ravel() for image in (*several, *others.values())]) / np.sqrt(origin.size)
+        _, values, axis = np.linalg.svd(points, full_matrices=False)
+        flat = points @ axis[:2].T
+        kept = float((values[:2] ** 2).sum() / (values**2).sum())
+        ax.scatter(*flat[: len(several)].T, color=PALETTE[0], s=55, label="divergent predictions", zorder=3)
+        for i, (label, at) in enumerate(zip(others, flat[len(several) :], strict=True)):
+            ax.scatter(*at, color=PALETTE[i + 1], marker="sD^v"[i % 4], s=65, label=label, zorder=4)
+        ax.scatter(0, 0, color=PALETTE[3], marker="*", s=190, label="HR", zorder=5)
+        ax.set(xlabel="grey levels", title=f"patch {k + 1}, {100 * kept:.0f} % of the squared errors in the plane")
+        ax.set_aspect("equal", "datalim")
+        ax.margins(0.15)
+    axes[0, 0].set_ylabel("grey levels")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return fig
+
+
+PARTS = {
+    "ideal": "ideal fusion",
+    "fused": "learned fusion",
+    "mean": "mean of the predictions",
+    "single": "single prediction, on average",
+}
+
+
+def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
+    """Draw what alpha does: PSNR of each part of the networks, and that of two predictions against each other.
+
+    rows: `fusion.score` of several networks with columns `alpha` and `seed`. A band spans the seeds. Equal steps on the axis.
+    """
+    use_style()
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+    ticks = sorted(rows["alpha"].unique())
+    seeds = rows.groupby(["part", "alpha", "seed"])["psnr"].mean()
+    for k, part in enumerate((*PARTS, "between")):
+        ax, label = (right, None) if part == "between" else (left, PARTS[part])
+        line = seeds[part].groupby("alpha").agg(["mean", "min", "max"]).reindex(ticks)
+        ax.plot(range(len(ticks)), line["mean"], color=PALETTE[k], marker="os^Dv"[k], ms=5, label=label)
+        ax.fill_between(range(len(ticks)), line["min"], line["max"], color=PALETTE[k], alpha=0.15, lw=0)
+    left.set(ylabel=f"PSNR against HR (dB), {where}")
+    right.set(ylabel="PSNR of two predictions (dB)")
+    for ax in (left, right):
+        ax.set_xticks(range(len(ticks)), [f"{alpha:g}" for alpha in ticks])
+        ax.set_xlabel("α, weight of the divergence term")
+        ax.yaxis.set_major_locator(MaxNLocator(6))
+    right.set_title("lower: predictions differ more", loc="left", color=GREY, fontsize=9)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    return fig
+
+
+def trees(table: pd.DataFrame, where: str) -> Figure:
+    """Draw PSNR against the branches at a node and the levels of the tree; table: `depth`, `children`, `psnr`, a row per seed."""
+    use_style()
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
+    about = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
+    for k, (ax, (x, fixed, label)) in enumerate(zip(axes, about, strict=True)):
+        line = table[table[fixed] == 2].groupby(x)["psnr"].agg(["mean", "std"])
+        ax.errorbar(line.index, line["mean"], yerr=line["std"].fillna(0), color=PALETTE[k], marker="o", capsize=3)
+        ax.set(xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel(f"PSNR (dB), {where}")
+    return fig
+
+
+def story(found: Look, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int) -> list[tuple[str, np.ndarray]]:
+    """Return the panels of the paper's Figure 5 for a box in HR pixels: LR enlarged, the predictions, the result, HR."""
+    enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    shown = [("LR", cut(enlarged, box))]
+    shown += [(f"prediction {i}", cut(one, box)) for i, one in enumerate(clip(found.predictions), 1)]
+    return [*shown, ("result", cut(clip(found.fused), box)), ("HR", cut(hr, box))]

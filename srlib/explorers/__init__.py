@@ -1,0 +1,1 @@
+"""Explorers of single papers, built on `widgets.Explorer`."""

@@ -1,0 +1,133 @@
+"""Explorers of D2C-SR: a slider for alpha over networks trained with several, and weights by hand against the learned ones."""
+
+from functools import lru_cache
+
+import ipywidgets as ipy
+import numpy as np
+
+from srlib.d2c_figures import clip, cut, difference_picture, weight_picture
+from srlib.errors import SRError
+from srlib.fusion import Look, differences, fuse, look, nearest
+from srlib.metrics import Protocol, psnr
+from srlib.widgets import Explorer, Panel, error_picture
+
+LARGEST = 256  # pixels a side; what a network sees of a picture around the place that is chosen
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by name
+
+
+def _places(pictures: Pairs) -> dict[str, ipy.Widget]:
+    return {
+        "image": ipy.Dropdown(options=list(pictures), description="image"),
+        "across": ipy.IntSlider(50, 0, 100, step=5, description="across %"),
+        "down": ipy.IntSlider(50, 0, 100, step=5, description="down %"),
+    }
+
+
+class _Windows:
+    """The part of a picture that is looked at: a square of at most 256 HR pixels, of which the middle is shown."""
+
+    def __init__(self, pictures: Pairs, scale: int, side: int):
+        if not pictures:
+            raise SRError("no pictures to explore; give a set of pairs that has some")
+        self.pictures, self.scale = pictures, scale
+        smallest = min(min(hr.shape[:2]) for _, hr in pictures.values())
+        self.side = min(side, smallest, LARGEST) // scale * scale
+        self.seen = min(LARGEST, smallest) // scale * scale
+
+    def box(self, image: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int, int]]:
+        """Return LR and HR of the square, and the box that is shown of it, in HR pixels."""
+        lr, hr = self.pictures[image]
+        at = []
+        for length, share in zip(hr.shape[:2], (down, across), strict=True):
+            start = (length - self.side) * share // 100
+            first = min(max(start - (self.seen - self.side) // 2, 0), length - self.seen) // self.scale * self.scale
+            at.append((first, start - first))
+        (top, y), (left, x) = at
+        s, scale = self.seen, self.scale
+        small = lr[top // scale : (top + s) // scale, left // scale : (left + s) // scale]
+        return small, hr[top : top + s, left : left + s], (y, x, self.side, self.side)
+
+
+def _decibel(image: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> str:
+    return f"{psnr(image, hr, protocol, scale):.2f} dB"
+
+
+def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Protocol, *, side: int = 96) -> Explorer:
+    """Move alpha: the predictions, how they differ, their weights, the result.
+
+    networks: D2C networks by their alpha, all of one scale. pictures: (LR, HR) by name. side: of what is shown, in HR pixels;
+    the network sees up to 256 around it. Shows LR, four predictions, result, HR; then the difference of the predictions and
+    the weight map of each. PSNR is that of the part shown. What a network made of a place is remembered.
+    Raises SRError without networks or pictures.
+    """
+    if not networks:
+        raise SRError("no trained network to explore yet: run the ablate notebook of this profile first")
+    scale = next(iter(networks.values())).scale
+    windows = _Windows(pictures, scale, side)
+
+    @lru_cache(maxsize=256)
+    def inside(alpha: float, image: str, across: int, down: int) -> tuple[Look, np.ndarray, np.ndarray]:
+        lr, hr, box = windows.box(image, across, down)
+        found = look(networks[alpha], lr)
+        weights = np.stack([cut(one, box) for one in found.weights])
+        enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+        return Look(cut(found.predictions, box), weights), cut(enlarged, box), cut(hr, box)
+
+    def draw(alpha: float, image: str, across: int, down: int) -> list[Panel]:
+        found, lr, hr = inside(alpha, image, across, down)
+        several = clip(found.predictions)
+        full = float(max(found.weights.max(), 1e-6))
+        panels = [Panel(f"LR<br>{_decibel(lr, hr, protocol, scale)}", lr)]
+        panels += [Panel(f"prediction {i}<br>{_decibel(one, hr, protocol, scale)}", one) for i, one in enumerate(several, 1)]
+        result = clip(found.fused)
+        panels += [Panel(f"result<br>{_decibel(result, hr, protocol, scale)}", result), Panel("HR<br>ground truth", hr)]
+        apart = differences(found.predictions).mean()
+        panels.append(Panel(f"|difference| of two<br>mean {apart:.2f}, white: 24 levels", difference_picture(found.predictions)))
+        shares = [f"weight {i}<br>mean {one.mean():.2f}, red: {full:.2f}" for i, one in enumerate(found.weights, 1)]
+        return [*panels, *(Panel(label, weight_picture(one, full)) for label, one in zip(shares, found.weights, strict=True))]
+
+    alpha = ipy.SelectionSlider(
+        options=[(f"{value:g}", value) for value in networks], value=list(networks)[len(networks) // 2], description="α"
+    )
+    return Explorer({"alpha": alpha} | _places(pictures), draw)
+
+
+def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96) -> Explorer:
+    """Fuse by hand: a slider per prediction against the learned weights and the ideal ones.
+
+    net: a D2C network. pictures, side: as in `alpha_explorer`. "by hand": one weight for each prediction and every pixel, in
+    proportion to the sliders. "learned, times sliders": the learned maps, each times its slider, scaled to add up to 1 again.
+    Shows the result by hand, its error, the learned fusion, the ideal fusion, and where each prediction is the closest one; PSNR
+    of the part shown.
+    """
+    scale, count = net.scale, net.divergence.leaves
+    windows = _Windows(pictures, scale, side)
+
+    @lru_cache(maxsize=256)
+    def inside(image: str, across: int, down: int) -> tuple[Look, np.ndarray]:
+        lr, hr, box = windows.box(image, across, down)
+        found = look(net, lr)
+        return Look(cut(found.predictions, box), np.stack([cut(one, box) for one in found.weights])), cut(hr, box)
+
+    def draw(rule: str, image: str, across: int, down: int, **sliders: float) -> list[Panel]:
+        found, hr = inside(image, across, down)
+        factors = np.array([*sliders.values()])
+        factors = factors if factors.sum() > 0 else np.ones(count)
+        weights = factors[:, None, None] * (found.weights if rule != "by hand" else np.ones_like(found.weights))
+        weights = weights / weights.sum(axis=0).clip(1e-12)
+        best = nearest(found.predictions, hr)
+        by_hand, learned, ideal = (clip(fuse(found.predictions, w)) for w in (weights, found.weights, best))
+        shares = ", ".join(f"{100 * share:.0f} %" for share in best.mean(axis=(1, 2)))
+        which = weight_picture(best.argmax(axis=0).astype(float), count - 1)
+        return [
+            Panel(f"{rule}<br>{_decibel(by_hand, hr, protocol, scale)}", by_hand),
+            Panel("|by hand - HR|<br>white: 96 levels", error_picture(by_hand, hr)),
+            Panel(f"learned fusion<br>{_decibel(learned, hr, protocol, scale)}", learned),
+            Panel(f"ideal fusion<br>{_decibel(ideal, hr, protocol, scale)}", ideal),
+            Panel(f"which is the closest<br>{shares}", which),
+            Panel("HR<br>ground truth", hr),
+        ]
+
+    rule = ipy.ToggleButtons(options=["by hand", "learned, times sliders"], description="weights")
+    sliders = {f"w{i}": ipy.FloatSlider(1.0, min=0, max=1, step=0.05, description=f"w{i}") for i in range(1, count + 1)}
+    return Explorer({"rule": rule} | sliders | _places(pictures), draw)
