@@ -61,6 +61,26 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
     return pd.DataFrame(rows)
 
 
+def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 3) -> pd.DataFrame:
+    """Return what networks of scale 1 cost for one frame of `side` by `side` pixels, all networks in turn.
+
+    Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (median).
+    """
+    spent = {name: [] for name in networks}
+    for turn in range(repeats + 1):  # the first turn warms up
+        for name, net in networks.items():
+            frame = torch.rand(1, net.channels or 3, side, side)
+            with torch.no_grad():
+                seconds = _seconds(lambda net=net, frame=frame: net.eval()(frame))
+            spent[name] += [seconds] if turn else []
+    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
+    rows = [
+        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 1e6, "seconds": statistics.median(times)}
+        for name, times in spent.items()
+    ]
+    return pd.DataFrame(rows)
+
+
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5) -> pd.DataFrame:
     """Return a row per network: what it costs on one `side` by `side` LR image, times as medians of alternating runs.
 

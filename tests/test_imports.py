@@ -59,11 +59,13 @@ ORDER = [
     "papers",
     "results",
     "costs",
+    "dynamic",
     "claims",
     "tables",
     "figures",
     "patch_figures",
     "d2c_figures",
+    "ddet_figures",
     "tracing",
     "anatomy",
     "diagrams",
@@ -71,7 +73,9 @@ ORDER = [
     "report",
     "widgets",
     "explorers.d2c_sr",
+    "explorers.ddet",
     "explorers",
+    "upscaling",
     "__main__",
 ]
 # What training needs, besides the standard library.

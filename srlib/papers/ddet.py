@@ -25,7 +25,7 @@ _OWN = {
     "learning_rate": 1e-4,
     "loss": "mse",
 }
-_SHORT = {"hr_patch": 64, "batch": 4, "learning_rate": 5e-4, "clip": 1.0}
+_SHORT = {"hr_patch": 64, "batch": 4, "learning_rate": 3e-4, "clip": 1.0}
 _TEST = "embedded-camera-test"
 _EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
 
