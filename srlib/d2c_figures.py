@@ -21,14 +21,19 @@ def clip(image: np.ndarray) -> np.ndarray:
     return np.floor(np.clip(image, 0, 255) + 0.5).astype(np.uint8)
 
 
-def weight_picture(weights: np.ndarray, full: float = 1.0) -> np.ndarray:
-    """Return a weight map `(H, W)` as a uint8 picture: blue is 0, red is `full`."""
-    return clip(255 * HEAT(np.clip(weights / full, 0, 1))[..., :3])
+def weight_picture(weights: np.ndarray, count: int) -> np.ndarray:
+    """Return a weight map `(H, W)` as a uint8 picture: blue is 0, green the even share of `count` predictions, red twice that."""
+    return clip(255 * HEAT(np.clip(weights * count / 2, 0, 1))[..., :3])
 
 
-def difference_picture(predictions: np.ndarray, full: float = 24.0) -> np.ndarray:
+def difference_picture(predictions: np.ndarray, full: float) -> np.ndarray:
     """Return `fusion.differences` as a uint8 picture: black is none, white is `full` grey levels or more."""
     return to_rgb(clip(differences(predictions) / full * 255))
+
+
+def whole_levels(*several: np.ndarray) -> float:
+    """Return grey levels for the white of difference pictures: nearly all differences of the predictions lie below."""
+    return float(np.ceil(max(np.quantile(differences(one), 0.99) for one in several))) or 1.0
 
 
 def cut(image: np.ndarray, box: Box) -> np.ndarray:
@@ -55,8 +60,9 @@ def sheet(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], note: str = "") 
     first = next(iter(rows.values()))[0][1]
     width = min(1.75, 12 / columns)
     height = width * first.shape[0] / first.shape[1]
-    size = (columns * width + 0.5, len(rows) * (height + 0.42) + (0.3 if note else 0))
+    size = (columns * (width + 0.05) + 0.4, len(rows) * (height + 0.3) + (0.3 if note else 0))
     fig, axes = plt.subplots(len(rows), columns, figsize=size, layout="constrained", squeeze=False)
+    fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax in line:
             ax.set(xticks=[], yticks=[])
@@ -122,24 +128,26 @@ def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
         line = seeds[part].groupby("alpha").agg(["mean", "min", "max"]).reindex(ticks)
         ax.plot(range(len(ticks)), line["mean"], color=PALETTE[k], marker="os^Dv"[k], ms=5, label=label)
         ax.fill_between(range(len(ticks)), line["min"], line["max"], color=PALETTE[k], alpha=0.15, lw=0)
-    left.set(ylabel=f"PSNR against HR (dB), {where}")
+    left.set(ylabel="PSNR against HR (dB)")
     right.set(ylabel="PSNR of two predictions (dB)")
+    left.set_title(where, loc="left", color=GREY, fontsize=9)
     for ax in (left, right):
         ax.set_xticks(range(len(ticks)), [f"{alpha:g}" for alpha in ticks])
         ax.set_xlabel("α, weight of the divergence term")
         ax.yaxis.set_major_locator(MaxNLocator(6))
     right.set_title("lower: predictions differ more", loc="left", color=GREY, fontsize=9)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig
 
 
 def trees(table: pd.DataFrame, where: str) -> Figure:
-    """Draw PSNR against the branches at a node and the levels of the tree; table: `depth`, `children`, `psnr`, a row per seed."""
+    """Draw PSNR against the branches at a node and the levels of the tree; table: `depth`, `children`, `seed`, `psnr`."""
     use_style()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
     about = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
     for k, (ax, (x, fixed, label)) in enumerate(zip(axes, about, strict=True)):
-        line = table[table[fixed] == 2].groupby(x)["psnr"].agg(["mean", "std"])
+        seeds = table[table[fixed] == 2].groupby([x, "seed"])["psnr"].mean()
+        line = seeds.groupby(x).agg(["mean", "std"])
         ax.errorbar(line.index, line["mean"], yerr=line["std"].fillna(0), color=PALETTE[k], marker="o", capsize=3)
         ax.set(xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))

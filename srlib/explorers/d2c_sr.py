@@ -7,10 +7,12 @@ import numpy as np
 
 from srlib.d2c_figures import clip, cut, difference_picture, weight_picture
 from srlib.errors import SRError
+from srlib.figures import PALETTE
 from srlib.fusion import Look, differences, fuse, look, nearest
 from srlib.metrics import Protocol, psnr
 from srlib.widgets import Explorer, Panel, error_picture
 
+FULL = 24.0  # grey levels that are white in difference pictures
 LARGEST = 256  # pixels a side; what a network sees of a picture around the place that is chosen
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by name
 
@@ -76,15 +78,16 @@ def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Pro
     def draw(alpha: float, image: str, across: int, down: int) -> list[Panel]:
         found, lr, hr = inside(alpha, image, across, down)
         several = clip(found.predictions)
-        full = float(max(found.weights.max(), 1e-6))
+        count = len(found.weights)
         panels = [Panel(f"LR<br>{_decibel(lr, hr, protocol, scale)}", lr)]
         panels += [Panel(f"prediction {i}<br>{_decibel(one, hr, protocol, scale)}", one) for i, one in enumerate(several, 1)]
         result = clip(found.fused)
         panels += [Panel(f"result<br>{_decibel(result, hr, protocol, scale)}", result), Panel("HR<br>ground truth", hr)]
         apart = differences(found.predictions).mean()
-        panels.append(Panel(f"|difference| of two<br>mean {apart:.2f}, white: 24 levels", difference_picture(found.predictions)))
-        shares = [f"weight {i}<br>mean {one.mean():.2f}, red: {full:.2f}" for i, one in enumerate(found.weights, 1)]
-        return [*panels, *(Panel(label, weight_picture(one, full)) for label, one in zip(shares, found.weights, strict=True))]
+        apart_picture = difference_picture(found.predictions, FULL)
+        panels.append(Panel(f"|difference| of two<br>mean {apart:.2f}, white: {FULL:g} levels", apart_picture))
+        shares = [f"weight {i}<br>mean {one.mean():.2f}, red: {2 / count:.2f}" for i, one in enumerate(found.weights, 1)]
+        return [*panels, *(Panel(label, weight_picture(one, count)) for label, one in zip(shares, found.weights, strict=True))]
 
     alpha = ipy.SelectionSlider(
         options=[(f"{value:g}", value) for value in networks], value=list(networks)[len(networks) // 2], description="α"
@@ -102,6 +105,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
     """
     scale, count = net.scale, net.divergence.leaves
     windows = _Windows(pictures, scale, side)
+    palette = clip(255 * np.array(PALETTE))
 
     @lru_cache(maxsize=256)
     def inside(image: str, across: int, down: int) -> tuple[Look, np.ndarray]:
@@ -118,7 +122,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
         best = nearest(found.predictions, hr)
         by_hand, learned, ideal = (clip(fuse(found.predictions, w)) for w in (weights, found.weights, best))
         shares = ", ".join(f"{100 * share:.0f} %" for share in best.mean(axis=(1, 2)))
-        which = weight_picture(best.argmax(axis=0).astype(float), count - 1)
+        which = palette[best.argmax(axis=0)]
         return [
             Panel(f"{rule}<br>{_decibel(by_hand, hr, protocol, scale)}", by_hand),
             Panel("|by hand - HR|<br>white: 96 levels", error_picture(by_hand, hr)),

@@ -157,6 +157,7 @@ PAPER = Paper(
             "scales": (1,),
             "seeds": (0,),
             "ablation_tests": "embedded-camera-test",
+            "ablation_images": 1,
         },
         "quick": {
             "data": "embedded-camera",
