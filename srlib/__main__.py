@@ -45,21 +45,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
     evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
     evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
-    evaluate.add_argument("--scale", type=int, help="default: 2, or the scale of the run")
+    evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
     evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
     evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
 
-    upscale = commands.add_parser("upscale", help="upscale a picture with released weights")
-    upscale.add_argument("image", type=Path)
+    upscale = commands.add_parser(
+        "upscale",
+        help="upscale pictures with released weights",
+        description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
+        "the exit status is 2.",
+    )
+    upscale.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns in quotes, e.g. 'trip/**/*.jpg'")
     upscale.add_argument(
         "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
     )
-    upscale.add_argument("--scale", type=int, help="default: 2, or the scale of the run")
-    upscale.add_argument("--output", type=Path, help="default: IMAGE_MODEL_xSCALE.png beside the image")
+    upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    upscale.add_argument(
+        "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
+    )
     upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     upscale.add_argument("--tile", type=int, help="LR pixels per tile (default 96, 0 for none)")
-    upscale.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
 
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
     release.add_argument("run", type=Path, help="the directory of a run")
@@ -161,16 +168,18 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _trained(name: str, scale: int | None):
-    from srlib import models
+    from srlib import models, papers
     from srlib.results import Trained, load_released, load_run
 
     if (Path(name) / "config.json").exists():
         return load_run(Path(name), scale)
     if "/" in name:
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
-    scale = 2 if scale is None else scale
     if name == "bicubic":
-        return Trained("bicubic", "Bicubic", models.create("bicubic", scale).eval(), Path())
+        return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
+    if scale is None:
+        paper = papers.owner(name)
+        scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
     return load_released(name, scale)
 
 
@@ -196,23 +205,17 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _upscale(args: argparse.Namespace) -> None:
-    import numpy as np
+    from srlib.upscaling import upscale_files
 
-    from srlib.data.images import WRITERS, read_image, write_image
-    from srlib.evaluation import upscale
-
-    image = read_image(args.image)
-    trained = _trained(args.model, args.scale)
-    output = args.output or args.image.with_name(f"{args.image.stem}_{trained.name}_x{trained.model.scale}.png")
-    if output.suffix.lower() not in WRITERS:
-        raise SRError(f"output (={output}) must end in one of {', '.join(WRITERS)}")
-    if output.exists() and not args.overwrite:
-        raise SRError(f"{output} exists; give --output another name, or --overwrite")
-    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    sr = upscale(trained.model, rgb, tile=args.tile, ensemble=args.ensemble, progress=sys.stderr.isatty())
-    sr = np.floor(sr.clip(0, 255) + 0.5).astype(np.uint8)
-    write_image(output, sr[..., 1] if image.ndim == 2 else sr)
-    print(f"{output}: {sr.shape[1]}x{sr.shape[0]}")
+    upscale_files(
+        _trained(args.model, args.scale),
+        args.images,
+        args.output,
+        tile=args.tile,
+        ensemble=args.ensemble,
+        overwrite=args.overwrite,
+        progress=sys.stderr.isatty(),
+    )
 
 
 def _release(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ SMALLEST_TILE = 16
 CELL = 4  # LR pixels; tiles begin and end at multiples, as networks that shuffle pixels into channels need it
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
     """Whether memory ran out: on a GPU, or on a CPU, where the allocator's name tells it from other errors."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
@@ -45,6 +45,12 @@ def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
     return out
 
 
+def check_tile(tile: int | None) -> None:
+    """Raise SRError for a number of LR pixels that `forward` does not take."""
+    if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):
+        raise SRError(f"tile (={tile}) must be 0 (never) or at least {SMALLEST_TILE} LR pixels")
+
+
 @torch.no_grad()
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
@@ -53,8 +59,7 @@ def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: boo
     memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to rounding; a model without
     `context` depends on the whole image and is never cut.
     """
-    if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):
-        raise SRError(f"tile (={tile}) must be 0 (never) or at least {SMALLEST_TILE} LR pixels")
+    check_tile(tile)
     if model.context is None or tile == 0:
         return model(lr)
     tile = tile or max(TILE, 4 * model.context)
@@ -63,7 +68,7 @@ def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: boo
         try:
             return model(lr) if max(lr.shape[-2:]) <= tile else _tiled(model, lr, tile, progress)
         except RuntimeError as error:
-            if not _out_of_memory(error) or tile <= SMALLEST_TILE:
+            if not out_of_memory(error) or tile <= SMALLEST_TILE:
                 raise
         # Outside the handler, so that the failed pass is freed before the next try.
         tile = max(min(tile, max(lr.shape[-2:])) // 2, SMALLEST_TILE)

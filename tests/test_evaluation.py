@@ -148,7 +148,7 @@ class TestOutOfMemory:
     def test_real_allocator_is_understood(self):
         with pytest.raises(RuntimeError) as caught:
             torch.empty(10**15)
-        assert evaluation._out_of_memory(caught.value)
+        assert evaluation.out_of_memory(caught.value)
 
 
 class TestSelfEnsemble:

@@ -1,5 +1,6 @@
 """The command line: every command's help, work and errors; an error is one message and exit code 2, never a traceback."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from srlib import experiments, models, papers, paths
 from srlib.__main__ import COMMANDS, main
@@ -103,7 +105,7 @@ class TestParser:
             (["train", "vdsr", "--steps", "2", "--minutes", "3"], "not allowed with argument"),
             (["train", "vdsr", "--precision", "fp64"], "invalid choice: 'fp64'"),
             (["evaluate", "bicubic"], "the following arguments are required: DATASET"),
-            (["upscale"], "the following arguments are required: image"),
+            (["upscale"], "the following arguments are required: IMAGE"),
             (["upscale", "a.png", "--sclae", "2"], "unrecognized arguments: --sclae"),
         ],
     )
@@ -314,8 +316,8 @@ class TestEvaluate:
             (["bicubik", "embedded-test"], "unknown experiment 'bicubik'"),
             (["btsrm", "embedded-test"], "unknown experiment 'btsrm'. Did you mean 'btsrn'?"),
             (["vdsr", "embedded-test"], "no released weights for vdsr x2; there are: none. Train it: python -m srlib train vdsr"),
-            (["vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 2, 3, 4"),
-            (["bicubic", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'bicubic' has: 2, 3, 4, 8"),
+            (["vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 1, 2, 3, 4, 8"),
+            (["bicubic", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),
             (["bicubic", "embeded-test"], "unknown dataset 'embeded-test'. Did you mean 'embedded-test'?"),
             (["bicubic", "embedded-test", "--protocol", "lapsr"], "unknown protocol 'lapsr'. Did you mean 'lapsrn'?"),
             (["runs/none", "embedded-test"], "no run in runs/none; `python -m srlib list runs` shows which there are"),
@@ -425,8 +427,28 @@ class TestUpscale:
             photo.write_bytes(content)
         assert message in fails("upscale", photo, "--model", "bicubic")
 
-    def test_folder(self, fails, tmp_path):
-        assert "is a folder, expected an image file" in fails("upscale", ".", "--model", "bicubic")
+    def test_several_inputs_go_on_after_a_bad_one(self, capsys, tmp_path, data):
+        save(tmp_path / "p.png", picture(9, 7, 3))
+        (tmp_path / "bad.png").write_bytes(b"hello")
+        assert main(["upscale", "bad.png", "photos", "p*.png", "--model", "bicubic", "--output", "out"]) == 2
+        out, err = capsys.readouterr()
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}_bicubic_x2.png" for name in "01p"]
+        assert len(out.splitlines()) == 3 and "Traceback" not in err
+        assert err.startswith("error: 1 of 4 images were not upscaled:\n  image bad.png: not an image that can be read")
+
+    @pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("srresnet", 4), ("ddet", 1)])
+    def test_default_scale_is_one_that_the_experiment_has(self, fails, tmp_path, name, scale):
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        assert f"no released weights for {name} x{scale};" in fails("upscale", photo, "--model", name)
+
+    def test_an_experiment_that_makes_no_picture(self, fails, tmp_path):
+        model, home = models.create("identifier", 2), paths.home() / "data" / "weights"
+        home.mkdir()
+        save_file(model.state_dict(), home / "identifier_x2.safetensors")
+        (home / "identifier_x2.json").write_text(json.dumps({"experiment": {"model": "identifier", "model_args": {}}}))
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        message = fails("upscale", photo, "--model", "identifier")
+        assert "model (=identifier) says how difficult a patch is and makes no picture" in message
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -434,9 +456,11 @@ class TestUpscale:
             ([], "no released weights for btsrn x2; there are: none. Train it: python -m srlib train btsrn --scale 2"),
             (["--model", "bicubix"], "unknown experiment 'bicubix'"),
             (["--model", "btsrn", "--scale", "8"], "scale (=8) is not one that model 'btsrn' has: 2, 3, 4"),
-            (["--model", "bicubic", "--scale", "5"], "scale (=5) is not one that model 'bicubic' has: 2, 3, 4, 8"),
+            (["--model", "bicubic", "--scale", "5"], "scale (=5) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),
             (["--model", "bicubic", "--tile", "3"], "tile (=3) must be 0 (never) or at least 16 LR pixels"),
+            (["--model", "bicubic", "--scale", "1"], "scale (=1) of bicubic leaves a picture as it is; take 2 or more"),
             (["--model", "bicubic", "--output", "out.gif"], "output (=out.gif) must end in one of .png, .jpg, .jpeg"),
+            (["p.png", "--model", "bicubic", "--output", "out.png"], "output (=out.png) must be a folder"),
             (["--model", "bicubic", "--output", "p.png/out.png"], "cannot write p.png/out.png"),
             (["--model", "./none"], "no run in ./none"),
         ],

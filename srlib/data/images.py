@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,31 @@ from srlib.data.files import atomic
 from srlib.errors import SRError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+LONGEST_JPEG = 65500  # pixels a side, libjpeg's limit
 WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JPEG", {"quality": 95})}
 
 # what Pillow's decoders raise for a damaged file
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 DAMAGED += (Image.DecompressionBombError,)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture with what belongs to it besides colour.
+
+    pixels: uint8 (H, W, 3) or (H, W), as `read_image` gives them. alpha: uint8 (H, W), 255 is opaque, or None.
+    profile: the ICC profile of the file, or None.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    profile: bytes | None
+
+    @property
+    def profile_fits(self) -> bool:
+        """Whether the profile describes these pixels: that of a CMYK file does not describe the RGB made of it."""
+        wanted = b"GRAY" if self.pixels.ndim == 2 else b"RGB "
+        return self.profile is not None and self.profile[16:20] == wanted  # the field "colour space" of its header
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -27,7 +48,22 @@ def read_image(path: str | Path) -> np.ndarray:
     (v / 257; of 16-bit RGB Pillow keeps the high byte), the EXIF orientation is applied, the first frame is taken.
     Raises SRError for a file that is missing, empty, truncated, not an image, or of floating-point pixels.
     """
-    path = Path(path)
+    return _to_array(_decode(Path(path)), Path(path))
+
+
+def read_photo(path: str | Path) -> Photo:
+    """Return a picture as `read_image` does, with its alpha channel and its ICC profile.
+
+    A transparent colour of a palette, of 8-bit grey or of RGB becomes an alpha channel. Raises SRError as `read_image` does.
+    """
+    image = _decode(Path(path))
+    alpha = None
+    if image.has_transparency_data and not image.mode.startswith("I"):
+        alpha = np.array(image.convert("RGBA").getchannel("A"))
+    return Photo(_to_array(image, Path(path)), alpha, image.info.get("icc_profile"))
+
+
+def _decode(path: Path) -> Image.Image:
     if not path.exists():
         raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}")
     if path.is_dir():
@@ -36,12 +72,11 @@ def read_image(path: str | Path) -> np.ndarray:
         raise SRError(f"image {path}: the file is empty (0 bytes); copy or download it again")
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+            return ImageOps.exif_transpose(file)
     except Image.UnidentifiedImageError:
         raise SRError(f"image {path}: not an image that can be read; expected {', '.join(SUFFIXES)}") from None
     except DAMAGED as error:
         raise SRError(f"image {path}: cannot be decoded ({error}); truncated or damaged, copy it again") from error
-    return _to_array(image, path)
 
 
 def _to_array(image: Image.Image, path: Path) -> np.ndarray:
@@ -52,6 +87,8 @@ def _to_array(image: Image.Image, path: Path) -> np.ndarray:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.mode == "F":
         raise SRError(f"image {path}: floating-point pixels, expected 8 or 16 bits; convert it to PNG first")
+    if image.mode == "LAB":
+        raise SRError(f"image {path}: Lab pixels, expected grey, RGB or CMYK; convert it to RGB first")
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
     if image.mode == "P" and "transparency" in image.info:
@@ -59,10 +96,11 @@ def _to_array(image: Image.Image, path: Path) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(path: str | Path, image: np.ndarray, *, alpha: np.ndarray | None = None, profile: bytes | None = None) -> None:
     """Write a uint8 image (H, W, 3) or (H, W) as PNG or JPEG (quality 95), by suffix; whole or not at all.
 
-    The folder is created. Raises SRError for another suffix, dtype or shape, and when the file cannot be written.
+    alpha: uint8 (H, W), for PNG only. profile: an ICC profile to put into the file. The folder is created. Raises SRError for
+    another suffix, dtype or shape, for what JPEG cannot hold, and when the file cannot be written.
     """
     path, image = Path(path), np.asarray(image)
     if path.suffix.lower() not in WRITERS:
@@ -70,9 +108,15 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     good_shape = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if image.dtype != np.uint8 or not good_shape or image.size == 0:
         raise SRError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of (H, W) or (H, W, 3)")
+    if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != image.shape[:2]):
+        raise SRError(f"alpha: got {alpha.dtype} of shape {alpha.shape}, expected uint8 of {image.shape[:2]}")
     kind, options = WRITERS[path.suffix.lower()]
+    if kind == "JPEG" and (alpha is not None or max(image.shape) > LONGEST_JPEG):
+        what = "an alpha channel" if alpha is not None else f"{max(image.shape)} pixels a side"
+        raise SRError(f"path: {path.name!r} cannot hold {what}, JPEG has no room for it; expected a name that ends in .png")
+    planes = image if alpha is None else np.dstack([image, alpha])
     with atomic(path) as temp:
-        Image.fromarray(image).save(temp, kind, **options)
+        Image.fromarray(planes).save(temp, kind, icc_profile=profile, **options)
 
 
 def list_images(folder: str | Path) -> list[Path]:

@@ -4,10 +4,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from srlib.data import images
-from srlib.data.images import list_images, read_image, write_image
+from srlib.data.images import list_images, read_image, read_photo, write_image
 from srlib.errors import SRError
 
 
@@ -200,6 +200,58 @@ def test_jpeg_is_written_in_high_quality(tmp_path, suffix):
     smooth = np.dstack(np.broadcast_arrays(np.arange(0, 64)[:, None], np.arange(64, 192, 2), 128)).astype(np.uint8)
     write_image(tmp_path / f"a.{suffix}", smooth)
     assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - smooth).max() <= 6
+
+
+def test_a_photo_comes_with_its_alpha_channel_and_profile(tmp_path, rgb):
+    alpha, profile = rgb[..., 1], ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for pixels, one in ((rgb, alpha), (rgb[..., 0], alpha), (rgb, None)):
+        write_image(tmp_path / "a.png", pixels, alpha=one, profile=profile)
+        photo = read_photo(tmp_path / "a.png")
+        np.testing.assert_array_equal(photo.pixels, pixels)
+        np.testing.assert_array_equal(photo.alpha, one)
+        assert photo.profile == profile and photo.profile_fits == (pixels.ndim == 3)
+    write_image(tmp_path / "a.jpg", rgb, profile=profile)
+    assert read_photo(tmp_path / "a.jpg").profile == profile
+    write_image(tmp_path / "a.png", rgb)
+    assert read_photo(tmp_path / "a.png").profile is None and not read_photo(tmp_path / "a.png").profile_fits
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
+    image = Image.new(mode, (3, 2), {"P": 5, "L": 5, "RGB": (5, 5, 5)}[mode])
+    image.putpixel((1, 0), {"P": 7, "L": 7, "RGB": (7, 7, 7)}[mode])
+    if mode == "P":
+        image.putpalette([value for value in range(16) for _ in range(3)])
+    image.save(tmp_path / "a.png", transparency={"P": 7, "L": 7, "RGB": (7, 7, 7)}[mode])
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photo.alpha, [[255, 0, 255], [255, 255, 255]])
+    np.testing.assert_array_equal(photo.pixels, read_image(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_of_16_bits(tmp_path, channels):
+    values = np.random.default_rng(0).integers(0, 256, (4, 5, channels)) * 257
+    png16(tmp_path / "a.png", values)
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photo.alpha, values[..., -1] // 257)
+    colours = np.broadcast_to(values[..., :-1] // 257, (4, 5, 3))  # Pillow reads grey with alpha of 16 bits as RGB
+    np.testing.assert_array_equal(photo.pixels, colours)
+
+
+def test_what_jpeg_cannot_hold(tmp_path, rgb):
+    with pytest.raises(SRError, match=r"'a\.jpg' cannot hold an alpha channel"):
+        write_image(tmp_path / "a.jpg", rgb, alpha=rgb[..., 0])
+    with pytest.raises(SRError, match=r"cannot hold 65501 pixels a side"):
+        write_image(tmp_path / "a.jpg", np.zeros((1, 65501), np.uint8))
+    with pytest.raises(SRError, match=r"alpha: got uint8 of shape \(4, 13\), expected uint8 of \(9, 13\)"):
+        write_image(tmp_path / "a.png", rgb, alpha=rgb[:4, :, 0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lab_pixels_are_refused(tmp_path):
+    Image.new("LAB", (4, 4)).save(tmp_path / "a.tif")
+    with pytest.raises(SRError, match="Lab pixels, expected grey, RGB or CMYK"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_write_image_refuses_what_it_cannot_keep(tmp_path, rgb):
