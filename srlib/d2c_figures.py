@@ -6,11 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
+from torch import nn
 
 from srlib.color import to_rgb
 from srlib.figures import GREY, PALETTE, use_style
 from srlib.fusion import Look, differences
+from srlib.models.d2c_sr import Fused
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 HEAT = plt.get_cmap("turbo")  # red is high, as in the paper's Figure 10
@@ -33,7 +36,7 @@ def difference_picture(predictions: np.ndarray, full: float) -> np.ndarray:
 
 def whole_levels(*several: np.ndarray) -> float:
     """Return grey levels for the white of difference pictures: nearly all differences of the predictions lie below."""
-    return float(np.ceil(max(np.quantile(differences(one), 0.99) for one in several))) or 1.0
+    return max(float(np.ceil(round(max(np.quantile(differences(one), 0.99) for one in several), 6))), 1.0)
 
 
 def cut(image: np.ndarray, box: Box) -> np.ndarray:
@@ -161,3 +164,56 @@ def story(found: Look, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int) -> 
     shown = [("LR", cut(enlarged, box))]
     shown += [(f"prediction {i}", cut(one, box)) for i, one in enumerate(clip(found.predictions), 1)]
     return [*shown, ("result", cut(clip(found.fused), box)), ("HR", cut(hr, box))]
+
+
+def architecture(net: Fused) -> Figure:
+    """Draw both networks as the tree that they are, sizes counted from the modules, as in the paper's Figure 2."""
+    use_style()
+    tree, leaves = net.divergence, net.divergence.leaves
+    fig, ax = plt.subplots(figsize=(11.5, max(0.8 * leaves, 2.2) + 0.6), layout="constrained")
+    ax.set_axis_off()
+    columns = [1.6 * (level + 1) for level in range(tree.depth + 1)]  # head, then the levels
+    skip, tail, image, fusion, result = (columns[-1] + d for d in (1.6, 3.2, 4.8, 6.5, 8.1))
+
+    def size(*modules: nn.Module) -> str:
+        return f"{sum(p.numel() for module in modules for p in module.parameters()):,}"
+
+    def box(x: float, y: float, text: str, color: str, height: float = 0.62) -> None:
+        ax.add_patch(
+            FancyBboxPatch((x - 0.58, y - height / 2), 1.16, height, "round,pad=0,rounding_size=0.08", fc=color, ec=GREY)
+        )
+        ax.text(x, y, text, ha="center", va="center", fontsize=7.5)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], **look) -> None:
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": GREY, "lw": 1.1, **look})
+
+    def center(level: int, index: int) -> float:
+        span = tree.branching ** (tree.depth - level)
+        return -(index * span + (span - 1) / 2)
+
+    middle = center(0, 0)
+    box(0, middle, "LR", "white")
+    box(columns[0], middle, f"mean shift, head\n{size(tree.subtract_mean, tree.head)}", "#dbe9f6")
+    arrow((0.58, middle), (columns[0] - 0.58, middle))
+    for level, branches in enumerate(tree.levels, 1):
+        for index, branch in enumerate(branches):
+            y = center(level, index)
+            arrow((columns[level - 1] + 0.58, center(level - 1, index // tree.branching)), (columns[level] - 0.58, y))
+            box(columns[level], y, f"branch {index + 1}\n{size(branch)}", "#d9efe2")
+    for leaf in range(leaves):
+        y = -leaf
+        texts = (f"skips, + parents\n{size(*tree.skips[leaf])}", f"tail\n{size(tree.tails[leaf])}", f"prediction {leaf + 1}")
+        for x, text, color in zip((skip, tail, image), texts, ("#f3e6f5", "#fde3c8", "white"), strict=True):
+            box(x, y, text, color)
+        for a, b in ((columns[-1], skip), (skip, tail), (tail, image)):
+            arrow((a + 0.58, y), (b - 0.58, y))
+        arrow((image + 0.58, y), (fusion - 0.58, middle + 0.4 * (y - middle) / leaves))
+    box(fusion, middle, f"convergence\nnetwork, sum\n{size(net.convergence)}", "#fbf3c4", 0.95)
+    box(result, middle, "SR", "white")
+    arrow((fusion + 0.58, middle), (result - 0.58, middle))
+    ax.set(xlim=(-0.8, result + 0.8), ylim=(-leaves + 0.4, 0.75))
+    title = (
+        f"divergence network {size(tree)} + convergence network {size(net.convergence)} = {size(net)} parameters, ×{net.scale}"
+    )
+    ax.set_title(title, loc="left")
+    return fig

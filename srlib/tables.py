@@ -150,9 +150,10 @@ def beside(
                 continue
             for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
                 seeds = some.groupby(["method", *(["seed"] if "seed" in some else [])])[value].mean().groupby("method")
-                columns[f"{metric}_{kind}@{dataset} ×{scale}"] = seeds.mean().to_dict()
+                where = f"{dataset} ×{scale}".removeprefix("- ")  # "-": of a network, not of a set
+                columns[f"{metric}_{kind}@{where}"] = seeds.mean().to_dict()
                 if (seeds.count() > 1).any():
-                    columns[f"{metric}_spread@{dataset} ×{scale}"] = seeds.std().to_dict()
+                    columns[f"{metric}_spread@{where}"] = seeds.std().to_dict()
     found = {name for column in columns.values() for name in column}
     lines = []
     for name in (method for method in methods if method in found):

@@ -85,11 +85,14 @@ class Explorer:
         """Return a matplotlib figure of the panels, for readers without a kernel."""
         import matplotlib.pyplot as plt
 
-        fig, axes = plt.subplots(1, len(self.panels), figsize=(2.6 * len(self.panels), 3.1), layout="constrained")
-        for panel, ax in zip(self.panels, np.atleast_1d(axes), strict=True):
+        rows = -(-len(self.panels) // 8)
+        columns = -(-len(self.panels) // rows)
+        fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 3.1 * rows), layout="constrained", squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for panel, ax in zip(self.panels, axes.flat, strict=False):
             ax.imshow(panel.image, interpolation="nearest")
             ax.set_title(panel.label.replace("<br>", "\n"), fontsize=9)
-            ax.set_axis_off()
         return fig
 
 

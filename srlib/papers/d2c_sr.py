@@ -98,7 +98,7 @@ PUBLISHED_ONLY = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_
 
 BESIDE = (
     "City100 (or simulated camera pairs) stands in for RealSR, its second camera for DRealSR; the paper's columns are of other "
-    "images and stand beside ours, never as a difference."
+    "images and stand beside ours, never as a difference. But for the profile paper, networks are small: see their parameters."
 )
 
 PAPER = Paper(
@@ -155,6 +155,7 @@ PAPER = Paper(
             "data": "embedded-camera",
             "tests": ("embedded-camera-test",),
             "scales": (1,),
+            "shrink": 1,
             "seeds": (0,),
             "ablation_tests": "embedded-camera-test",
             "ablation_images": 1,
@@ -164,6 +165,8 @@ PAPER = Paper(
             "validation": "embedded-camera-test",
             "tests": ("embedded-camera-test",),
             "scales": (1,),
+            "shrink": 1,
+            "ablation": {"steps": 30, "validation": ""},
             "ablation_tests": "embedded-camera-test",
         },
         "released": {

@@ -1,0 +1,77 @@
+"""D2C-SR's explorers without a browser: controls move, pictures and numbers follow."""
+
+import numpy as np
+import pytest
+
+from srlib import fusion, models
+from srlib.errors import SRError
+from srlib.explorers import d2c_sr as explorers
+from srlib.metrics import protocol, psnr
+
+D2C = protocol("d2c")
+
+
+@pytest.fixture
+def pictures():
+    return {name: (lr[:80, :90], hr[:80, :90]) for name, lr, hr in fusion.pictures("embedded-camera-test", 1, 2)}
+
+
+@pytest.fixture
+def net():
+    return models.create("d2c_sr", 1, width=4, groups=1, blocks=1).eval()
+
+
+def test_alpha_chooses_the_network(net, pictures):
+    other = models.create("d2c_sr", 1, width=4, groups=1, blocks=1).eval()
+    dial = explorers.alpha_explorer({0.0: net, 0.1: other}, pictures, D2C, side=32)
+    assert len(dial.panels) == 12 and dial.values["alpha"] == 0.1
+    before = [panel.image for panel in dial.panels]
+    dial.controls["alpha"].value = 0.0
+    assert not np.array_equal(dial.panels[1].image, before[1])
+    for fixed in (0, 6):  # LR and HR
+        assert np.array_equal(dial.panels[fixed].image, before[fixed])
+    lr, hr = pictures["camera"]
+    top, left = (80 - 32) // 2, (90 - 32) // 2
+    assert np.array_equal(dial.panels[6].image, hr[top : top + 32, left : left + 32])
+    seen = fusion.look(net, lr[:, 5:85]).fused  # the networks see a square around the place
+    expected = seen[top : top + 32, left - 5 : left + 27]
+    assert np.abs(dial.panels[5].image - expected.clip(0, 255)).max() <= 0.51
+    assert f"{psnr(dial.panels[5].image, dial.panels[6].image, D2C, 1):.2f} dB" in dial.panels[5].label
+
+
+def test_place_and_picture(net, pictures):
+    dial = explorers.alpha_explorer({0.1: net}, pictures, D2C, side=32)
+    dial.controls["image"].value = "chelsea"
+    dial.controls["across"].value, dial.controls["down"].value = 0, 100
+    assert np.array_equal(dial.panels[6].image, pictures["chelsea"][1][48:, :32])
+    assert dial.figure() is not None
+
+
+def test_a_prediction_alone_and_the_learned_fusion(net, pictures):
+    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+    for i in (1, 2, 4):
+        by_hand.controls[f"w{i}"].value = 0.0
+    alone = by_hand.panels[0].image
+    lr, _ = pictures["camera"]
+    prediction = fusion.look(net, lr[:, 5:85]).predictions[2][24:56, 24:56]
+    assert np.abs(alone - prediction.clip(0, 255)).max() <= 0.51
+    by_hand.controls["rule"].value = "learned, times sliders"
+    assert np.abs(by_hand.panels[0].image.astype(int) - alone).max() <= 1  # one slider above zero leaves one prediction
+    for i in (1, 2, 4):
+        by_hand.controls[f"w{i}"].value = 1.0
+    assert np.array_equal(by_hand.panels[0].image, by_hand.panels[2].image)
+
+
+def test_sliders_at_zero_mean_an_even_share(net, pictures):
+    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+    even = by_hand.panels[0].image
+    for i in (1, 2, 3, 4):
+        by_hand.controls[f"w{i}"].value = 0.0
+    assert np.array_equal(by_hand.panels[0].image, even)
+
+
+def test_nothing_to_explore_is_told(net, pictures):
+    with pytest.raises(SRError, match="no trained network .* run the ablate notebook"):
+        explorers.alpha_explorer({}, pictures, D2C)
+    with pytest.raises(SRError, match="no pictures"):
+        explorers.fusion_explorer(net, {}, D2C)

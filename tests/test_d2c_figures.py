@@ -1,0 +1,96 @@
+"""Figures about several predictions: what is drawn is what was given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib import d2c_figures, fusion, models
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, shape)
+
+
+def test_weight_pictures_tell_less_from_even_from_more():
+    blue, green, red = d2c_figures.weight_picture(np.array([[0.0, 0.25, 0.5]]), 4)[0].astype(int)
+    assert blue[2] > blue[0] and green[1] > max(green[0], green[2]) and red[0] > red[2]
+
+
+def test_difference_pictures():
+    same = random(1, 5, 5, 3).repeat(3, axis=0)
+    assert d2c_figures.difference_picture(same, 10).max() == 0 and d2c_figures.whole_levels(same) == 1
+    apart = np.stack([same[0], same[0] + 10])
+    assert d2c_figures.difference_picture(apart, 10).min() == 255 and d2c_figures.whole_levels(apart, same) == 10
+
+
+def test_the_box_is_where_predictions_differ():
+    predictions = np.zeros((2, 20, 30, 3))
+    predictions[1, 8:12, 21:25] = 5
+    box = d2c_figures.spread_box(predictions, 4)
+    assert box == (8, 21, 4, 4)
+    assert d2c_figures.cut(predictions, box)[1].min() == 5 and d2c_figures.cut(predictions[1, :, :, 0], box).shape == (4, 4)
+
+
+def test_the_plane_keeps_distances_that_lie_in_it():
+    hr = random(6, 6, 3)
+    across, down = np.linalg.qr(random(108, 2))[0].T.reshape(2, 6, 6, 3) * np.sqrt(108)  # one grey level each
+    several = np.stack([hr + 3 * across, hr - 2 * down, hr + across + down])
+    fig = d2c_figures.plane([{"HR": hr, "one": hr + across}], [several])
+    (points, one, star) = (artist.get_offsets() for artist in fig.axes[0].collections)
+    assert np.allclose(np.linalg.norm(points, axis=1), [3, 2, np.sqrt(2)], atol=1e-6)
+    assert np.allclose(np.linalg.norm(one), 1) and np.allclose(star, 0)
+    assert "100 %" in fig.axes[0].get_title()
+
+
+def test_curves_have_a_point_per_alpha_and_a_band_per_part():
+    rows = [
+        {"part": part, "alpha": alpha, "seed": seed, "psnr": 20 + seed + alpha}
+        for part in (*d2c_figures.PARTS, "between")
+        for alpha in (0, 0.1, 1)
+        for seed in (0, 1)
+    ]
+    fig = d2c_figures.alpha_curves(pd.DataFrame(rows), "a set")
+    left, right = fig.axes
+    assert len(left.lines) == 4 and len(right.lines) == 1
+    assert np.allclose(right.lines[0].get_ydata(), [20.5, 20.6, 21.5])
+
+
+def test_trees_take_the_spread_over_seeds_not_over_images():
+    rows = [
+        {"depth": d, "children": c, "seed": seed, "psnr": 30 + image}
+        for d, c in ((2, 1), (2, 2), (1, 2))
+        for seed in (0, 1)
+        for image in (0, 10)
+    ]
+    fig = d2c_figures.trees(pd.DataFrame(rows), "a set")
+    for ax in fig.axes:
+        assert np.allclose(ax.lines[0].get_ydata(), 35)
+        assert np.ptp([segment[:, 1] for segment in ax.collections[0].get_segments()]) == 0
+
+
+def test_sheet_and_story():
+    look = fusion.Look(random(4, 12, 12, 3), np.full((4, 12, 12), 0.25))
+    lr, hr = random(6, 6, 3).astype(np.uint8), random(12, 12, 3).astype(np.uint8)
+    panels = d2c_figures.story(look, lr, hr, (2, 4, 8, 8), 2)
+    assert [label for label, _ in panels] == ["LR", *(f"prediction {i}" for i in range(1, 5)), "result", "HR"]
+    assert np.array_equal(panels[-1][1], hr[2:10, 4:12]) and panels[0][1].shape == (8, 8, 3)
+    fig = d2c_figures.sheet({"a": panels, "b": panels[:3]}, "note")
+    assert len(fig.axes) == 14 and fig.axes[0].get_ylabel() == "a"
+
+
+@pytest.mark.parametrize(("depth", "children"), [(2, 2), (1, 3), (3, 1)])
+def test_architecture_counts_every_parameter_once(depth, children):
+    net = models.create("d2c_sr", 2, depth=depth, children=children, width=8, groups=1, blocks=1)
+    texts = [text.get_text() for text in d2c_figures.architecture(net).axes[0].texts]
+    counts = [
+        int(text.rpartition("\n")[2].replace(",", "")) for text in texts if text.rpartition("\n")[2].replace(",", "").isdigit()
+    ]
+    end = sum(p.numel() for p in net.divergence.add_mean.parameters())
+    assert sum(counts) + end == sum(p.numel() for p in net.parameters())

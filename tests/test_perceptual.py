@@ -1,0 +1,62 @@
+"""Perceptual measures: known answers, and the direction in which blur and noise move them."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from srlib import models, perceptual
+from srlib.data.sets import open_set
+from srlib.degradation import imresize
+from srlib.errors import SRError
+from srlib.metrics import protocol
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return dict(open_set("embedded-test"))["chelsea"]
+
+
+def test_equal_pictures(picture):
+    assert perceptual.gmsd(picture.astype(float), picture) == 0
+    assert perceptual.sharpness(picture.astype(float), picture) == 1
+
+
+def test_blur_and_noise(picture):
+    height, width = picture.shape[:2]
+    blurry = [imresize(imresize(picture.astype(float), 1 / k), size=(height, width)) for k in (2, 4)]
+    noisy = picture + np.random.default_rng(0).normal(0, 20, picture.shape)
+    assert 0 < perceptual.gmsd(blurry[0], picture) < perceptual.gmsd(blurry[1], picture)
+    assert perceptual.sharpness(blurry[1], picture) < perceptual.sharpness(blurry[0], picture) < 1
+    assert perceptual.sharpness(noisy, picture) > 1 and perceptual.gmsd(noisy, picture) > 0.02
+
+
+def test_gmsd_written_out():
+    """Half size by means of 2x2, Prewitt's filters over 3, similarity, deviation; one value by hand."""
+    hr, sr = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3))
+    hr[:, 4:] = 60
+    a, b = 0.0, 60.0  # magnitudes at the columns 1 and 2 of the half-size picture, which both touch the edge
+    similarity = (2 * a * b + 170) / (a**2 + b**2 + 170)
+    assert perceptual.gmsd(sr, hr) == 0  # the same loss everywhere is no deviation
+    sr[:, :] = hr
+    sr[4:] = 0
+    rows = perceptual.gmsd(sr, hr)
+    assert 0 < rows < 1 - similarity
+
+
+def test_a_picture_that_is_too_small():
+    with pytest.raises(SRError, match=r"\(4, 8\) pixels, expected at least 6 a side"):
+        perceptual.gmsd(np.zeros((4, 8, 3)), np.zeros((4, 8, 3), np.uint8))
+
+
+def test_scores_of_a_set():
+    rows = perceptual.score(models.create("bicubic", 1), "embedded-camera-test", protocol("d2c"), 2)
+    assert list(rows["image"]) == ["camera", "chelsea"] and rows["gmsd"].gt(0).all() and rows["sharpness"].lt(1).all()
+    assert ("lpips" in rows) == (importlib.util.find_spec("lpips") is not None)
+
+
+def test_lpips_is_none_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: None)
+    perceptual.lpips.cache_clear()
+    assert perceptual.lpips() is None and "pip install" in perceptual.NO_LPIPS
+    perceptual.lpips.cache_clear()
