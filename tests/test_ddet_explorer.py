@@ -1,0 +1,99 @@
+"""The explorer of DDet without a browser: pixels, switches and places change what is shown."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+import torch
+
+from srlib import dynamic, models
+from srlib.errors import SRError
+from srlib.explorers.ddet import kernel_explorer
+from srlib.metrics import protocol, psnr
+
+REALSR = protocol("realsr")
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    made = models.create("ddet", 1, width=16, blocks=1).eval()
+    with torch.no_grad():
+        for head in made.heads:
+            head[-1].weight.normal_(std=0.02)
+        made.refine[-1].weight.add_(0.01)
+        made.cdm[-1].weight.normal_(std=0.1)
+    return made
+
+
+@pytest.fixture
+def pictures():
+    return {name: (lr, hr) for name, lr, hr in dynamic.crops("embedded-camera-test", side=120, limit=2)}
+
+
+@pytest.fixture
+def explorer(net, pictures):
+    return kernel_explorer(net, pictures, REALSR, side=64)
+
+
+def labels(explorer) -> list[str]:
+    return [panel.label for panel in explorer.panels]
+
+
+def test_it_shows_what_the_network_does_at_the_pixel(explorer, net, pictures):
+    lr, hr = next(iter(pictures.values()))
+    parts, box = dynamic.look(net, lr), (slice(28, 92), slice(28, 92))
+    result = dynamic.picture(parts.result, lr)[box]
+    assert np.array_equal(explorer.panels[5].image, result)
+    assert f"{psnr(result, hr[box], REALSR, 1):.2f} dB" in explorer.panels[5].label
+    assert np.array_equal(explorer.panels[-1].image, hr[box])
+    for k, (size, given) in enumerate(zip((9, 7, 5), parts.contributions, strict=True), 1):
+        assert explorer.panels[k].label.startswith(f"{size}×{size}, sum ")
+        assert f"gives {255 * float(given[0, 0, 60, 60]):+.1f} levels" in explorer.panels[k].label
+
+
+@pytest.mark.parametrize("control", ["row", "column"])
+def test_another_pixel_has_other_kernels_and_the_same_result(explorer, control):
+    before = [(panel.label, panel.image.copy()) for panel in explorer.panels]
+    explorer.controls[control].value = 5
+    for k in (0, 1, 2, 3):
+        assert explorer.panels[k].label != before[k][0] and not np.array_equal(explorer.panels[k].image, before[k][1])
+    for k in (5, 6, 7):
+        assert explorer.panels[k].label == before[k][0] and np.array_equal(explorer.panels[k].image, before[k][1])
+
+
+@pytest.mark.parametrize("switch", ["cdm", "refine"])
+def test_a_switch_changes_picture_and_psnr_and_back(explorer, switch):
+    before = [(panel.label, panel.image.copy()) for panel in explorer.panels]
+    explorer.controls[switch].value = False
+    result, change = explorer.panels[5], explorer.panels[6]
+    assert result.label != before[5][0] and not np.array_equal(result.image, before[5][1])
+    assert before[5][0].split(", ")[1].split("<br>")[0] in result.label.split("all parts: ")[1]
+    assert not np.array_equal(change.image, before[6][1])
+    if switch == "cdm":
+        assert "adds +0.0 here" in explorer.panels[4].label
+    explorer.controls[switch].value = True
+    assert labels(explorer) == [label for label, _ in before]
+
+
+@pytest.mark.parametrize(("control", "value"), [("across", 0), ("down", 100), ("image", 1)])
+def test_another_place_shows_another_part(explorer, pictures, control, value):
+    before = [panel.image.copy() for panel in explorer.panels]
+    explorer.controls[control].value = list(pictures)[value] if control == "image" else value
+    assert not np.array_equal(explorer.panels[5].image, before[5])
+    assert not np.array_equal(explorer.panels[-1].image, before[-1])
+
+
+def test_all_panels_have_one_size_and_a_static_figure(explorer):
+    assert {panel.image.shape for panel in explorer.panels} == {(64, 64, 3)}
+    assert len([ax for ax in explorer.figure().axes if ax.images]) == len(explorer.panels) == 8
+
+
+def test_what_cannot_be_explored_is_said(net, pictures):
+    with pytest.raises(SRError, match="no pictures to explore"):
+        kernel_explorer(net, {}, REALSR)
+    name, (lr, hr) = next(iter(pictures.items()))
+    with pytest.raises(SRError, match=f"{name}: LR is .*DDet needs pairs of one size"):
+        kernel_explorer(net, {name: (lr[::2, ::2], hr)}, REALSR)

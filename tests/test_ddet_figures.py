@@ -1,0 +1,95 @@
+"""Figures about per-pixel kernels say what the network is and does."""
+
+import itertools
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.patches import FancyBboxPatch
+
+from srlib import ddet_figures, models
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_a_kernel_s_picture_is_white_at_zero_and_red_where_it_adds():
+    kernel = np.array([[0.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, -2.0]])
+    shown = ddet_figures.kernel_picture(kernel, 30, full=1.0).astype(int)
+    assert shown.shape == (30, 30, 3)
+    cells = shown.reshape(3, 10, 3, 10, 3)
+    assert (cells == cells[:, :1, :, :1]).all(), "each weight is one even square"
+    red, blue = cells[:, 0, :, 0, 0] - cells[:, 0, :, 0, 2], cells[:, 0, :, 0]
+    assert abs(red[0, 0]) <= 2 and blue[0, 0].min() > 240
+    assert red[0, 1] > 30 and red[1, 0] < -30 and (red[1, 1] > 30) and (red[2, 2] < -30)
+    assert np.array_equal(ddet_figures.kernel_picture(kernel[:1, :1] + 9, 7, 1.0), np.tile(shown[15, 15], (7, 7, 1)))
+
+
+def texts(fig) -> list[str]:
+    return [text.get_text() for ax in fig.axes for text in ax.texts if text.get_text()]
+
+
+@pytest.mark.parametrize("args", [{}, {"variant": "paper"}, {"wide": True}])
+def test_the_architecture_is_that_of_the_modules(args):
+    net = models.create("ddet", 1, **args)
+    fig = ddet_figures.architecture(net)
+    shown = texts(fig)
+    counts = [int(text.split()[0].replace(",", "")) for text in shown if text.endswith(" params") and text[0] != "D"]
+    assert sum(counts) == sum(p.numel() for p in net.parameters())
+    filters = [text for text in shown if text.endswith(" filter")]
+    sizes = [round(head[-1].out_channels ** 0.5) for head in net.heads]
+    assert filters == [f"{size}×{size} filter" for size in sizes]
+    fig.draw_without_rendering()
+    found = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations([box.padded(-1) for box in found], 2))
+    frames = [patch.get_window_extent() for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(frames, 2))
+    assert all(fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1 for box in found)
+
+
+def test_each_chosen_pixel_has_a_row_with_its_kernels():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    kernels = [rng.normal(size=(64, 80, size, size)) for size in (9, 5)]
+    pixels = {"edge": (10, 10), "flat": (60, 75)}
+    fig = ddet_figures.pixel_kernels(image, pixels, kernels, {"edge": [1.0, 2.0], "flat": [-3.0, 4.0]})
+    shown = [ax for ax in fig.axes if ax.images and ax.get_title()]
+    assert len(shown) == 6
+    for row, (y, x) in zip((0, 3), pixels.values(), strict=True):
+        for ax, one in zip(shown[row + 1 : row + 3], kernels, strict=True):
+            assert np.array_equal(ax.images[0].get_array(), one[y, x])
+    assert "gives −3.0" in shown[4].get_xlabel() and shown[3].get_ylabel() == "flat"
+    limits = {ax.images[0].get_clim() for ax in shown if ax.images[0].get_array().ndim == 2}
+    assert len(limits) == 1, "one scale for all kernels"
+
+
+def test_a_strip_has_its_pictures_in_order():
+    pictures = {name: np.full((20, 30, 3), 40 * k, np.uint8) for k, name in enumerate("abc")}
+    fig = ddet_figures.strip(pictures, {"b": "below"}, ["+", "="])
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c"]
+    assert [ax.get_xlabel() for ax in fig.axes] == ["", "below", ""]
+    assert texts(fig) == ["+", "="]
+
+
+def test_displacement_has_a_line_per_network_in_both_panels():
+    rows = pd.DataFrame(
+        [
+            {"method": m, "image": i, "shift": s, "psnr": 30 - s + k + i, "followed": 30.0 + k}
+            for k, m in enumerate(("bicubic", "ddet"))
+            for i in (0, 2)
+            for s in (0, 1, 2)
+        ]
+    )
+    fig = ddet_figures.displacement(rows, {"bicubic": "LR", "ddet": "DDet"}, "a set")
+    left, right = fig.axes
+    assert [line.get_label() for line in left.lines] == ["LR", "DDet"]
+    assert list(left.lines[1].get_ydata()) == [32, 31, 30] and list(right.lines[1].get_ydata()) == [31, 31, 31]
+    assert "a set" in left.get_ylabel()

@@ -1,0 +1,119 @@
+"""Parts of DDet switched off, pixels that are chosen, inputs that lie some pixels off."""
+
+import numpy as np
+import pytest
+import torch
+
+from srlib import dynamic, models
+from srlib.color import to_y
+from srlib.data.sets import open_set
+from srlib.errors import SRError
+from srlib.evaluation import upscale
+from srlib.metrics import protocol, psnr
+from srlib.results import Trained
+
+REALSR = protocol("realsr")
+TEST = "embedded-camera-test"
+
+
+@pytest.fixture
+def net():
+    """A small DDet that does something: weights far from the start at the identity."""
+    made = models.create("ddet", 1, width=16, blocks=1).eval()
+    with torch.no_grad():
+        for head in made.heads:
+            head[-1].weight.normal_(std=0.02)
+        made.cdm[-1].weight.normal_(std=0.1)
+    return made
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    _, lr, hr = next(dynamic.crops(TEST, side=64))
+    return lr, hr
+
+
+def test_crops_are_the_middle_of_both_images():
+    images = open_set(TEST)
+    name, lr, hr = next(dynamic.crops(TEST, side=64))
+    whole = images[0]
+    top, left = (whole.shape[0] - 64) // 2, (whole.shape[1] - 64) // 2
+    assert name == images.names[0] and lr.shape == hr.shape == (64, 64, 3)
+    assert np.array_equal(hr, whole[top : top + 64, left : left + 64])
+    assert next(dynamic.crops(TEST, side=None))[1].shape == whole.shape
+    assert len([*dynamic.crops(TEST, limit=2)]) == 2
+
+
+def test_switched_off_parts_are_left_out_and_have_scores_of_their_own(net, pair, tmp_path):
+    lr = torch.from_numpy(to_y(pair[0], rounded=True))[None, None].float() / 255
+    found = dynamic.switched(Trained("ddet", "DDet", net, tmp_path))
+    assert {one.scores.name for one in found.values()} == {"ddet_no_cdm", "ddet_no_refine"}
+    with torch.no_grad():
+        whole = net(lr)
+        outputs = {name: one.model(lr) for name, one in found.items()}
+        assert torch.equal(outputs["ddet_no_refine"], sum(net.parts(lr).contributions))
+        assert torch.equal(outputs["ddet_no_cdm"], net.parts(lr, cdm=False).result)
+    for output in outputs.values():
+        assert output.shape == whole.shape and not torch.allclose(output, whole, atol=1e-3)
+
+
+def test_kernels_and_pixels_give_what_the_network_says_they_contribute(net, pair):
+    parts, (y, x) = dynamic.look(net, pair[0]), (30, 41)
+    revealed = parts.revealed[0, 0].numpy()
+    for kernels, contribution in zip(dynamic.kernels(net, pair[0]), parts.contributions, strict=True):
+        reach = kernels.shape[-1] // 2
+        seen = revealed[y - reach : y + reach + 1, x - reach : x + reach + 1]
+        assert (kernels[y, x] * seen).sum() == pytest.approx(float(contribution[0, 0, y, x]), abs=1e-5)
+
+
+def test_a_picture_has_the_luma_of_the_result_and_the_colours_of_lr(pair):
+    lr, hr = pair
+    luma = torch.from_numpy(to_y(hr, rounded=False))[None, None].float() / 255
+    made = dynamic.picture(luma, lr)
+    assert np.abs(to_y(made, rounded=False) - to_y(hr, rounded=False)).mean() < 1.5
+    assert np.array_equal(dynamic.picture(torch.from_numpy(to_y(lr, rounded=False))[None, None] / 255, lr), lr)
+
+
+def test_chosen_pixels_lie_on_an_edge_in_texture_and_in_a_flat_place():
+    image = np.full((120, 120, 3), 90, np.uint8)
+    image[:60, 60:] = 200  # a straight edge, above
+    rng = np.random.default_rng(0)
+    image[80:110, 20:50] = rng.integers(0, 256, (30, 30, 1))
+    found = dynamic.chosen_pixels(image)
+    assert list(found) == list(dynamic.KINDS)
+    (y, x) = found["texture"]
+    assert 80 <= y < 110 and 20 <= x < 50
+    (y, x) = found["flat"]
+    assert np.ptp(image[y - 8 : y + 9, x - 8 : x + 9]) == 0
+    (y, x) = found["edge"]
+    assert np.ptp(image[y - 8 : y + 9, x - 8 : x + 9]) == 110 and not (80 <= y < 110)
+    with pytest.raises(SRError, match="image is 40x40, expected more than 49 pixels a side"):
+        dynamic.chosen_pixels(image[:40, :40])
+
+
+def test_displacing_is_cropping_and_costs_what_it_must(net):
+    name, lr, hr = next(dynamic.crops(TEST, side=64))
+    networks = {"bicubic": models.create("bicubic", 1), "ddet": net, "edsr": models.create("edsr", 1, width=8, blocks=1)}
+    rows = dynamic.displaced(networks, TEST, REALSR, side=64, limit=1)
+    table = rows.set_index(["method", "shift"])
+    assert len(rows) == 9 and set(rows["image"]) == {name}
+    expected = np.mean([psnr(lr[2:, :62], hr[2:, 2:], REALSR, 1), psnr(lr[:62, 2:], hr[2:, 2:], REALSR, 1)])
+    assert table.loc[("bicubic", 2), "psnr"] == pytest.approx(expected)
+    sr = upscale(net, to_y(lr[2:, 1:63], rounded=True))
+    assert psnr(sr, hr[2:, 2:], REALSR, 1) == pytest.approx(2 * table.loc[("ddet", 1), "psnr"] - other(net, lr, hr))
+    aligned = rows[rows["shift"] == 0]
+    assert np.array_equal(aligned["psnr"], aligned["followed"])
+    lost = dynamic.cost_of_shift(rows, 2).set_index("method")["psnr"]
+    assert lost["bicubic"] == pytest.approx(table.loc[("bicubic", 2), "psnr"] - table.loc[("bicubic", 0), "psnr"])
+    assert lost["bicubic"] < -0.5
+
+
+def other(net, lr, hr) -> float:
+    """The score of the input displaced by one pixel downwards."""
+    return psnr(upscale(net, to_y(lr[1:63, 2:], rounded=True)), hr[2:, 2:], REALSR, 1)
+
+
+@pytest.mark.parametrize("shifts", [(), (-1, 0)])
+def test_shifts_that_make_no_sense_are_refused(shifts):
+    with pytest.raises(SRError, match="shifts .* must be whole numbers of pixels of at least 0"):
+        dynamic.displaced({}, TEST, REALSR, shifts=shifts)
