@@ -24,7 +24,8 @@ from srlib.figures import error_map
 from srlib.metrics import Protocol, lr_from_hr, psnr
 from srlib.models.difficulty_sr import PATCH, DualWay
 
-ZOOM = 3  # screen pixels per image pixel
+ZOOM = 3  # screen pixels per image pixel, at most
+PAGE = 1120  # screen pixels that a row of pictures may take
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Panel:
 
     label: str
     image: np.ndarray
+
+
+def zoom_of(panels: Sequence[Panel]) -> int:
+    """Return the largest whole zoom at which all panels stand side by side, at least 1."""
+    across = sum(panel.image.shape[1] for panel in panels)
+    return max(min(PAGE // across, ZOOM), 1)
 
 
 def png(image: np.ndarray, zoom: int = ZOOM) -> bytes:
@@ -77,9 +84,11 @@ class Explorer:
         self._show()
 
     def _show(self) -> None:
+        zoom = zoom_of(self.panels)
         for panel, image, label in zip(self.panels, self._images, self._labels, strict=True):
-            image.value = png(panel.image)
-            label.value = f"<div style='max-width:{panel.image.shape[1] * ZOOM}px'>{panel.label}</div>"
+            image.value = png(panel.image, zoom)
+            style = f"max-width:{panel.image.shape[1] * zoom}px;line-height:1.3"
+            label.value = f"<div style='{style}'>{panel.label}</div>"
 
     def figure(self):
         """Return a matplotlib figure of the panels, for readers without a kernel."""

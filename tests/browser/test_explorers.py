@@ -1,0 +1,72 @@
+"""Every explorer in a real JupyterLab: its cells run, and each slider changes pictures and numbers."""
+
+import re
+
+import pytest
+
+from srlib import papers
+
+NAMES = papers.names()
+WAIT = 90_000  # milliseconds
+
+
+def opened(page, lab: str, name: str):
+    """Open an explorer, run all of its cells and wait for the last one."""
+    page.goto(f"{lab}/lab/tree/{name}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT)
+    page.locator(".jp-NotebookPanel-toolbar").get_by_text("Python 3").first.wait_for(timeout=WAIT)  # it has a kernel
+    page.locator(".lm-MenuBar-item", has_text="Run").click(timeout=WAIT)
+    page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells")).click(timeout=WAIT)
+    numbers = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(e => e.textContent)"
+    page.wait_for_function(f"{numbers}.length > 3 && {numbers}.every(t => /\\[\\d+\\]/.test(t))", timeout=WAIT)
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    return page.locator(".jp-OutputArea .widget-vbox").first
+
+
+def state(explorer) -> tuple[list[str], str]:
+    """What an explorer shows: its pictures' contents and its texts."""
+    pictures = explorer.locator("img").evaluate_all(
+        """async images => Promise.all(images.map(async image => {
+            const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+            return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-1', bytes))).join();
+        }))"""
+    )
+    return pictures, " | ".join(explorer.locator(".widget-html").all_inner_texts())
+
+
+def changed(page, explorer, before) -> tuple[list[str], str]:
+    for _ in range(150):
+        page.wait_for_timeout(100)
+        after = state(explorer)
+        if after[0] != before[0]:
+            return after
+    raise AssertionError(f"nothing changed: {before[1]}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_slider_changes_what_is_shown(page, lab, shot, trained, name):
+    trained(name)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    explorer = opened(page, lab, name)
+    handles = explorer.locator(".noUi-handle")
+    assert handles.count() >= 1 and len(state(explorer)[0]) >= 3
+    explorer.scroll_into_view_if_needed()
+    shot(page, "_before")
+    moved = 0
+    for i in range(handles.count()):
+        handle, before = handles.nth(i), state(explorer)
+        at = float(handle.get_attribute("aria-valuenow"))
+        low = float(handle.get_attribute("aria-valuemin"))
+        handle.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowLeft" if at > low else "ArrowRight")
+        try:
+            after = changed(page, explorer, before)
+        except AssertionError:
+            continue  # a slider whose rule is not the chosen one
+        moved += 1
+        assert after[0] != before[0]
+    shot(page, "_after")
+    assert moved >= max(1, handles.count() - 2), f"{moved} of {handles.count()} sliders moved something"
+    assert errors == []
