@@ -120,7 +120,7 @@ PARTS = {
 def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
     """Draw what alpha does: PSNR of each part of the networks, and that of two predictions against each other.
 
-    rows: `fusion.score` of several networks with columns `alpha` and `seed`. A band spans the seeds. Equal steps on the axis.
+    rows: `fusion.score` of several networks with columns `alpha` and `seed`. Bars span the seeds. Equal steps on the axis.
     """
     use_style()
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
@@ -129,8 +129,9 @@ def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
     for k, part in enumerate((*PARTS, "between")):
         ax, label = (right, None) if part == "between" else (left, PARTS[part])
         line = seeds[part].groupby("alpha").agg(["mean", "min", "max"]).reindex(ticks)
-        ax.plot(range(len(ticks)), line["mean"], color=PALETTE[k], marker="os^Dv"[k], ms=5, label=label)
-        ax.fill_between(range(len(ticks)), line["min"], line["max"], color=PALETTE[k], alpha=0.15, lw=0)
+        bars = [line["mean"] - line["min"], line["max"] - line["mean"]]
+        look = {"color": PALETTE[k], "marker": "os^Dv"[k], "ms": 5, "capsize": 3}
+        ax.errorbar(range(len(ticks)), line["mean"], yerr=bars, **look, label=label)
     left.set(ylabel="PSNR against HR (dB)")
     right.set(ylabel="PSNR of two predictions (dB)")
     left.set_title(where, loc="left", color=GREY, fontsize=9)

@@ -49,7 +49,7 @@ def test_the_plane_keeps_distances_that_lie_in_it():
     assert "100 %" in fig.axes[0].get_title()
 
 
-def test_curves_have_a_point_per_alpha_and_a_band_per_part():
+def test_curves_have_a_point_per_alpha_and_a_line_per_part():
     rows = [
         {"part": part, "alpha": alpha, "seed": seed, "psnr": 20 + seed + alpha}
         for part in (*d2c_figures.PARTS, "between")
@@ -58,7 +58,7 @@ def test_curves_have_a_point_per_alpha_and_a_band_per_part():
     ]
     fig = d2c_figures.alpha_curves(pd.DataFrame(rows), "a set")
     left, right = fig.axes
-    assert len(left.lines) == 4 and len(right.lines) == 1
+    assert len(left.containers) == 4 and len(right.containers) == 1
     assert np.allclose(right.lines[0].get_ydata(), [20.5, 20.6, 21.5])
 
 

@@ -155,7 +155,6 @@ PAPER = Paper(
             "data": "embedded-camera",
             "tests": ("embedded-camera-test",),
             "scales": (1,),
-            "shrink": 1,
             "seeds": (0,),
             "ablation_tests": "embedded-camera-test",
             "ablation_images": 1,
@@ -165,8 +164,6 @@ PAPER = Paper(
             "validation": "embedded-camera-test",
             "tests": ("embedded-camera-test",),
             "scales": (1,),
-            "shrink": 1,
-            "ablation": {"steps": 30, "validation": ""},
             "ablation_tests": "embedded-camera-test",
         },
         "released": {
