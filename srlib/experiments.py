@@ -16,8 +16,9 @@ from typing import Any
 from srlib import losses, models
 from srlib.errors import SRError, unknown
 
-SCHEDULES = ("cosine", "steps")
+SCHEDULES = ("cosine", "warm_cosine", "steps")
 PRECISIONS = ("fp32", "bf16")
+WARM = 0.1  # part of the budget in which the rate of "warm_cosine" rises
 
 
 _WHOLE = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
@@ -44,8 +45,9 @@ class Experiment:
     data: name of the training images. validation: name of the images scored during training ("" for none).
     loss, loss_args: of `losses.get`. hr_patch: side of a training patch in HR pixels, a multiple of scale. batch: patches per
     step over all processes. steps or minutes: the budget, exactly one of them.
-    learning_rate: Adam's first rate. schedule: "cosine" to zero, or "steps": times `factor` after each of `drops` equal
-    parts of the budget. clip: largest gradient norm, 0 for none. ema: decay of averaged weights, 0 for none.
+    learning_rate: Adam's first rate. schedule: "cosine" to zero, "warm_cosine", the same after a linear rise over a tenth of the
+    budget, or "steps": times `factor` after each of `drops` equal parts of it. clip: largest gradient norm, 0 for none. ema:
+    decay of averaged weights, 0 for none.
     precision: "fp32", or "bf16" for mixed precision. seed: of weights and patches.
     discriminator, discriminator_args: of `models.discriminator`, "" for none; with one the generator's loss is content * loss
     + adversarial * (cross entropy of being judged real). start: `training.digest` of the weights files that the
@@ -124,6 +126,8 @@ class Experiment:
         """Return the learning rate at `progress`, the part of the budget that is spent (0..1)."""
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        if self.schedule == "warm_cosine":
+            return self.learning_rate * min(progress / WARM, 0.5 * (1 + math.cos(math.pi * max(progress - WARM, 0) / (1 - WARM))))
         return self.learning_rate * self.factor ** int(progress * self.drops)
 
     def key(self, fingerprint: str) -> str:

@@ -132,6 +132,14 @@ def test_cosine_falls_from_the_first_rate_to_zero():
     assert rates == sorted(rates, reverse=True)
 
 
+def test_a_warm_start_rises_for_a_tenth_and_then_falls_to_zero():
+    e = experiment(schedule="warm_cosine", learning_rate=2e-3)
+    rates = [e.rate(i / 100) for i in range(101)]
+    assert rates[:11] == pytest.approx([2e-4 * i for i in range(11)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(1e-3) and rates[100] == pytest.approx(0, abs=1e-12)
+
+
 def test_steps_drop_after_equal_parts():
     e = experiment(schedule="steps", drops=4, factor=0.5, learning_rate=1.0)
     assert [e.rate(i / 8) for i in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
