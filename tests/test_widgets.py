@@ -1,5 +1,6 @@
 """Explorers without a browser: controls move, pictures and numbers follow."""
 
+import datetime
 import io
 
 import ipywidgets as ipy
@@ -13,6 +14,9 @@ from srlib.data.sets import open_set
 from srlib.degradation import downscale
 from srlib.errors import SRError
 from srlib.evaluation import upscale
+from srlib.explorers.btsrn import comparison_explorer
+from srlib.explorers.difficulty_sr import difficulty_explorer
+from srlib.explorers.prosrn import blend_explorer, unroll_explorer
 from srlib.metrics import protocol, psnr
 
 
@@ -32,7 +36,7 @@ def networks() -> dict:
 
 @pytest.fixture
 def explorer(networks, images) -> widgets.Explorer:
-    return widgets.comparison_explorer(networks, images, protocol("btsrn"), side=48)
+    return comparison_explorer(networks, images, protocol("btsrn"), side=48)
 
 
 def pixels(image: ipy.Image) -> np.ndarray:
@@ -80,13 +84,13 @@ def test_the_static_figure_has_every_panel(explorer):
 
 
 def test_a_picture_smaller_than_the_crop_is_shown_whole(networks):
-    explorer = widgets.comparison_explorer(networks, {"tiny": np.zeros((21, 30, 3), np.uint8)}, protocol("btsrn"))
+    explorer = comparison_explorer(networks, {"tiny": np.zeros((21, 30, 3), np.uint8)}, protocol("btsrn"))
     assert explorer.panels[0].image.shape == (20, 20, 3)
 
 
 def test_nothing_to_explore_says_what_to_do(images):
     with pytest.raises(SRError, match="run the ablate notebook"):
-        widgets.comparison_explorer({"split": {}}, images, protocol("btsrn"))
+        comparison_explorer({"split": {}}, images, protocol("btsrn"))
 
 
 def test_error_picture_is_black_where_equal_and_white_where_far():
@@ -106,7 +110,7 @@ def progressive(**args) -> dict:
 class TestUnroll:
     @pytest.fixture
     def unroll(self, images) -> widgets.Explorer:
-        return widgets.unroll_explorer({"small": progressive()}, images, protocol("prosrn"), side=64)
+        return unroll_explorer({"small": progressive()}, images, protocol("prosrn"), side=64)
 
     def test_shows_a_picture_per_level(self, unroll):
         unroll.controls["factor"].value = 8
@@ -121,7 +125,7 @@ class TestUnroll:
 
     def test_levels_are_the_networks_outputs(self, images):
         nets, hr = progressive(), images["chelsea"][:64, :64]
-        unroll = widgets.unroll_explorer({"small": nets}, {"chelsea": hr}, protocol("prosrn"), side=64)
+        unroll = unroll_explorer({"small": nets}, {"chelsea": hr}, protocol("prosrn"), side=64)
         unroll.controls["factor"].value = 4
         lr = downscale(hr, 4)
         for panel, factor in zip(unroll.panels[1:3], (2, 4), strict=True):
@@ -130,11 +134,11 @@ class TestUnroll:
 
     def test_nothing_trained_says_what_to_do(self, images):
         with pytest.raises(SRError, match="run the train notebook"):
-            widgets.unroll_explorer({}, images, protocol("prosrn"))
+            unroll_explorer({}, images, protocol("prosrn"))
 
     def test_pictures_that_are_too_small(self, images):
         with pytest.raises(SRError, match="at least 8 pixels"):
-            widgets.unroll_explorer({"small": progressive()}, {"dot": images["coins"][:5, :5]}, protocol("prosrn"))
+            unroll_explorer({"small": progressive()}, {"dot": images["coins"][:5, :5]}, protocol("prosrn"))
 
 
 class TestBlend:
@@ -142,7 +146,7 @@ class TestBlend:
     def blend(self, images) -> widgets.Explorer:
         plain = models.create("bicubic", 2).eval()
         sharp = models.create("bicubic", 2, kernel="pillow").eval()
-        return widgets.blend_explorer(("A", plain), ("B", sharp), images, protocol("prosrn"), side=40)
+        return blend_explorer(("A", plain), ("B", sharp), images, protocol("prosrn"), side=40)
 
     def test_ends_are_the_networks(self, blend):
         for share, end in ((0.0, 0), (1.0, 2)):
@@ -173,7 +177,7 @@ class TestDifficulty:
             for p in net.identifier.parameters():
                 torch.nn.init.zeros_(p)
             net.identifier.classify[-1].bias.data = torch.tensor([4.0, 0, 0, 0, 4.0])
-        return widgets.difficulty_explorer(nets, {"a": image}, protocol("y"))
+        return difficulty_explorer(nets, {"a": image}, protocol("y"))
 
     def test_a_threshold_moves_all_patches(self, explorer):
         shown = {}
@@ -202,4 +206,47 @@ class TestDifficulty:
 
     def test_nothing_to_explore_is_told(self):
         with pytest.raises(SRError, match="no trained network to explore yet"):
-            widgets.difficulty_explorer({}, {}, protocol("y"))
+            difficulty_explorer({}, {}, protocol("y"))
+
+
+class TestUpload:
+    @staticmethod
+    def upload(explorer, name: str, content: bytes) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        file = {"name": name, "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": now}
+        explorer.upload.value = (file,)
+
+    @staticmethod
+    def png(height: int, width: int) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(out, "PNG")
+        return out.getvalue()
+
+    @pytest.fixture
+    def explorer(self, networks, images):
+        return comparison_explorer(networks, images, protocol("y"), side=48)
+
+    def test_a_picture_is_shown_at_once(self, explorer, images):
+        before = explorer.panels[-1].image
+        self.upload(explorer, "mine.png", self.png(500, 300))
+        assert explorer.values["image"] == "mine.png" and list(images) == ["chelsea", "coins"]
+        assert not np.array_equal(explorer.panels[-1].image, before) and explorer.panels[-1].image.shape == (48, 48, 3)
+        assert explorer.message.value == "mine.png: its centre, 300x384 pixels"
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("broken.png", b"not a picture", "broken.png"),
+            ("empty.png", b"", "is empty"),
+            ("small.png", None, "small.png has 20x30 pixels; a picture needs at least 48 a side here"),
+            ("<b>.png", b"x", "&lt;b&gt;"),
+        ],
+    )
+    def test_what_cannot_be_shown_is_told_and_changes_nothing(self, explorer, name, content, message):
+        before = explorer.values["image"]
+        self.upload(explorer, name, self.png(30, 20) if content is None else content)
+        assert message in explorer.message.value and explorer.values["image"] == before
+
+    def test_a_name_that_is_taken_is_told(self, explorer):
+        self.upload(explorer, "chelsea", self.png(60, 60))
+        assert "there is a picture chelsea already" in explorer.message.value

@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from srlib import papers
 
@@ -70,3 +72,18 @@ def test_every_slider_changes_what_is_shown(page, lab, shot, trained, name):
     shot(page, "_after")
     assert moved >= max(1, handles.count() - 2), f"{moved} of {handles.count()} sliders moved something"
     assert errors == []
+
+
+def test_a_photograph_of_the_user_s_is_shown(page, lab, shot, trained, tmp_path):
+    trained("difficulty_sr")
+    photograph = np.random.default_rng(0).integers(0, 256, (500, 450, 3), dtype=np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "mine.png")
+    explorer = opened(page, lab, "difficulty_sr")
+    before = state(explorer)
+    with page.expect_file_chooser() as chooser:
+        explorer.locator("button.widget-upload").click()
+    chooser.value.set_files(tmp_path / "mine.png")
+    after = changed(page, explorer, before)
+    shot(page)
+    assert "mine.png: its centre, 384x384 pixels" in after[1] or "mine.png: its centre" in state(explorer)[1]
+    assert explorer.locator("select option", has_text="mine.png").count() == 1
