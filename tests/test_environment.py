@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
+CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "playwright-python": "playwright"}
 # Brought by torch on machines with a GPU, where torch itself asks for exact versions.
 GPU = re.compile(r"nvidia-|cuda-|triton")
 

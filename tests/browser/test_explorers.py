@@ -20,7 +20,15 @@ def opened(page, lab: str, name: str):
     page.locator(".lm-MenuBar-item", has_text="Run").click(timeout=WAIT)
     page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells")).click(timeout=WAIT)
     numbers = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(e => e.textContent)"
-    page.wait_for_function(f"{numbers}.length > 3 && {numbers}.every(t => /\\[\\d+\\]/.test(t))", timeout=WAIT)
+    error = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']")
+    for _ in range(WAIT // 200):
+        done = page.evaluate(numbers)
+        assert error.count() == 0, error.first.inner_text()
+        if len(done) > 3 and all(re.search(r"\[\d+\]", text) for text in done):
+            break
+        page.wait_for_timeout(200)
+    else:
+        raise AssertionError(f"cells did not end within {WAIT // 1000} s: {done}")
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     return page.locator(".jp-OutputArea .widget-vbox").first
 
