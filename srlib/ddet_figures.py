@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -20,12 +21,22 @@ KERNEL_PATH, PIXEL_PATH, PLAIN = "#dbe9f6", "#fde3c8", "white"
 LINES = {KERNEL_PATH: PALETTE[0], PIXEL_PATH: PALETTE[3], PLAIN: "0.25"}
 
 
+def _root(values: np.ndarray) -> np.ndarray:
+    """Return the signed square root: small weights beside a large one stay visible."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _square(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.square(values)
+
+
 def kernel_picture(kernel: np.ndarray, side: int, full: float) -> np.ndarray:
-    """Return a kernel `(K, K)` as a uint8 picture of `side` pixels: white is 0, red `full` and more, blue -`full` and less."""
-    size = len(kernel)
-    colours = 255 * SIGNED(np.clip(kernel / full, -1, 1) / 2 + 0.5)[..., :3]
-    which = np.arange(side) * size // side
-    return np.floor(colours[which][:, which] + 0.5).astype(np.uint8)
+    """Return a kernel `(K, K)` as a uint8 picture of `side` pixels: white is 0, red `full` and more, blue -`full` and less.
+
+    Colours go with the root of a weight.
+    """
+    which = np.arange(side) * len(kernel) // side
+    return signed_picture(_root(kernel / full), 1.0)[which][:, which]
 
 
 def signed_picture(values: np.ndarray, full: float) -> np.ndarray:
@@ -145,7 +156,7 @@ def strip(pictures: Mapping[str, np.ndarray], notes: Mapping[str, str], signs: S
     for ax, (title, image) in zip(axes, pictures.items(), strict=True):
         _picture(ax, image, title, notes.get(title, ""))
     for ax, sign in zip(axes[1:], signs, strict=True):
-        ax.text(-0.08, 0.5, sign, transform=ax.transAxes, ha="center", va="center", fontsize=14, color="0.25")
+        ax.text(-0.08, 0.5, sign, transform=ax.transAxes, ha="center", va="center", fontsize=14, color="0.25", in_layout=False)
     return fig
 
 
@@ -160,13 +171,15 @@ def pixel_kernels(
     """Draw the kernels of chosen pixels: a row each, its surroundings, then the kernel of each size.
 
     image: uint8 LR. pixels: name -> (row, column). kernels: `(H, W, K, K)` per size. given: name -> grey levels that each kernel
-    contributes there. The frames around a pixel are what the kernels see. Colours of all kernels share one scale.
+    contributes there. The frames around a pixel are what the kernels see. Colours of all kernels share one scale and go with the
+    root of a weight.
     """
     use_style()
     columns = 1 + len(kernels)
     size = (2.1 * columns + 0.9, 2.25 * len(pixels) + 0.45)
     fig, axes = plt.subplots(len(pixels), columns, figsize=size, layout="constrained", squeeze=False)
     full = max(float(np.abs(one[y, x]).max()) for one in kernels for y, x in pixels.values())
+    norm = FuncNorm((_root, _square), vmin=-full, vmax=full)
     height, width = image.shape[:2]
     for line, (name, (y, x)) in zip(axes, pixels.items(), strict=True):
         top = min(max(y - around, 0), max(height - 2 * around, 0))
@@ -177,14 +190,16 @@ def pixel_kernels(
             side = one.shape[-1]
             frame = (x - left - side / 2, y - top - side / 2)
             line[0].add_patch(Rectangle(frame, side, side, fill=False, ec=color, lw=1.2))
-            shown = ax.imshow(one[y, x], cmap=SIGNED, vmin=-full, vmax=full, interpolation="nearest")
+            shown = ax.imshow(one[y, x], cmap=SIGNED, norm=norm, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
             for spine in ax.spines.values():
                 spine.set(visible=True, color=color, lw=1.5)
             ax.set_title(f"{side}×{side}", fontsize=9)
             ax.set_xlabel(f"sum {one[y, x].sum():+.2f}, gives {value:+.1f}".replace("-", "−"), fontsize=9, labelpad=3)
-    fig.colorbar(shown, ax=axes, shrink=0.5, aspect=25, label="weight")
+    ticks = [sign * full * share for sign, share in ((-1, 1), (-1, 0.25), (-1, 0.05), (1, 0), (1, 0.05), (1, 0.25), (1, 1))]
+    bar = fig.colorbar(shown, ax=axes, shrink=0.5, aspect=25, label="weight, colours by its root", ticks=ticks)
+    bar.ax.set_yticklabels([f"{tick:.3f}".replace("-", "−") for tick in ticks])
     return fig
 
 

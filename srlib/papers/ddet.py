@@ -78,7 +78,7 @@ PAPER = Paper(
     },
     parts={"ddet_no_cdm": "DDet, CDM switched off", "ddet_no_refine": "DDet, post-refinement switched off"},
     profiles={
-        "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "learning_rate": 1e-4}},
+        "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}},
         "quick": {
             **_EMBEDDED,
             "validation": _TEST,
