@@ -112,3 +112,11 @@ def test_ci_runs_make_test():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert script.read_text().rstrip().endswith("exec make test </dev/null")
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= set(citation)
+    assert (citation["title"], citation["version"]) == (project["name"], project["version"])
+    assert (citation["license"], citation["abstract"].rstrip(".")) == (project["license"]["text"], project["description"])
