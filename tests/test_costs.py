@@ -26,3 +26,11 @@ def test_frames_are_timed_for_each_network_and_sizes_are_those_of_float32_weight
 def test_a_patch_through_a_network_costs_more_than_through_bicubic():
     cheap, dear = (costs.per_patch(models.create(name, 2), side=16, batch=2, repeats=3) for name in ("bicubic", "idn"))
     assert 0 < cheap < dear
+
+
+def test_a_frame_of_pairs_of_one_size_is_timed_and_weights_counted_in_millions_of_bytes():
+    networks = {"bicubic": models.create("bicubic", 1), "kpn": models.create("kpn", 1)}
+    table = costs.same_size_frame(networks, side=32, repeats=2).set_index("method")
+    assert table.loc["kpn", "parameters"] == 1_295_473 and table.loc["kpn", "megabytes"] == pytest.approx(5.181892)
+    assert table.loc["kpn", "seconds"] > table.loc["bicubic", "seconds"] > 0
+    assert not networks["kpn"].training

@@ -10,7 +10,7 @@ from srlib.experiments import PROFILES, Experiment, profile
 from srlib.metrics import protocol
 from srlib.models.discriminators import SMALLEST
 from srlib.models.prosrn import General, Memory, Residual
-from srlib.papers import btsrn, d2c_sr, prosrn
+from srlib.papers import btsrn, d2c_sr, ddet, prosrn
 from srlib.papers.base import Method, Paper
 
 ALL = [papers.get(name) for name in papers.names()]
@@ -275,3 +275,39 @@ class TestD2CSR:
         assert (experiment.data, experiment.validation) == ("RealSR-V3-x3/train", "RealSR-V3-x3/test")
         assert self.paper.setting("paper", 2).tests == ("RealSR-V3-x2/test", "DRealSR-x2/test")
         assert self.paper.experiment("srresnet_rgb", 8, "paper", data="D2CRealSR-x8/train").data == "D2CRealSR-x8/train"
+
+
+class TestDDet:
+    def built(self, name: str, chosen: str):
+        one = ddet.PAPER.experiment(name, 1, chosen)
+        with torch.device("meta"):
+            return models.create(one.model, 1, **one.model_args)
+
+    def count(self, name: str, chosen: str) -> int:
+        return sum(p.numel() for p in self.built(name, chosen).parameters())
+
+    def test_every_rung_of_the_ladder_adds_one_part(self):
+        nets = [self.built(name, "paper") for name in ddet.LADDER]
+        assert (type(nets[0]).__name__, nets[0].head.out_channels) == ("KPN", 49)
+        parts = [(net.refine is not None, net.cdm is not None, len(net.heads)) for net in nets[1:]]
+        assert parts == [(True, False, 1), (True, True, 1), (True, True, 3)]
+        assert [self.count(name, "paper") for name in ddet.LADDER] == [1_295_473, 1_296_690, 1_334_835, 1_428_919]
+
+    def test_sizes_are_those_of_table_iii_in_the_papers_budget_and_of_kernels_in_any(self):
+        printed = {"srresnet_rgb": 4.9, "edsr_rgb": 153.5, "kpn_5": 5.1, "kpn": 5.2, "kpn_13": 5.5, "kpn_19": 5.9}
+        for name, megabytes in {**printed, "lp_kpn": 5.7, "ddet": 5.7}.items():
+            assert self.count(name, "paper") * 4 / 1e6 == pytest.approx(megabytes, abs=0.05)
+        assert self.count("ddet", "released") == self.count("ddet", "paper")
+        assert self.count("edsr_rgb", "released") == 306_947
+        assert [self.count(name, "paper") for name in ddet.VARIANTS] == [1_428_919, 1_559_159, 1_353_246]
+
+    def test_compared_networks_differ_only_in_what_is_compared(self):
+        def training(name, chosen):
+            fields = dataclasses.asdict(ddet.PAPER.experiment(name, 1, chosen))
+            return {key: value for key, value in fields.items() if key not in ("name", "model", "model_args")}
+
+        for chosen in PROFILES:
+            names = dict.fromkeys([*ddet.RIVALS, *ddet.LADDER, *ddet.VARIANTS])
+            assert len({str(training(name, chosen)) for name in names}) == 1, "one budget, ablations too"
+        assert training("ddet", "paper")["data"] == "RealSR-V2-x2/train"
+        assert training("ddet", "quick")["schedule"] == "warm_cosine" and training("ddet", "paper")["learning_rate"] == 1e-4
