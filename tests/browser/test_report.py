@@ -1,0 +1,94 @@
+"""The report in a real browser: pictures and links whole, nothing fetched from elsewhere, readable on a phone and on paper."""
+
+from urllib.parse import unquote, urlparse
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+
+from srlib import claims, figures, notebooks, papers, paths, report, tables
+from srlib.diagrams import draw
+from srlib.models import create
+
+PROFILE = "smoke"
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The report of one executed notebook, one table, one figure and the claims of all papers, none of them tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("SRLIB_RUNS", "SRLIB_FIGURES"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+        executed = paths.runs_dir() / "notebooks" / PROFILE
+        (executed / "btsrn").mkdir(parents=True)
+        source = paths.home() / "notebooks" / "btsrn" / "explore.ipynb"
+        trained = {"profile": PROFILE}
+        try:
+            out = executed / "btsrn" / "explore.ipynb"
+            papermill.execute_notebook(source, out, trained, progress_bar=False, kernel_name="python3")
+        except papermill.PapermillExecutionError:
+            pass  # no network is trained here; what it has shown until then is a page like any other
+        assert nbformat.read(executed / "btsrn" / "explore.ipynb", as_version=4).cells
+        folder = notebooks.figures_folder(PROFILE, "btsrn")
+        figures.save_figure(draw(create("btsrn", 2)), folder, "figure_1")
+        printed = tables.published("btsrn", "Table 4")
+        tables.save_table(tables.comparison(printed, pd.DataFrame()), folder, "table_4", "Table 4, as printed.")
+        nothing = pd.DataFrame(columns=["method", "dataset", "scale", "seed", "image", "psnr"])
+        found = [claims.evaluate_claims(name, nothing).assign(paper=name) for name in papers.names()]
+        notebooks.save_metrics(pd.concat(found), PROFILE, "summary")
+        yield report.build(PROFILE).parent
+
+
+def pages(site) -> list:
+    return sorted(site.rglob("*.html"))
+
+
+def test_every_page_is_whole(site, page, shot):
+    errors, asked = [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    assert len(pages(site)) >= 2
+    for file in pages(site):
+        page.goto(file.as_uri())
+        page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
+        page.wait_for_load_state("networkidle")
+        broken = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src.slice(0, 200))")
+        assert broken == [], file.name
+        links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
+        for link in links:
+            address = urlparse(link)
+            if address.scheme == "file":
+                assert (site / unquote(address.path)).exists(), f"{file.name}: {link}"
+                if address.fragment:
+                    target = unquote(address.fragment)
+                    here = address.path == urlparse(file.as_uri()).path
+                    assert not here or page.locator(f"[id='{target}']").count() == 1, f"{file.name}: {link}"
+            else:
+                assert address.scheme in ("https", "http"), link
+    assert errors == [] and {urlparse(url).scheme for url in asked} <= {"file", "data", "blob"}
+    page.goto((site / "index.html").as_uri())
+    shot(page)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_index_fits_the_screen(site, page, shot, size):
+    page.set_viewport_size(size)
+    page.goto((site / "index.html").as_uri())
+    shot(page)
+    wide = """width => [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') || e.matches('.wide'))
+        .filter(e => e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 200))"""
+    assert page.evaluate(wide, size["width"]) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"] + 1
+    sizes = "[...document.querySelectorAll('p, td, li')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    assert min(page.evaluate(sizes)) >= 11  # pixels
+
+
+def test_the_index_can_be_printed(site, page, tmp_path):
+    page.goto((site / "index.html").as_uri())
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
