@@ -136,7 +136,7 @@ def _start(args: argparse.Namespace, method) -> dict[str, Path]:
             raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
         start[part] = file
     for part, first in method.start.items():
-        file = start.setdefault(part, weights_path(first, method.trained_at or args.scale))
+        file = start.setdefault(part, weights_path(first, method.trained_at or args.scale, args.seed))
         if not file.is_file():
             raise SRError(
                 f"{args.experiment} starts from a trained {first}, and {file} is not there; "

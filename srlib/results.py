@@ -73,9 +73,10 @@ class Trained:
         return f"{self.spent} ({self._experiment['precision']}) on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
-def weights_path(name: str, scale: int) -> Path:
-    """Return where the released weights of an experiment lie, or would."""
-    return paths.home() / "data" / "weights" / f"{name}_x{scale}.safetensors"
+def weights_path(name: str, scale: int, seed: int = 0) -> Path:
+    """Return where the released weights of an experiment lie, or would; seeds but the first are in their names."""
+    tail = f"_seed{seed}" if seed else ""
+    return paths.home() / "data" / "weights" / f"{name}_x{scale}{tail}.safetensors"
 
 
 def _read_card(file: Path) -> dict:
@@ -85,18 +86,19 @@ def _read_card(file: Path) -> dict:
         raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
 
 
-def load_released(name: str, scale: int, label: str | None = None) -> Trained:
+def load_released(name: str, scale: int, label: str | None = None, seed: int = 0) -> Trained:
     """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale.
 
     scale: also one that the weights were not trained at, where the method's weights serve all.
     """
     method = owner(name).method(name)
     models.check(method.model, scale, method.args)
-    file = weights_path(name, method.trained_at or scale)
+    file = weights_path(name, method.trained_at or scale, seed)
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
+        which = f"{name} x{scale}, seed {seed}" if seed else f"{name} x{scale}"
         raise NotReleased(
-            f"no released weights for {name} x{scale}; there are: {', '.join(there) or 'none'}. "
+            f"no released weights for {which}; there are: {', '.join(there) or 'none'}. "
             f"Train it: python -m srlib train {name} --scale {scale}"
         )
     card = _read_card(file.with_suffix(".json"))
@@ -136,7 +138,7 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
     if not method.trained:
         return _untrained(method, name, scale)
     if not profile.train:
-        return load_released(name, scale, method.label)
+        return load_released(name, scale, method.label, seed)
     at = method.trained_at or scale
     start = {part: obtain(paper, first, at, profile, seed, progress).weights for part, first in method.start.items()}
     run = train(paper.experiment(name, scale, profile, seed, start=digest(start)), start=start, progress=progress)
@@ -187,9 +189,7 @@ def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
     return (means[left] - means[right]).sort_values(ascending=False)
 
 
-def score(
-    trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False
-) -> pd.DataFrame:
+def score(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False) -> pd.DataFrame:
     """Return a row per image (`image`, the protocol's metrics, `seconds`), evaluated once and then remembered."""
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
@@ -248,7 +248,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     experiment: Experiment = run.experiment
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
-    file = weights_path(experiment.name, experiment.scale)
+    file = weights_path(experiment.name, experiment.scale, experiment.seed)
     state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in load_file(run.weights).items()}
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
     model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})

@@ -171,6 +171,7 @@ PAPER = Paper(
             "validation": "City100-nikon/test",
             "tests": ("City100-nikon/test", "City100-iphone/test"),
             "scales": (1,),
+            "seeds": (0, 1, 2),
             "ablation_tests": "City100-nikon/test",
         },
         "paper": {
