@@ -14,6 +14,7 @@ from srlib.widgets import Explorer, Panel, error_picture
 
 FULL = 24.0  # grey levels that are white in difference pictures
 LARGEST = 256  # pixels a side; what a network sees of a picture around the place that is chosen
+COLORS = ("blue", "orange", "green", "red")  # the first of the palette, for the predictions 1 to 4
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by name
 
 
@@ -121,7 +122,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
         weights = weights / weights.sum(axis=0).clip(1e-12)
         best = nearest(found.predictions, hr)
         by_hand, learned, ideal = (clip(fuse(found.predictions, w)) for w in (weights, found.weights, best))
-        shares = ", ".join(f"{100 * share:.0f} %" for share in best.mean(axis=(1, 2)))
+        shares = ", ".join(f"{c} {100 * one.mean():.0f} %" for c, one in zip(COLORS, best, strict=False))
         which = palette[best.argmax(axis=0)]
         return [
             Panel(f"{rule}<br>{_decibel(by_hand, hr, protocol, scale)}", by_hand),

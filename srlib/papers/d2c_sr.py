@@ -164,6 +164,7 @@ PAPER = Paper(
             "validation": "embedded-camera-test",
             "tests": ("embedded-camera-test",),
             "scales": (1,),
+            "ablation": {"steps": 30, "validation": ""},
             "ablation_tests": "embedded-camera-test",
         },
         "released": {
