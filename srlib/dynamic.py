@@ -65,6 +65,17 @@ def kernels(net: nn.Module, lr: np.ndarray) -> list[np.ndarray]:
     return found
 
 
+def adapted(kernels: np.ndarray) -> tuple[float, float]:
+    """Return how kernels `(H, W, K, K)` differ between pixels, and how their mean differs from one weight in its centre.
+
+    The first is the RMS, over pixels and weights, of what a weight is off its mean over the picture, 0 for kernels that do not
+    look at the content; the second the RMS of the mean kernel's weights but its centre.
+    """
+    mean = kernels.mean(axis=(0, 1))
+    around = np.delete(mean.ravel(), mean.size // 2)
+    return float(np.sqrt(np.square(kernels - mean).mean())), float(np.sqrt(np.square(around).mean()))
+
+
 def picture(luma: Tensor, lr: np.ndarray) -> np.ndarray:
     """Return luma `(1, 1, H, W)` in 0..1 as a uint8 picture, with the colours of the LR image `(H, W, 3)`."""
     colours = rgb_to_ycbcr(to_rgb(lr).astype(float))[..., 1:]

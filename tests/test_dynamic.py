@@ -66,6 +66,15 @@ def test_kernels_and_pixels_give_what_the_network_says_they_contribute(net, pair
         assert (kernels[y, x] * seen).sum() == pytest.approx(float(contribution[0, 0, y, x]), abs=1e-5)
 
 
+def test_kernels_that_are_the_same_everywhere_have_not_adapted():
+    same = np.zeros((4, 6, 3, 3))
+    same[..., 1, 1], same[..., 0, 0] = 0.4, 0.2
+    assert dynamic.adapted(same) == pytest.approx((0.0, 0.2 / 8**0.5))
+    same[::2, :, 2, 2] = 0.6
+    between, around = dynamic.adapted(same)
+    assert between == pytest.approx(0.3 / 3) and around == pytest.approx(((0.2**2 + 0.3**2) / 8) ** 0.5)
+
+
 def test_a_picture_has_the_luma_of_the_result_and_the_colours_of_lr(pair):
     lr, hr = pair
     luma = torch.from_numpy(to_y(hr, rounded=False))[None, None].float() / 255

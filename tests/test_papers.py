@@ -304,7 +304,7 @@ class TestDDet:
     def test_compared_networks_differ_only_in_what_is_compared(self):
         def training(name, chosen):
             fields = dataclasses.asdict(ddet.PAPER.experiment(name, 1, chosen))
-            return {key: value for key, value in fields.items() if key not in ("name", "model", "model_args")}
+            return {key: value for key, value in fields.items() if key not in ("name", "model", "model_args", "validation")}
 
         for chosen in PROFILES:
             names = dict.fromkeys([*ddet.RIVALS, *ddet.LADDER, *ddet.VARIANTS])

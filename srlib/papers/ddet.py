@@ -82,7 +82,8 @@ PAPER = Paper(
         "quick": {
             **_EMBEDDED,
             "validation": _TEST,
-            "overrides": {"steps": 120, "batch": 4, "learning_rate": 3e-4},
+            "overrides": {"steps": 100, "batch": 4, "learning_rate": 3e-4},
+            "ablation": {"validation": ""},
         },
         "released": {
             "data": "City100-nikon/train",
