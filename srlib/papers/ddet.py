@@ -48,6 +48,7 @@ SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
 RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
 VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
 DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
+_OFF = {"srresnet_rgb": "SRResNet", "kpn": "KPN (K=7)", "ddet_cdm": "w/ CDM", "ddet": "DDet"}
 
 PAPER = Paper(
     name="ddet",
@@ -76,7 +77,11 @@ PAPER = Paper(
         "ddet_wide": _ddet("DDet, 128 channels before the heads", wide=True),
         "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
     },
-    parts={"ddet_no_cdm": "DDet, CDM switched off", "ddet_no_refine": "DDet, post-refinement switched off"},
+    parts={
+        "ddet_no_cdm": "DDet, CDM switched off",
+        "ddet_no_refine": "DDet, post-refinement switched off",
+        **{f"{name}_off": f"What an input 2 pixels off costs {label}" for name, label in _OFF.items()},
+    },
     profiles={
         "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}},
         "quick": {
