@@ -29,7 +29,7 @@ def test_is_frozen_and_fits_json():
     ("changes", "message"),
     [
         ({"model": "vdsrr"}, "unknown model 'vdsrr'.*'vdsr'"),
-        ({"scale": 7}, r"scale \(=7\) is not one that model 'vdsr' has: 2, 3, 4"),
+        ({"scale": 7}, r"scale \(=7\) is not one that model 'vdsr' has: 1, 2, 3, 4, 8"),
         ({"scale": "2"}, r"scale \(='2'\) must be a whole number"),
         ({"scale": 2.0}, r"scale \(=2.0\) must be a whole number"),
         ({"model_args": {"dept": 3}}, "unknown argument of model 'vdsr': 'dept'.*'depth'"),

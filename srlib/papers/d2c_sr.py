@@ -115,7 +115,7 @@ PAPER = Paper(
         "rrdbnet_rgb": _plain("rrdbnet", "RRDBNet", {"growth": 32}, {"blocks": 3, "growth": 16}),
         "rdn_rgb": _plain("rdn", "RDN", {"blocks": 7, "layers": 6, "growth": 64}, {"blocks": 4, "layers": 8, "growth": 16}),
         "imdn_rgb": _plain("imdn", "IMDN", {}, {}),
-        "lp_kpn": Method("lp_kpn", "LP-KPN", fields=_OWN, short=_SHORT, scales=(1,)),
+        "lp_kpn": Method("lp_kpn", "LP-KPN", fields=_OWN, short={**_SHORT, "schedule": "warm_cosine"}, scales=(1,)),
         "d2c_divergence": _divergence("D2C-SR, divergence network", ALPHA),
         "d2c_sr": _fusion("D2C-SR", "d2c_divergence"),
         "d2c_srresnet": _body("srresnet", "SRResNet"),
