@@ -53,7 +53,8 @@ def _long(file: Path) -> pd.DataFrame:
 
 def _same_images(folder: Path, shown: Shown) -> list[str]:
     rows = pd.concat([_long(folder / f"{name}.csv") for name in shown.files if (folder / f"{name}.csv").exists()])
-    lines = ["| set | scale | " + " | ".join(f"{m}: paper, ours" for m in shown.methods) + " |", "|---" * (2 + len(shown.methods)) + "|"]
+    heads = " | ".join(f"{m}: paper, ours" for m in shown.methods)
+    lines = [f"| set | scale | {heads} |", "|---" * (2 + len(shown.methods)) + "|"]
     rows = rows[rows["method"].isin(shown.methods)]
     for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
         found = some.set_index("method")
@@ -61,9 +62,9 @@ def _same_images(folder: Path, shown: Shown) -> list[str]:
             continue
         cells = []
         for method in shown.methods:
-            pair = found.loc[method] if method in found.index else {"published": float("nan"), "ours": float("nan")}
-            ours = _number(pair["ours"])
-            cells.append(f"{_number(pair['published'])}, {f'**{ours}**' if method == shown.methods[-1] and ours != '-' else ours}")
+            theirs, ours = (_number(found[side].get(method, float("nan"))) for side in ("published", "ours"))
+            own = method == shown.methods[-1] and ours != "-"
+            cells.append(f"{theirs}, {f'**{ours}**' if own else ours}")
         lines.append(f"| {dataset} | x{scale} | " + " | ".join(cells) + " |")
     return lines
 
