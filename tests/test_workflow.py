@@ -129,7 +129,7 @@ def test_each_workflow_profile_is_understood(workflow):
     [
         (("--profile", "quik"), "error: unknown profile 'quik'. Did you mean 'quick'?"),
         (("--paper", "btsrm"), "error: unknown paper 'btsrm'. Did you mean 'btsrn'?"),
-        (("--scale", "7"), "error: unknown scale '7'. Known: 2, 3, 4"),
+        (("--scale", "7"), "error: unknown scale '7'. Known: 1, 2, 3, 4, 8"),
         (("--jobs", "many"), "error: JOBS (=many) must be a whole number from 1"),
         (("--jobs", "0"), "error: JOBS (=0) must be a whole number from 1"),
         (("--on", "pc"), "error: ON (=pc) must be one of kubernetes, laptop, slurm"),
