@@ -249,3 +249,31 @@ def test_published_says_which_file_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     with pytest.raises(SRError, match="no published numbers of btsrn: .*btsrn.csv is missing"):
         published("btsrn")
+
+
+def test_numbers_on_other_sets_stand_beside_and_are_never_subtracted():
+    ours = pd.DataFrame(
+        [
+            {"method": m, "dataset": "here", "scale": 1, "seed": s, "image": i, "psnr": 30 + s + v, "parameters": 7}
+            for m, v in (("a", 0), ("b", 4))
+            for s in (0, 1)
+            for i in "xy"
+        ]
+    )
+    theirs = {"dataset": ["there", "there", "-"], "scale": [2, 2, 4], "method": ["a", "c", "a"]}
+    printed = pd.DataFrame({**theirs, "metric": ["psnr", "psnr", "parameters"], "value": [31.5, 33.0, 5.0]})
+    labels = {"a": "A"}
+    table = tables.beside(ours, printed, ["psnr"], methods=["c", "a", "b", "d"], labels=labels, extra=["parameters"])
+    assert list(table["method"]) == ["c", "A", "b"] and not any("difference" in column for column in table)
+    row = table.set_index("method").loc["A"]
+    assert (row["psnr_ours@here ×1"], row["psnr_published@there ×2"], row["parameters"]) == (30.5, 31.5, 7)
+    assert row["psnr_spread@here ×1"] == pytest.approx(0.5**0.5)
+    assert tables.header("psnr_published@there ×2") == "PSNR (dB), published, there ×2"
+    sizes = tables.beside(ours.drop(columns="parameters"), printed, ["parameters"], methods=["a"], labels=labels)
+    assert list(sizes) == ["method", "parameters_published@×4"]
+    assert "**34.50**" in tables.markdown(table, "caption") and "**33.00**" in tables.markdown(table, "caption")
+
+
+def test_less_is_better_for_some():
+    table = pd.DataFrame({"method": ["a", "b"], "gmsd": [0.2, 0.1]})
+    assert "**0.1000**" in tables.markdown(table, "caption")
