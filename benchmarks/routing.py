@@ -27,7 +27,6 @@ from srlib.models.bicubic import Bicubic
 from srlib.models.difficulty_sr import DualWay
 from srlib.results import load_released
 
-
 EASY = 0.2  # share of plain patches from which on an image has easy regions
 
 
