@@ -40,7 +40,7 @@ reproduce: $(INSTALLED)
 	@exec $(BIN)/python workflow/reproduce.py --profile "$(PROFILE)" --paper "$(PAPER)" --scale "$(SCALE)" --jobs "$(JOBS)" --on "$(ON)"
 
 test: $(INSTALLED) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

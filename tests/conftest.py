@@ -31,3 +31,8 @@ def datasets(monkeypatch) -> Path:
         pytest.skip(f"needs the benchmark images: none at {root}; run `make data` and set SRLIB_TEST_DATA to the folder")
     monkeypatch.setenv("SRLIB_DATA", str(root))
     return root
+
+
+def pytest_collection_modifyitems(items):
+    """Start what takes longest first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.name != "test_smoke_is_killed_continues_and_is_then_complete")
