@@ -166,8 +166,8 @@ def test_unknown_model_names_the_nearest():
 
 @pytest.mark.parametrize("scale", [5, 0, -2, 1, "2", None, 2.5, True])
 def test_a_scale_that_the_model_lacks_is_refused(scale):
-    with pytest.raises(SRError, match=r"scale \(=.*\) is not one that model 'vdsr' has: 2, 3, 4, 8"):
-        models.create("vdsr", scale)
+    with pytest.raises(SRError, match=r"scale \(=.*\) is not one that model 'fsrcnn' has: 2, 3, 4, 8"):
+        models.create("fsrcnn", scale)
 
 
 def test_misspelt_argument_names_the_nearest():
