@@ -8,7 +8,8 @@ import torch
 from srlib import models
 from srlib.errors import SRError
 from srlib.models.bicubic import upsample_bicubic
-from srlib.models.btsrn import BLOCKS, BTSRN, crop, symmetric_pad
+from srlib.models.borders import mirror
+from srlib.models.btsrn import BLOCKS, BTSRN, crop
 from srlib.models.summary import summary
 
 SMALL = {"width": 8, "bottleneck": 4}
@@ -63,8 +64,8 @@ def test_valid_testing_is_the_codes(scale, margin, height, width):
     net = BTSRN(scale, padding="valid", **SMALL)
     lr = torch.rand(1, 3, height, width)
     with torch.no_grad():
-        framed = net.train()(symmetric_pad(lr, 15)) - crop(
-            upsample_bicubic(symmetric_pad(lr, 15), scale), height * scale + 2 * margin, width * scale + 2 * margin
+        framed = net.train()(mirror(lr, (15, 15), (15, 15))) - crop(
+            upsample_bicubic(mirror(lr, (15, 15), (15, 15)), scale), height * scale + 2 * margin, width * scale + 2 * margin
         )
         expected = framed[..., margin:-margin, margin:-margin] + upsample_bicubic(lr, scale)
         sr = net.eval()(lr)
@@ -148,9 +149,10 @@ def test_upsampling_skips_by_nearest_neighbour():
     assert torch.equal(net.up(x), x.repeat_interleave(3, -1).repeat_interleave(3, -2))
 
 
-def test_symmetric_pad_repeats_the_border_even_around_one_pixel():
-    assert symmetric_pad(torch.tensor([[1.0, 2.0]]), 3).tolist()[0] == [2, 2, 1, 1, 2, 2, 1, 1]
-    assert symmetric_pad(torch.tensor([[[[5.0]]]]), 2).tolist() == [[[[5.0] * 5] * 5]]
+def test_mirror_repeats_the_border_even_around_one_pixel():
+    assert mirror(torch.tensor([[1.0, 2.0]]), (3, 3), (3, 3)).tolist()[0] == [2, 2, 1, 1, 2, 2, 1, 1]
+    assert mirror(torch.tensor([[[[5.0]]]]), (2, 2), (2, 2)).tolist() == [[[[5.0] * 5] * 5]]
+    assert mirror(torch.tensor([[1.0, 2.0]]), (0, 1), (0, 0)).tolist() == [[1, 2], [1, 2]]
 
 
 def test_fewer_blocks_in_high_resolution_cost_less():
