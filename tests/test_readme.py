@@ -1,0 +1,45 @@
+"""README says what the committed tables say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def check(folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, folder / "workflow" / "readme.py", "--check"], capture_output=True, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    (tmp_path / "workflow").mkdir()
+    for name in ("README.md", "workflow/readme.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "figures").symlink_to(ROOT / "figures")
+    return tmp_path
+
+
+def test_the_tables_in_readme_are_those_of_figures_released():
+    done = check(ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_number_that_was_typed_is_noticed_and_put_right(copy):
+    readme = copy / "README.md"
+    right = readme.read_text()
+    assert "33.66, 33.66" in right
+    readme.write_text(right.replace("33.66, 33.66", "33.66, 34.66", 1))
+    done = check(copy)
+    assert done.returncode == 1 and "run: python workflow/readme.py" in done.stderr
+    subprocess.run([sys.executable, copy / "workflow" / "readme.py"], check=True)
+    assert readme.read_text() == right
+
+
+def test_every_picture_and_file_that_readme_names_is_there():
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"\]\(([^)#]+)\)", text)
+    assert named and [path for path in named if "://" not in path and not (ROOT / path).exists()] == []
