@@ -17,9 +17,13 @@ def opened(page, lab: str, name: str):
     page.goto(f"{lab}/lab/tree/{name}.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT)
     page.locator(".jp-NotebookPanel-toolbar").get_by_text("Python 3").first.wait_for(timeout=WAIT)  # it has a kernel
-    page.locator(".lm-MenuBar-item", has_text="Run").click(timeout=WAIT)
-    page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells")).click(timeout=WAIT)
     numbers = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(e => e.textContent)"
+    for _ in range(5):  # JupyterLab drops the command while it is still connecting to the kernel
+        page.locator(".lm-MenuBar-item", has_text="Run").click(timeout=WAIT)
+        page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells")).click(timeout=WAIT)
+        page.wait_for_timeout(4000)
+        if any(re.search(r"\[[\d*]+\]", text) for text in page.evaluate(numbers)):
+            break
     error = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']")
     for _ in range(WAIT // 200):
         done = page.evaluate(numbers)
