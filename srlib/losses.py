@@ -44,28 +44,16 @@ def difficulty_class(logits: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     return F.cross_entropy(logits, classes(difficulty(lr, hr)))
 
 
-def divergence(
-    predictions: Tensor,
-    hr: Tensor,
-    lr: Tensor | None = None,
-    *,
-    alpha: float,
-    theta: float = 0.8,
-    margin: float = 5e-5,
-    children: int = 2,
-    absolute: bool = True,
-    released: bool = False,
-) -> Tensor:
-    """D2C-SR's first stage: `divergence.divergence_loss` of predictions `(N, P, 3, H, W)`."""
-    options = {"alpha": alpha, "theta": theta, "margin": margin, "children": children, "absolute": absolute}
-    return divergence_loss(predictions, hr, released=released, **options)
+def divergence(predictions: Tensor, hr: Tensor, lr: Tensor | None = None, **options) -> Tensor:
+    """D2C-SR's first stage: `divergence.divergence_loss` of predictions `(N, P, 3, H, W)`, which has the options."""
+    return divergence_loss(predictions, hr, **options)
 
 
-def divergence_and_fusion(outputs: list[Tensor], hr: Tensor, lr: Tensor | None = None, *, alpha: float, **options) -> Tensor:
+def divergence_and_fusion(outputs: list[Tensor], hr: Tensor, lr: Tensor | None = None, **options) -> Tensor:
     """D2C-SR's two stages at once, as in the published code: the loss of the predictions plus the mean squared error of the
     fused image; outputs: [predictions, fused]."""
     predictions, fused = outputs
-    return divergence(predictions, hr, alpha=alpha, **options) + mse(fused, hr)
+    return divergence_loss(predictions, hr, **options) + mse(fused, hr)
 
 
 OTHERS: dict[str, Callable[..., Tensor]] = {
@@ -80,7 +68,7 @@ def get(name: str, **args) -> Callable[..., Tensor]:
     known = {**LOSSES, **OTHERS}
     if name not in known:
         raise unknown("loss", name, known)
-    like = divergence if name == "divergence_and_fusion" else known[name]
+    like = divergence_loss if name.startswith("divergence") else known[name]
     options = [p.name for p in inspect.signature(like).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for arg in args:
         if arg not in options:

@@ -45,8 +45,9 @@ SMALL = {
 }
 
 
-# One of each kind: any channels, luma, RGB, fitted, unrolled, cut into patches.
-KINDS = ["bicubic", "espcn", "btsrn", "aplus", "prosrn", "difficulty_sr"]
+# Of every kind: any channels, luma, RGB, fitted, unrolled, cut into patches.
+KINDS = ["bicubic", "aplus", "rfl", "srcnn", "fsrcnn", "espcn", "vdsr", "drcn", "drrn", "srresnet", "lapsrn", "btsrn", "prosrn"]
+KINDS += ["idn", "difficulty_sr"]
 
 
 def network(name="btsrn", scale=2, **args) -> nn.Module:

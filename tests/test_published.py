@@ -164,7 +164,7 @@ def test_the_paper_s_own_numbers_agree_with_the_claims_drawn_from_them(paper):
         printed = table[(table["table"] == claim.source) & (table["metric"] == metric)]
         if claim.scales:
             printed = printed[printed["scale"].isin(claim.scales)]
-        if len(claim.datasets) == 1:  # the benchmarks that we have stand for those that were printed, one set for itself
+        if len(claim.datasets) == 1 and claim.datasets[0] in {*printed["dataset"]}:  # a printed set stands for itself alone
             printed = printed[printed["dataset"].isin(claim.datasets)]
         for right in claim.right:
             sides = printed[printed["method"].isin([claim.left, right])]
@@ -177,7 +177,7 @@ def test_the_paper_s_own_numbers_agree_with_the_claims_drawn_from_them(paper):
                 denied.setdefault(claim.id, set()).add((right, *cell))
             checked += len(difference)
     assert denied == {claim: cells for claim, cells in CONTRADICTED.items() if claim.startswith(f"{paper}-")}
-    assert checked == {"btsrn": 32, "d2c_sr": 113, "ddet": 75, "difficulty_sr": 128, "prosrn": 217}[paper]
+    assert checked == {"btsrn": 35, "d2c_sr": 113, "ddet": 75, "difficulty_sr": 128, "prosrn": 217}[paper]
 
 
 def test_every_claim_is_one_plain_sentence_with_a_source():
