@@ -50,19 +50,31 @@ def _luma(lr: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def look(net: DDet, lr: np.ndarray, cdm: bool = True, refine: bool = True) -> Parts:
-    """Return what a DDet makes of a uint8 LR image `(H, W, 3)` on its way, in 0..1."""
-    return net.eval().parts(_luma(lr), cdm, refine)
+def predicted(net: DDet, lr: np.ndarray) -> list[Tensor]:
+    """Return the kernels that a DDet makes for a uint8 LR image `(H, W, 3)`, as `look` takes them: the costly part."""
+    return net.eval().predicted(_luma(lr))
+
+
+@torch.no_grad()
+def look(net: DDet, lr: np.ndarray, cdm: bool = True, refine: bool = True, heads: list[Tensor] | None = None) -> Parts:
+    """Return what a DDet makes of a uint8 LR image `(H, W, 3)` on its way, in 0..1. heads: from `predicted`, where known."""
+    return net.eval().parts(_luma(lr), cdm, refine, heads)
+
+
+def squares(heads: list[Tensor], lr: np.ndarray) -> list[np.ndarray]:
+    """Return kernels of every pixel of an image `(H, W, 3)`, `(1, K*K, >= H, >= W)` for each head, as `(H, W, K, K)`."""
+    found = []
+    for one in heads:
+        size = round(one.shape[1] ** 0.5)
+        inside = one[0, :, : lr.shape[0], : lr.shape[1]]
+        found.append(inside.unflatten(0, (size, size)).permute(2, 3, 0, 1).numpy())
+    return found
 
 
 @torch.no_grad()
 def kernels(net: nn.Module, lr: np.ndarray) -> list[np.ndarray]:
     """Return the kernels of every pixel of a uint8 LR image `(H, W, 3)`: `(H, W, K, K)` for each head."""
-    found = []
-    for one in net.eval().kernels(_luma(lr)):
-        size = round(one.shape[1] ** 0.5)
-        found.append(one[0].unflatten(0, (size, size)).permute(2, 3, 0, 1).numpy())
-    return found
+    return squares(net.eval().kernels(_luma(lr)), lr)
 
 
 def adapted(kernels: np.ndarray) -> tuple[float, float]:

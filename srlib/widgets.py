@@ -1,13 +1,15 @@
 """Explorers: sliders beside pictures, for notebooks with a kernel, and the same picture as a static figure without one.
 
 An explorer is controls plus one function from their values to labelled pictures. It updates the value of image widgets
-through `observe`, when a slider is let go; no output widget and no `interact`, which can hang a headless run.
+through `observe`, when a slider is let go; no output widget and no `interact`, which can hang a headless run. The function runs
+beside the kernel's main thread, so that the kernel stays free and a slider that moves on supersedes what is not drawn yet.
 """
 
 import html
 import io
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def zoom_of(panels: Sequence[Panel]) -> int:
 def png(image: np.ndarray, zoom: int = ZOOM) -> bytes:
     """Return an image as PNG bytes, enlarged without interpolation."""
     out = io.BytesIO()
-    Image.fromarray(image.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(out, format="PNG")
+    Image.fromarray(image.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(out, format="PNG", compress_level=1)
     return out.getvalue()
 
 
@@ -61,41 +63,53 @@ def decoded(name: str, content: bytes) -> np.ndarray:
         return to_rgb(read_image(file))
 
 
+WORKER = ThreadPoolExecutor(1, thread_name_prefix="explorer")  # one thing is drawn at a time
+
+
 class Explorer:
     """Controls above a row of pictures.
 
     controls: widgets by name. draw: called with their values, returns the panels, always as many of the same size.
-    add: takes the name and the RGB pixels of a picture that the user has uploaded, and makes it one that the control "image"
-    can choose; raises SRError for one that does not do. None: nothing can be uploaded.
-    `view` is the widget to display; `panels` holds what it shows now; `figure()` draws the same without a kernel.
+    add: takes the name and the RGB pixels of a picture that the user has uploaded, makes it one that the control "image" can
+    choose, and returns how LR comes from it; raises SRError for one that does not do. None: nothing can be uploaded.
+    `view` is the widget to display; `panels` what it shows, once all moves are drawn; `figure()` draws the same without a kernel.
     """
 
     def __init__(
         self,
         controls: dict[str, ipy.Widget],
         draw: Callable[..., Sequence[Panel]],
-        add: Callable[[str, np.ndarray], None] | None = None,
+        add: Callable[[str, np.ndarray], str] | None = None,
     ):
         self.controls, self._draw, self._add = controls, draw, add
         self.upload = ipy.FileUpload(accept="image/*", description="your picture")
         self.message = ipy.HTML()
+        self.busy = ipy.HTML(layout=ipy.Layout(width="90px"))
         self.upload.observe(self._uploaded, names="value")
         for control in controls.values():
             if hasattr(control, "continuous_update"):
                 control.continuous_update = False
             control.observe(self._update, names="value")
-        self.panels = list(draw(**self.values))
-        self._images = [ipy.Image(format="png") for _ in self.panels]
-        self._labels = [ipy.HTML() for _ in self.panels]
+        self._moves = 0
+        self._panels = list(draw(**self.values))
+        self._images = [ipy.Image(format="png") for _ in self._panels]
+        self._labels = [ipy.HTML() for _ in self._panels]
         columns = [ipy.VBox(pair) for pair in zip(self._images, self._labels, strict=True)]
         wrap = ipy.Layout(flex_flow="row wrap")
-        above = [*controls.values(), *([self.upload, self.message] if add else [])]
+        above = [*controls.values(), *([self.upload] if add else []), self.busy, self.message]
         self.view = ipy.VBox([ipy.HBox(above, layout=wrap), ipy.HBox(columns, layout=wrap)])
-        self._show()
+        self._drawn: Future | None = None  # of the last move
+        self._show(self._panels)
 
     @property
     def values(self) -> dict:
         return {name: control.value for name, control in self.controls.items()}
+
+    @property
+    def panels(self) -> list[Panel]:
+        if self._drawn:
+            self._drawn.result()  # raises what drawing has raised
+        return self._panels
 
     def _uploaded(self, change) -> None:
         for file in change["new"]:
@@ -104,25 +118,38 @@ class Explorer:
                 picture = decoded(name, bytes(file["content"]))
                 top, left = (max(0, (side - LARGEST) // 2) for side in picture.shape[:2])
                 centre = picture[top : top + LARGEST, left : left + LARGEST]
-                self._add(name, centre)
+                how = self._add(name, centre)
             except SRError as error:
                 self.message.value = html.escape(str(error))
                 continue
             if name not in chooser.options:
                 chooser.options = [*chooser.options, name]
             chooser.value = name
-            whole = centre.shape == picture.shape
-            self.message.value = html.escape(
-                f"{name}: {'' if whole else 'its centre, '}{centre.shape[1]}x{centre.shape[0]} pixels"
-            )
+            part = "" if centre.shape == picture.shape else "its centre, "
+            self.message.value = html.escape(f"{name}: {part}{centre.shape[1]}x{centre.shape[0]} pixels; {how}")
 
     def _update(self, _change) -> None:
-        self.panels = list(self._draw(**self.values))
-        self._show()
+        self._moves += 1
+        self.message.value = ""
+        self.busy.value = "computing …"
+        self._drawn = WORKER.submit(self._redraw, self._moves, self.values)
 
-    def _show(self) -> None:
-        zoom = zoom_of(self.panels)
-        for panel, image, label in zip(self.panels, self._images, self._labels, strict=True):
+    def _redraw(self, move: int, values: dict) -> None:
+        if move != self._moves:  # a control has moved since
+            return
+        try:
+            self._panels = list(self._draw(**values))
+            self._show(self._panels)
+        except Exception as error:
+            self.message.value = html.escape(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            if move == self._moves:
+                self.busy.value = ""
+
+    def _show(self, panels: Sequence[Panel]) -> None:
+        zoom = zoom_of(panels)
+        for panel, image, label in zip(panels, self._images, self._labels, strict=True):
             image.value = png(panel.image, zoom)
             style = f"max-width:{panel.image.shape[1] * zoom}px;line-height:1.3"
             label.value = f"<div style='{style}'>{panel.label}</div>"
@@ -131,12 +158,13 @@ class Explorer:
         """Return a matplotlib figure of the panels, for readers without a kernel."""
         import matplotlib.pyplot as plt
 
-        rows = -(-len(self.panels) // 8)
-        columns = -(-len(self.panels) // rows)
+        panels = self.panels
+        rows = -(-len(panels) // 8)
+        columns = -(-len(panels) // rows)
         fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 3.1 * rows), layout="constrained", squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
-        for panel, ax in zip(self.panels, axes.flat, strict=False):
+        for panel, ax in zip(panels, axes.flat, strict=False):
             ax.imshow(panel.image, interpolation="nearest")
             ax.set_title(panel.label.replace("<br>", "\n"), fontsize=9)
         return fig
@@ -147,12 +175,12 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
-def places(images: dict[str, np.ndarray]) -> dict[str, ipy.Widget]:
-    """Return the controls that every explorer ends with: which picture, and where in it."""
+def places(images: dict, step: int = 1) -> dict[str, ipy.Widget]:
+    """Return the controls that every explorer ends with: which picture, and where in it, in per cent."""
     return {
         "image": ipy.Dropdown(options=list(images), description="image"),
-        "across": ipy.IntSlider(50, 0, 100, description="across %"),
-        "down": ipy.IntSlider(50, 0, 100, description="down %"),
+        "across": ipy.IntSlider(50, 0, 100, step=step, description="across %"),
+        "down": ipy.IntSlider(50, 0, 100, step=step, description="down %"),
     }
 
 
@@ -161,14 +189,20 @@ def corner(height: int, width: int, side: int, across: int, down: int) -> tuple[
     return (height - side) * down // 100, (width - side) * across // 100
 
 
-def adding(images: dict[str, np.ndarray], least: int) -> Callable[[str, np.ndarray], None]:
-    """Return an `Explorer`'s `add` for HR images by name, of at least `least` pixels a side."""
+def adding(
+    images: dict, least: int, make: Callable[[np.ndarray], object] = lambda hr: hr, how: str = "LR is reduced from it"
+) -> Callable[[str, np.ndarray], str]:
+    """Return an `Explorer`'s `add` for pictures by name, of at least `least` pixels a side.
 
-    def add(name: str, image: np.ndarray) -> None:
+    make: turns HR into what `images` holds. how: what the reader is told of LR.
+    """
+
+    def add(name: str, image: np.ndarray) -> str:
         if min(image.shape[:2]) < least:
             raise SRError(f"{name} has {image.shape[1]}x{image.shape[0]} pixels; a picture needs at least {least} a side here")
         if name in images:
             raise SRError(f"there is a picture {name} already; give yours another name")
-        images[name] = image
+        images[name] = make(image)
+        return how
 
     return add

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import threading
 
 import ipywidgets as ipy
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 from PIL import Image
 
 from srlib import models, widgets
+from srlib.camera import photograph
 from srlib.data.sets import open_set
 from srlib.degradation import downscale
 from srlib.errors import SRError
 from srlib.evaluation import upscale
 from srlib.explorers.btsrn import comparison_explorer
+from srlib.explorers.d2c_sr import fusion_explorer
+from srlib.explorers.ddet import kernel_explorer
 from srlib.explorers.difficulty_sr import difficulty_explorer
 from srlib.explorers.prosrn import blend_explorer, unroll_explorer
 from srlib.metrics import protocol, psnr
@@ -209,6 +213,56 @@ class TestDifficulty:
             difficulty_explorer({}, {}, protocol("y"))
 
 
+class TestBeside:
+    """Drawing runs beside the kernel's main thread."""
+
+    @pytest.fixture
+    def drawn(self) -> list[int]:
+        return []
+
+    @pytest.fixture
+    def go(self):
+        event = threading.Event()
+        yield event
+        event.set()
+
+    @pytest.fixture
+    def explorer(self, drawn, go) -> widgets.Explorer:
+        """One that waits for `go` before it draws any place but the first."""
+
+        def draw(place: int) -> list[widgets.Panel]:
+            assert place == 0 or go.wait(60)
+            drawn.append(place)
+            if place == 7:
+                raise ValueError("no <place> 7")
+            return [widgets.Panel(f"place {place}", np.full((4, 4, 3), place, np.uint8))]
+
+        return widgets.Explorer({"place": ipy.IntSlider(0, 0, 9)}, draw)
+
+    def test_the_kernel_stays_free_and_says_that_it_computes(self, explorer, drawn, go):
+        explorer.controls["place"].value = 3
+        assert drawn == [0] and explorer.busy.value == "computing …"
+        go.set()
+        assert explorer.panels[0].label == "place 3"
+        assert explorer.busy.value == "" and pixels(explorer._images[0])[0, 0, 0] == 3
+
+    def test_a_later_move_supersedes_those_that_wait(self, explorer, drawn, go):
+        for place in (1, 2, 3, 4, 5):
+            explorer.controls["place"].value = place
+        go.set()
+        assert explorer.panels[0].label == "place 5"
+        assert drawn[-1] == 5 and set(drawn) <= {0, 1, 5}  # the first may have begun
+
+    def test_a_failure_is_told_and_the_next_move_goes_on(self, explorer, go):
+        go.set()
+        explorer.controls["place"].value = 7
+        with pytest.raises(ValueError, match="no <place> 7"):
+            explorer.figure()
+        assert explorer.message.value == "ValueError: no &lt;place&gt; 7" and explorer.busy.value == ""
+        explorer.controls["place"].value = 2
+        assert explorer.panels[0].label == "place 2" and explorer.message.value == ""
+
+
 class TestUpload:
     @staticmethod
     def upload(explorer, name: str, content: bytes) -> None:
@@ -231,7 +285,23 @@ class TestUpload:
         self.upload(explorer, "mine.png", self.png(500, 300))
         assert explorer.values["image"] == "mine.png" and list(images) == ["chelsea", "coins"]
         assert not np.array_equal(explorer.panels[-1].image, before) and explorer.panels[-1].image.shape == (48, 48, 3)
-        assert explorer.message.value == "mine.png: its centre, 300x384 pixels"
+        assert explorer.message.value == "mine.png: its centre, 300x384 pixels; LR is reduced from it"
+
+    @pytest.mark.parametrize("kind", ["ddet", "d2c_sr"])
+    def test_beside_pairs_lr_is_a_simulated_photograph(self, kind):
+        pairs = {"a": (np.zeros((100, 90, 3), np.uint8), np.zeros((100, 90, 3), np.uint8))}
+        net = models.create(kind, 1, width=16 if kind == "ddet" else 4, blocks=1).eval()
+        explorer = {"ddet": kernel_explorer, "d2c_sr": fusion_explorer}[kind](net, pairs, protocol("d2c"), side=40)
+        self.upload(explorer, "mine.png", self.png(120, 130))
+        assert explorer.values["image"] == "mine.png" and list(pairs) == ["a"]
+        hr = np.asarray(Image.open(io.BytesIO(self.png(120, 130))))
+        assert np.array_equal(explorer.panels[-1].image, hr[40:80, 45:85])
+        assert explorer.message.value == "mine.png: 130x120 pixels; LR is a simulated photograph of it"
+        if kind == "ddet":  # whose first picture is LR, with a frame around the pixel
+            expected = photograph(hr, 1, 0)[40:80, 45:85]
+            assert np.array_equal(explorer.panels[0].image[:8], expected[:8])
+        self.upload(explorer, "tiny.png", self.png(89, 130))
+        assert "a picture needs at least 90 a side here" in explorer.message.value
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),

@@ -7,48 +7,14 @@ import numpy as np
 
 from srlib.d2c_figures import clip, cut, difference_picture, weight_picture
 from srlib.errors import SRError
+from srlib.explorers.pairs import Pairs, Windows
 from srlib.figures import PALETTE
 from srlib.fusion import Look, differences, fuse, look, nearest
 from srlib.metrics import Protocol, psnr
-from srlib.widgets import Explorer, Panel, error_picture
+from srlib.widgets import Explorer, Panel, error_picture, places
 
 FULL = 24.0  # grey levels that are white in difference pictures
-LARGEST = 256  # pixels a side; what a network sees of a picture around the place that is chosen
 COLORS = ("blue", "orange", "green", "red")  # the first of the palette, for the predictions 1 to 4
-Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by name
-
-
-def _places(pictures: Pairs) -> dict[str, ipy.Widget]:
-    return {
-        "image": ipy.Dropdown(options=list(pictures), description="image"),
-        "across": ipy.IntSlider(50, 0, 100, step=5, description="across %"),
-        "down": ipy.IntSlider(50, 0, 100, step=5, description="down %"),
-    }
-
-
-class _Windows:
-    """The part of a picture that is looked at: a square of at most 256 HR pixels, of which the middle is shown."""
-
-    def __init__(self, pictures: Pairs, scale: int, side: int):
-        if not pictures:
-            raise SRError("no pictures to explore; give a set of pairs that has some")
-        self.pictures, self.scale = pictures, scale
-        smallest = min(min(hr.shape[:2]) for _, hr in pictures.values())
-        self.side = min(side, smallest, LARGEST) // scale * scale
-        self.seen = min(LARGEST, smallest) // scale * scale
-
-    def box(self, image: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int, int]]:
-        """Return LR and HR of the square, and the box that is shown of it, in HR pixels."""
-        lr, hr = self.pictures[image]
-        at = []
-        for length, share in zip(hr.shape[:2], (down, across), strict=True):
-            start = (length - self.side) * share // 100
-            first = min(max(start - (self.seen - self.side) // 2, 0), length - self.seen) // self.scale * self.scale
-            at.append((first, start - first))
-        (top, y), (left, x) = at
-        s, scale = self.seen, self.scale
-        small = lr[top // scale : (top + s) // scale, left // scale : (left + s) // scale]
-        return small, hr[top : top + s, left : left + s], (y, x, self.side, self.side)
 
 
 def _decibel(image: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> str:
@@ -66,7 +32,7 @@ def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Pro
     if not networks:
         raise SRError("no trained network to explore yet: run the ablate notebook of this profile first")
     scale = next(iter(networks.values())).scale
-    windows = _Windows(pictures, scale, side)
+    windows = Windows(pictures, scale, side)
 
     @lru_cache(maxsize=256)
     def inside(alpha: float, image: str, across: int, down: int) -> tuple[Look, np.ndarray, np.ndarray]:
@@ -93,7 +59,7 @@ def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Pro
     alpha = ipy.SelectionSlider(
         options=[(f"{value:g}", value) for value in networks], value=list(networks)[len(networks) // 2], description="α"
     )
-    return Explorer({"alpha": alpha} | _places(pictures), draw)
+    return Explorer({"alpha": alpha} | places(windows.pictures, step=5), draw, windows.adding())
 
 
 def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96) -> Explorer:
@@ -105,7 +71,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
     of the part shown.
     """
     scale, count = net.scale, net.divergence.leaves
-    windows = _Windows(pictures, scale, side)
+    windows = Windows(pictures, scale, side)
     palette = clip(255 * np.array(PALETTE))
 
     @lru_cache(maxsize=256)
@@ -135,4 +101,4 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
 
     rule = ipy.ToggleButtons(options=["by hand", "learned, times sliders"], description="weights")
     sliders = {f"w{i}": ipy.FloatSlider(1.0, min=0, max=1, step=0.05, description=f"w{i}") for i in range(1, count + 1)}
-    return Explorer({"rule": rule} | sliders | _places(pictures), draw)
+    return Explorer({"rule": rule} | sliders | places(windows.pictures, step=5), draw, windows.adding())

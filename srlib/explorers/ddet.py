@@ -7,16 +7,15 @@ import numpy as np
 import torch
 
 from srlib.ddet_figures import kernel_picture, signed_picture
-from srlib.dynamic import kernels, look, picture
+from srlib.dynamic import look, picture, predicted, squares
 from srlib.errors import SRError
+from srlib.explorers.pairs import Pairs, Windows
 from srlib.metrics import Protocol, psnr
 from srlib.models.ddet import DDet
-from srlib.widgets import Explorer, Panel
+from srlib.widgets import Explorer, Panel, places
 
-SEEN = 256  # pixels a side; what the network sees of a picture around the place that is chosen
 ADDED = 16.0  # grey levels that the detail path adds, in full colour
 MARK = (255, 40, 40)
-Pairs = dict[str, tuple[np.ndarray, np.ndarray]]  # LR and HR by name
 
 
 def _marked(image: np.ndarray, row: int, column: int, reach: int) -> np.ndarray:
@@ -37,44 +36,40 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
     what switching parts off has changed, and HR. PSNR is that of the part shown. What was computed for a place is remembered.
     Raises SRError without pictures, and for pictures of two sizes.
     """
-    if not pictures:
-        raise SRError("no pictures to explore; give a set of pairs that has some")
     for name, (lr, hr) in pictures.items():
         if lr.shape != hr.shape:
             raise SRError(f"{name}: LR is {lr.shape[:2]}, HR {hr.shape[:2]}; DDet needs pairs of one size")
-    smallest = min(min(hr.shape[:2]) for _, hr in pictures.values())
-    seen, side = min(SEEN, smallest), min(side, smallest)
-
-    def place(length: int, share: int) -> tuple[int, int]:
-        """Return where the part that the network sees begins, and where in it the part that is shown."""
-        start = (length - side) * share // 100
-        first = min(max(start - (seen - side) // 2, 0), length - seen)
-        return first, start - first
+    windows = Windows(pictures, 1, side)
+    side = windows.side
 
     def cut(image: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
-        lr, hr = pictures[image]
-        (top, y), (left, x) = place(lr.shape[0], down), place(lr.shape[1], across)
-        shown = (slice(y, y + side), slice(x, x + side))
-        return lr[top : top + seen, left : left + seen], hr[top : top + seen, left : left + seen][shown], shown
+        """Return LR as the network sees it, HR as it is shown, and what of the first is shown."""
+        lr, hr, (top, left, height, width) = windows.box(image, across, down)
+        shown = (slice(top, top + height), slice(left, left + width))
+        return lr, hr[shown], shown
+
+    @lru_cache(maxsize=4)
+    def heads(image: str, across: int, down: int) -> list[torch.Tensor]:
+        return predicted(net, cut(image, across, down)[0])
 
     @lru_cache(maxsize=16)
-    def predicted(image: str, across: int, down: int) -> list[np.ndarray]:
+    def seen_kernels(image: str, across: int, down: int) -> list[np.ndarray]:
         lr, _, shown = cut(image, across, down)
-        return [one[shown].copy() for one in kernels(net, lr)]
+        return [one[shown].copy() for one in squares(heads(image, across, down), lr)]
 
     @lru_cache(maxsize=64)
     def made(image: str, across: int, down: int, cdm: bool, refine: bool):
         """What the detail path adds and what each kernel contributes, in grey levels, and the result as a picture."""
         lr, _, shown = cut(image, across, down)
-        parts = look(net, lr, cdm, refine)
-        before = look(net, lr, cdm=False, refine=refine).revealed
-        planes = torch.cat([parts.revealed - before, *parts.contributions])[:, 0].numpy() * 255
+        parts = look(net, lr, cdm, refine, heads(image, across, down))
+        bare = look(net, lr, False, refine, heads(image, across, down)).revealed
+        planes = torch.cat([parts.revealed - bare, *parts.contributions])[:, 0].numpy() * 255
         return [plane[shown].copy() for plane in planes], picture(parts.result, lr)[shown]
 
     def draw(cdm: bool, refine: bool, row: int, column: int, image: str, across: int, down: int) -> list[Panel]:
         row, column, where = min(row, side - 1), min(column, side - 1), (image, across, down)
         lr, hr, shown = cut(*where)
-        found = [one[row, column] for one in predicted(*where)]
+        found = [one[row, column] for one in seen_kernels(*where)]
         (added, *given), result = made(*where, cdm, refine)
         everything = made(*where, True, True)[1]
         full = max(float(np.abs(one).max()) for one in found)
@@ -99,8 +94,5 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
         "refine": ipy.Checkbox(True, description="refinement"),
         "row": ipy.IntSlider(side // 2, 0, side - 1, description="pixel row"),
         "column": ipy.IntSlider(side // 2, 0, side - 1, description="pixel column"),
-        "image": ipy.Dropdown(options=list(pictures), description="image"),
-        "across": ipy.IntSlider(50, 0, 100, step=5, description="across %"),
-        "down": ipy.IntSlider(50, 0, 100, step=5, description="down %"),
     }
-    return Explorer(controls, draw)
+    return Explorer(controls | places(windows.pictures, step=5), draw, windows.adding())

@@ -135,19 +135,24 @@ class DDet(SameSize):
         total = sum(dynamic_filter(revealed, layers(x)) for layers in self.heads)
         return total if self.refine is None else self.refine(total)
 
+    def predicted(self, lr: Tensor) -> list[Tensor]:
+        """Return the kernels of each pixel of the padded image, one `(N, K*K, H', W')` per head, in the order of the heads."""
+        x = self.features(self.trunk(pad(lr)))
+        return [layers(x) for layers in self.heads]
+
     def kernels(self, lr: Tensor) -> list[Tensor]:
         """Return the kernels of each pixel, one `(N, K*K, H, W)` per head, in the order of the heads."""
-        x = self.features(self.trunk(pad(lr)))
-        return [crop_like(layers(x), lr) for layers in self.heads]
+        return [crop_like(one, lr) for one in self.predicted(lr)]
 
-    def parts(self, lr: Tensor, cdm: bool = True, refine: bool = True) -> Parts:
+    def parts(self, lr: Tensor, cdm: bool = True, refine: bool = True, heads: list[Tensor] | None = None) -> Parts:
         """Return I_Rev, the contribution of each head and the result.
 
-        cdm, refine: False leaves that part of a trained network out, where it has one.
+        cdm, refine: False leaves that part of a trained network out, where it has one. heads: what `predicted` has returned for
+        this image, so as not to compute it again.
         """
         padded = pad(lr)
-        revealed, x = self._revealed(padded) if cdm else padded, self.features(self.trunk(padded))
-        contributions = [dynamic_filter(revealed, layers(x)) for layers in self.heads]
+        revealed = self._revealed(padded) if cdm else padded
+        contributions = [dynamic_filter(revealed, one) for one in (self.predicted(lr) if heads is None else heads)]
         total = sum(contributions)
         result = self.refine(total) if refine and self.refine is not None else total
         return Parts(crop_like(revealed, lr), [crop_like(one, lr) for one in contributions], crop_like(result, lr))
