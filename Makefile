@@ -17,7 +17,7 @@ RUNS := $(or $(SRLIB_RUNS),runs)
 FIGURES := $(or $(SRLIB_FIGURES),figures)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab data lint clean moved
+.PHONY: help setup reproduce test lab explore data lint clean moved
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
@@ -26,6 +26,7 @@ help:
 	@echo '     JOBS=       notebooks at a time (default: 2)  ON=     laptop (default), slurm or kubernetes'
 	@echo 'make test        all tests and the linter (ARGS="tests/test_metrics.py -k psnr" for some)'
 	@echo 'make lab         open the notebooks in JupyterLab'
+	@echo 'make explore     serve the explorers as web pages (PROFILE=, default: released; ARGS="--port 8000")'
 	@echo 'make data        fetch and verify the public test and training sets'
 	@echo 'make lint        check the style'
 	@echo 'make setup       install into .venv (the others do it when needed)'
@@ -47,6 +48,9 @@ lint: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/python -m jupyter lab --notebook-dir=notebooks
+
+explore: $(INSTALLED)
+	@exec $(BIN)/python workflow/explore.py $(if $(filter file,$(origin PROFILE)),,--profile "$(PROFILE)") $(ARGS)
 
 data: $(INSTALLED)
 	$(BIN)/python -m srlib data

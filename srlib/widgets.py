@@ -24,6 +24,7 @@ from srlib.figures import error_map
 
 ZOOM = 3  # screen pixels per image pixel, at most
 PAGE = 1120  # screen pixels that a row of pictures may take
+ROW = 5  # pictures side by side that come before a larger zoom
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Panel:
 
 
 def zoom_of(panels: Sequence[Panel]) -> int:
-    """Return the largest whole zoom at which all panels stand side by side, at least 1."""
-    across = sum(panel.image.shape[1] for panel in panels)
+    """Return the largest whole zoom at which all panels, or `ROW` of more, stand side by side, at least 1."""
+    across = sum(panel.image.shape[1] for panel in panels[:ROW])
     return max(min(PAGE // across, ZOOM), 1)
 
 

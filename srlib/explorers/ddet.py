@@ -92,7 +92,7 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
     controls: dict[str, ipy.Widget] = {
         "cdm": ipy.Checkbox(True, description="CDM"),
         "refine": ipy.Checkbox(True, description="refinement"),
-        "row": ipy.IntSlider(side // 2, 0, side - 1, description="pixel row"),
-        "column": ipy.IntSlider(side // 2, 0, side - 1, description="pixel column"),
+        "row": ipy.IntSlider(side // 2, 0, side - 1, description="row"),
+        "column": ipy.IntSlider(side // 2, 0, side - 1, description="column"),
     }
     return Explorer(controls | places(windows.pictures, step=5), draw, windows.adding())

@@ -1,5 +1,7 @@
-"""A JupyterLab on copies of the explorers, and a Chromium to look at it."""
+"""A JupyterLab and a Voila on copies of the explorers, and a Chromium to look at them."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -10,7 +12,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from srlib import papers, paths, results
@@ -18,6 +19,9 @@ from srlib import papers, paths, results
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 HOW = "no Chromium found; install one to run the browser tests, e.g. apt-get install chromium"
+_SPEC = importlib.util.spec_from_file_location("explore", ROOT / "workflow" / "explore.py")
+explore = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(explore)
 SHOTS = Path(os.environ.get("SRLIB_SCREENSHOTS", ROOT / "runs" / "screenshots"))
 
 
@@ -59,42 +63,53 @@ def _port() -> int:
 def _until_it_answers(url: str, process: subprocess.Popen, log: Path) -> None:
     for _ in range(240):
         if process.poll() is not None:
-            raise RuntimeError(f"JupyterLab ended with {process.returncode}: {log.read_text()[-2000:]}")
+            raise RuntimeError(f"the server ended with {process.returncode}: {log.read_text()[-2000:]}")
         try:
             urllib.request.urlopen(url, timeout=2).close()
             return
         except OSError:
             time.sleep(0.25)
-    raise RuntimeError(f"JupyterLab does not answer: {log.read_text()[-2000:]}")
+    raise RuntimeError(f"the server does not answer: {log.read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def _served(call: list[str], port: int, answers: str, folder: Path, runs: Path):
+    """Run a server of notebooks; yields its address."""
+    log = folder / "log.txt"
+    own = {"SRLIB_RUNS": str(runs), "SRLIB_HOME": str(paths.home().resolve()), "OMP_NUM_THREADS": "1"}
+    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
+    with open(log, "w") as stream:
+        process = subprocess.Popen(call, env={**os.environ, **own}, stdout=stream, stderr=stream, cwd=folder)
+    try:
+        _until_it_answers(f"http://127.0.0.1:{port}/{answers}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture(scope="session")
 def lab(runs, tmp_path_factory):
     """The address of a JupyterLab whose notebooks are the explorers in the smoke profile."""
-    folder = tmp_path_factory.mktemp("lab")
-    for name in papers.names():
-        notebook = nbformat.read(ROOT / "notebooks" / name / "explore.ipynb", as_version=4)
-        for cell in notebook.cells:
-            if "parameters" in cell.metadata.get("tags", []):
-                cell.source = cell.source.replace('profile = "quick"', 'profile = "smoke"')
-        nbformat.write(notebook, folder / f"{name}.ipynb")
+    folder, port = tmp_path_factory.mktemp("lab"), _port()
+    explore.write(folder, "smoke")
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"windowingMode": "none"}))  # outputs that are scrolled away stay in the page
-    port, log = _port(), folder / "log.txt"
-    own = {"SRLIB_RUNS": str(runs), "SRLIB_HOME": str(paths.home().resolve()), "OMP_NUM_THREADS": "1"}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
     call = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port", str(port), "--ServerApp.port_retries=0"]
     call += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
     call += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    with open(log, "w") as stream:
-        process = subprocess.Popen(call, env={**os.environ, **own}, stdout=stream, stderr=stream, cwd=folder)
-    try:
-        _until_it_answers(f"http://127.0.0.1:{port}/api", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with _served(call, port, "api", folder, runs) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def voila(runs, tmp_path_factory):
+    """The address of `make explore` in the smoke profile."""
+    folder, port = tmp_path_factory.mktemp("voila"), _port()
+    call = [sys.executable, str(ROOT / "workflow" / "explore.py"), "--profile", "smoke"]
+    with _served([*call, "--no-browser", "--port", str(port)], port, "", folder, runs) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

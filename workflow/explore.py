@@ -1,0 +1,43 @@
+"""Serve the explorers of all papers as web pages, without their code: python workflow/explore.py [--profile released] [...]
+
+Voila runs a notebook for each reader who opens its page, and ends it when the page is closed. Further arguments are Voila's own,
+such as --port and --no-browser.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from srlib import experiments, papers, paths
+
+
+def write(folder: Path, profile: str) -> None:
+    """Write a copy of each paper's explorer for a profile: btsrn.ipynb, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in papers.names():
+        notebook = load_notebook_node(str(paths.home() / "notebooks" / name / "explore.ipynb"))
+        nbformat.write(parameterize_notebook(notebook, {"profile": profile}), folder / f"{name}.ipynb")
+
+
+def call(folder: Path, *more: str) -> list[str]:
+    """Return the command that serves a folder of notebooks."""
+    return [sys.executable, "-m", "voila", str(folder), "--strip_sources=True", *more]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", choices=experiments.PROFILES, default="released", help="whose networks (default: released)")
+    arguments, more = parser.parse_known_args()
+    folder = paths.runs_dir() / "explorers" / arguments.profile
+    write(folder, arguments.profile)
+    print(f"Voila serves the explorers with the networks of profile {arguments.profile}; end it with Ctrl-C.", flush=True)
+    os.execv(sys.executable, call(folder, *more))
+
+
+if __name__ == "__main__":
+    main()
