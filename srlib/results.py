@@ -22,7 +22,7 @@ from srlib.evaluation import evaluate, measure
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
 from srlib.papers import Method, Paper, owner
-from srlib.runs import Run, atomic_write, load_weights, write_json
+from srlib.runs import Run, atomic_write, load_weights, narrowed, widened, write_json
 from srlib.training import digest, train
 
 
@@ -240,7 +240,7 @@ def scores(
 
 
 def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
-    """Copy a complete run into `data/weights/` as float16 with a card: experiment, data, budget, hardware, metrics.
+    """Copy a complete run into `data/weights/`, `runs.narrowed`, with a card: experiment, data, budget, hardware, metrics.
 
     Weights that are already released and better on the first set are kept, and SRError says so; the card keeps the history
     of the budgets that were released before.
@@ -249,9 +249,9 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
     file = weights_path(experiment.name, experiment.scale, experiment.seed)
-    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in load_file(run.weights).items()}
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
-    model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
+    state = narrowed(load_file(run.weights), getattr(model, "in_bytes", ()))
+    model.load_state_dict(widened(state))
     metrics = {}
     for dataset in datasets:
         means = {key: round(value, 4) for key, value in measure(model.eval(), dataset, by).items()}

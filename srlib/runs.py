@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from srlib.data.files import atomic
 from srlib.errors import SRError
 from srlib.experiments import Experiment
 
+STEP = ".step"  # ends the name of what the rows of a tensor of 8 bits are multiplied by
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
 
@@ -138,10 +139,30 @@ class Run:
         return json.loads((self.dir / "provenance.json").read_text())
 
 
+def narrowed(state: dict[str, torch.Tensor], in_bytes: Collection[str] = ()) -> dict[str, torch.Tensor]:
+    """Return tensors as they are released: floats in 16 bits, those named by `in_bytes` as int8 with a step for each row."""
+    found = {}
+    for name, tensor in state.items():
+        if name in in_bytes:
+            step = (tensor.float().abs().amax(-1, keepdim=True) / 127).half()
+            rounded = (tensor.float() / step).nan_to_num(0, 0, 0).round().clamp(-127, 127)
+            found |= {name: rounded.to(torch.int8), name + STEP: step}
+        else:
+            found[name] = tensor.half() if tensor.is_floating_point() else tensor
+    return found
+
+
+def widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what `narrowed` has made as tensors to load into a model."""
+    rows = {name: tensor for name, tensor in state.items() if name + STEP in state}
+    others = {name: tensor for name, tensor in state.items() if name not in rows and name.removesuffix(STEP) not in rows}
+    return others | {name: tensor.float() * state[name + STEP].float() for name, tensor in rows.items()}
+
+
 def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
-    """Load safetensors (any float precision) into a model, strictly; return it in eval mode."""
+    """Load safetensors (any float precision, or as `narrowed` makes them) into a model, strictly; return it in eval mode."""
     try:
-        state = load_file(path)
+        state = widened(load_file(path))
     except Exception as error:
         raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
     expected = model.state_dict()
