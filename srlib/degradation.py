@@ -176,29 +176,29 @@ def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
 
 def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
     dtype, channels = image.dtype, image.shape[2:]
-    if passes and passes[0][0] == 0:  # rows of all channels at once, so that channels are taken apart when smaller
+    if passes and passes[0][0] == 0 and passes[0][3] < 1:  # rows of all channels at once: they are taken apart when smaller
         image = _resize_axis(image.reshape(len(image), -1), *passes[0]).reshape(-1, *image.shape[1:])
         passes = passes[1:]
-    else:
-        image = image.astype(np.float64)
     if not channels:
-        return _finished(image, passes, dtype).astype(dtype, copy=False)
+        return _finished(image, passes, dtype)
     result = None
     for channel in range(channels[0]):  # one plane at a time stays longer in the processor's cache
         plane = _finished(np.ascontiguousarray(image[..., channel]), passes, dtype)
         result = np.empty((*plane.shape, *channels), dtype) if result is None else result
-        np.copyto(result[..., channel], plane, casting="unsafe")
+        result[..., channel] = plane
     return result
 
 
 def _finished(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:
-    """Resize a plane by what is left to do and prepare its values for their type, in which fractions are cut off."""
+    """Resize a plane by what is left to do and return it in its type, in which fractions are cut off."""
+    if not passes or passes[0][0] == 1:  # `_resize_axis` takes the other axis as it is
+        plane = plane.astype(np.float64)
     for one in passes:
         plane = _resize_axis(plane, *one)
     if dtype == np.uint8:
         plane += 0.5
         np.clip(plane, 0, 255, out=plane)
-    return plane
+    return plane.astype(dtype, copy=False)
 
 
 def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
