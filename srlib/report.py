@@ -31,7 +31,7 @@ from srlib.tables import claims_table, header, text
 TEMPLATES = Path(__file__).parent / "templates"
 PREVIEW = 800  # pixels
 WIDGET = "application/vnd.jupyter.widget-view+json"
-WIDGET_NOTE = "Sliders: open this notebook in JupyterLab (make lab). The figure shows what they start with."
+WIDGET_NOTE = "Sliders need a kernel: make explore, or make lab for the notebook. The figure shows what they start with."
 
 
 @dataclass(frozen=True)
