@@ -26,7 +26,7 @@ def write(folder: Path, profile: str) -> None:
 
 def call(folder: Path, *more: str) -> list[str]:
     """Return the command that serves a folder of notebooks."""
-    return [sys.executable, "-m", "voila", str(folder), "--strip_sources=True", *more]
+    return [sys.executable, "-m", "voila", str(folder), "--strip_sources=True", "--show_tracebacks=True", *more]
 
 
 def main() -> None:
