@@ -27,7 +27,11 @@ from srlib.training import digest, train
 
 
 class NotReleased(SRError):
-    """There are no released weights for an experiment at a scale."""
+    """There are no released weights for an experiment at a scale: `which`."""
+
+    def __init__(self, which: str, message: str):
+        super().__init__(message)
+        self.which = which
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,9 @@ def load_released(name: str, scale: int, label: str | None = None, seed: int = 0
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale}, seed {seed}" if seed else f"{name} x{scale}"
         raise NotReleased(
+            which,
             f"no released weights for {which}; there are: {', '.join(there) or 'none'}. "
-            f"Train it: python -m srlib train {name} --scale {scale}"
+            f"Train it: python -m srlib train {name} --scale {scale}",
         )
     card = _read_card(file.with_suffix(".json"))
     model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
@@ -169,9 +174,18 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
 
 def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
     """Return one sentence for a caption: what was spent on each network that a profile has ready; "" for none."""
-    ready = [one for scale in scales for one in available(paper, names, scale, profile).values()]
-    said = dict.fromkeys(one.spent for one in ready if one.spent)
+    ready = [(scale, one) for scale in scales for one in available(paper, names, scale, profile).values()]
+    said = dict.fromkeys(_spent(paper, one, scale, profile) for scale, one in ready if one.spent)
     return f"Spent: {'; '.join(said)}." if said else ""
+
+
+def _spent(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
+    """Return the budget of a network and of those it started from."""
+    method = paper.method(trained.name)
+    at = method.trained_at or scale
+    ready = available(paper, method.start.values(), at, profile)
+    before = [_spent(paper, ready[n], at, profile) if n in ready else paper.method(n).label for n in method.start.values()]
+    return f"{trained.spent} (after {' and '.join(before)})" if before else trained.spent
 
 
 def at_scale(trained: Trained, scale: int) -> nn.Module:
@@ -215,20 +229,20 @@ def scores(
     ensemble: bool = False,
     progress: str = "auto",
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of several methods, scales, sets and seeds, and a note on each one that cannot be had.
+    """Return the rows of several methods, scales, sets and seeds, and, where some cannot be had, a note on which.
 
     by: the name of the protocol, by default the paper's. Scales that a method lacks are left out. The rows carry `paper`,
     `method`, `dataset`, `scale` and `seed`.
     """
     chosen = protocol(by or paper.protocol)
-    frames, notes = [], []
+    frames, missing = [], []
     for name in names:
         for scale in (s for s in scales if paper.has(name, s)):
             for seed in seeds if paper.method(name).trained else (0,):
                 try:
                     trained = obtain(paper, name, scale, profile, seed, progress)
                 except NotReleased as error:
-                    notes.append(str(error))
+                    missing.append(error.which)
                     continue
                 for dataset in datasets:
                     rows = score(trained, dataset, chosen, limit=limit, ensemble=ensemble)
@@ -236,7 +250,9 @@ def scores(
                     frames.append(rows.assign(**about))
     columns = ["paper", "method", "dataset", "scale", "seed", "image", *chosen.metrics, "seconds"]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    return table[columns], list(dict.fromkeys(notes))
+    left_out = ", ".join(dict.fromkeys(missing))
+    notes = [f"Without released weights, left out: {left_out} (python -m srlib list released)."] if missing else []
+    return table[columns], notes
 
 
 def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:

@@ -278,12 +278,12 @@ class TestScores:
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
         table, notes = scores(PAPER, ["bicubic", "espcn"], [2], [data], released)
         assert set(table["method"]) == {"bicubic"}
-        assert len(notes) == 1 and notes[0].startswith("no released weights for espcn x2")
+        assert notes == ["Without released weights, left out: espcn x2 (python -m srlib list released)."]
 
     def test_nothing_at_all_is_an_empty_table(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
         table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
-        assert list(table.columns) == COLUMNS and table.empty and len(notes) == 2 and "espcn x2, seed 1" in notes[1]
+        assert list(table.columns) == COLUMNS and table.empty and "left out: espcn x2, espcn x2, seed 1 (" in notes[0]
 
     def test_unknown_names(self, profile, data):
         with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
@@ -392,6 +392,12 @@ class TestSharedWeights:
             assert [*results.available(PROSRN, ["prosrn", "prosrgan"], scale, released)] == ["prosrn"]
         card = json.loads(file.with_suffix(".json").read_text())
         assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
+
+    def test_what_was_spent_tells_of_the_start_too(self, narrow):
+        assert results.spent(PROSRN, ["prosrgan"], [4], narrow) == ""
+        obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
+        said = results.spent(PROSRN, ["prosrgan"], [4], narrow)
+        assert said.startswith("Spent: ProSRGAN x4 ") and said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
 
     def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
         run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run
