@@ -19,8 +19,8 @@ Otherwise inconclusive, and always so
 - where d is closer to the margin than the noise that the interval does not contain (`NOISE`): for psnr and ssim that of
   training, where a trained side has one seed only; for seconds that of the machine.
 
-Over several sets, scales and rivals: holds if all hold, contradicted if any is contradicted, not tested if none is tested,
-else inconclusive.
+Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; holds if
+all hold; "holds where tested" if all that are tested hold and some are not tested; else inconclusive.
 """
 
 import math
@@ -34,6 +34,7 @@ from srlib import papers, paths
 from srlib.errors import SRError, unknown
 
 RELATIONS = (">", "<", "approx", "best")
+VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 UNITS = {"psnr": "dB", "ssim": "", **dict.fromkeys(COSTS, "ratio")}
 # Two trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by
@@ -91,8 +92,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """verdict: "holds", "contradicted", "inconclusive" or "not tested". estimate, low, high: d and its interval (nan where
-    not tested). n_images: of the set. n_seeds: the fewest that a trained side has. detail: one line for readers."""
+    """verdict: one of `VERDICTS`; "holds where tested" only of a whole claim. estimate, low, high: d and its interval (nan
+    where not tested). n_images: of the set. n_seeds: the fewest that a trained side has. detail: one line for readers."""
 
     verdict: str
     estimate: float
@@ -312,8 +313,10 @@ def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
     complete = len(tested) == len(cells)
     if "contradicted" in words:
         word = "contradicted"
+    elif "inconclusive" in words:
+        word = "inconclusive"
     else:
-        word = "holds" if complete and set(words) == {"holds"} else "inconclusive"
+        word = "holds" if complete else "holds where tested"
     least = min([v for v in tested if v.verdict == word] or tested, key=lambda v: _distance(claim, v))
     detail = least.detail
     if len(cells) > 1:

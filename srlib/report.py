@@ -1,7 +1,7 @@
 """The HTML report of a profile: one folder of pages that need nothing from outside, `python -m srlib.report PROFILE`.
 
     runs/report/<profile>/
-        index.html          profile, claims with verdicts, tables, figures, notebooks, hardware and versions
+        index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
         <paper>/*.html      one page per executed notebook, pictures inside
         <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
 """
@@ -24,9 +24,11 @@ from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from srlib import notebooks, papers, paths, runs
+from srlib.claims import VERDICTS
 from srlib.errors import SRError
 from srlib.experiments import profile as find_profile
-from srlib.tables import claims_table, header, text
+from srlib.papers import Paper
+from srlib.tables import claims_table, header, published_only, text
 
 TEMPLATES = Path(__file__).parent / "templates"
 PREVIEW = 800  # pixels
@@ -82,12 +84,12 @@ def _prepare(notebook: nbformat.NotebookNode) -> bool:
     return failed
 
 
-def _relink(html: str, known: set[str]) -> str:
-    """Point links between notebooks to their pages, and to the index where a notebook has no page of its own."""
+def _relink(html: str, known: set[str], index: str) -> str:
+    """Point links between notebooks to their pages, and to a place in the index where a notebook has no page of its own."""
 
     def page(match: re.Match) -> str:
         name = match[1].removeprefix("./")
-        return f'href="{name}.html"' if name in known else 'href="../index.html#notebooks"'
+        return f'href="{name}.html"' if name in known else f'href="{index}"'
 
     return re.sub(r'href="((?![a-z]+:)[^"#]+)\.ipynb(?:#[^"]*)?"', page, html)
 
@@ -100,6 +102,7 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
     exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.exclude_anchor_links = True
     template, css = environment.get_template("notebook.html.j2"), HtmlFormatter().get_style_defs(".highlight")
+    index = f"../index.html#notebooks-{out.name}"
     files = sorted(executed.glob("*.ipynb"))
     pages = []
     for file in files:
@@ -109,16 +112,16 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
             print(f"{file} is not a whole notebook, left out", file=sys.stderr)
             continue
         failed, title = _prepare(notebook), _title(notebook, file.stem)
-        body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files})
+        body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files}, index)
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"{file.stem}.html").write_text(template.render(title=title, name=file.stem, body=body, css=css))
+        (out / f"{file.stem}.html").write_text(template.render(title=title, name=file.stem, index=index, body=body, css=css))
         seconds = notebook.metadata.get("papermill", {}).get("duration")
         pages.append(Page(file.stem, title, f"{out.name}/{file.stem}.html", seconds, failed))
     return sorted(pages, key=lambda page: (page.title, page.name))
 
 
 def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
-    """Copy tables and figures into `out`/files; return the tables as HTML, and the figures."""
+    """Copy tables and figures into `out`/files; return the tables as HTML, folded where no number is ours, and the figures."""
     found = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
     folder = out / "files"
     tables, pictures = [], []
@@ -133,8 +136,12 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
                 for other in found
                 if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
             )
-            head = f"<h4>{escape(name)}</h4><p>{escape(caption)} ({links})</p>"
-            tables.append(f'{head}<div class="wide">{markdown2html(table)}</div>')
+            shown = f'<p>{escape(caption)} ({links})</p><div class="wide">{markdown2html(table)}</div>'
+            if published_only(pd.read_csv(file.with_suffix(".csv"))):
+                head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
+                tables.append(f"<details>{head}{shown}</details>")
+            else:
+                tables.append(f"<h4>{escape(name)}</h4>{shown}")
         if file.suffix == ".png":
             with Image.open(file) as image:
                 image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
@@ -158,9 +165,21 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
         table = claims_table(part).dropna(axis=1, how="all")
         cells = pd.DataFrame({c: [escape(text(c, value)) for value in table[c]] for c in table.columns})
         cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in table["verdict"]]
+        if "detail" in cells:
+            cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
         cells.columns = [header(c) for c in table.columns]
         shown[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
-    return shown, summary["verdict"].value_counts().to_dict()
+    counts = summary["verdict"].value_counts()
+    return shown, {word: int(counts[word]) for word in VERDICTS if word in counts}
+
+
+def _about(paper: Paper, profile: str) -> dict[str, str]:
+    """Return a paper's short name and title, and its budget, data and test sets under a profile; "*" stands for any scale."""
+    short, setting = paper.labels[paper.name].partition(" (")[0], paper.setting(profile)
+    title = paper.title if paper.title.startswith(f"{short}:") else f"{short}: {paper.title}"
+    tests = ", ".join(setting.tests).replace("{scale}", "*")
+    setting = f"{setting.budget}; training data {setting.data.replace('{scale}', '*')}. Scored on {tests}."
+    return {"name": paper.name, "short": short, "title": title, "setting": setting[:1].upper() + setting[1:]}
 
 
 def _write(profile: str, out: Path) -> None:
@@ -172,8 +191,8 @@ def _write(profile: str, out: Path) -> None:
         pages = notebook_pages(executed / name, out / name, environment)
         tables, pictures = _copy(notebooks.figures_folder(profile, name), out / name)
         if pages or tables or pictures:
-            about = {"name": name, "title": papers.get(name).title, "claims": claims.get(name, "")}
-            sections.append({**about, "pages": pages, "tables": tables, "pictures": pictures})
+            about = _about(papers.get(name), profile)
+            sections.append({**about, "claims": claims.get(name, ""), "pages": pages, "tables": tables, "pictures": pictures})
     summary = notebook_pages(executed, out / "summary", environment)
     if not sections and not summary:
         raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")

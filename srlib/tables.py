@@ -71,7 +71,7 @@ def comparison(
 
     published: rows of `published()`. ours: a row per image (and seed), averaged here. What only one side has is kept, with
     a missing value on the other. methods: which, and in which order (default: as they come). labels: method -> its text.
-    beside: further metrics of ours, in columns of their own.
+    beside: further metrics of ours, in columns of their own. Sets with a number of ours come first, else in the paper's order.
     wide: a row per dataset and scale, the methods side by side (column pairs `(method, column)`); else a column of the spread
     over seeds is added where a method has several. Raises SRError for an unknown metric or method, and for numbers twice.
     """
@@ -101,7 +101,8 @@ def comparison(
         if method not in found:
             raise unknown("method", method, found)
     table = table[table["method"].isin(order)]
-    datasets = list(dict.fromkeys([*theirs["dataset"], *mine["dataset"]]))
+    scored = set(table.loc[table[f"{metric}_ours"].notna(), "dataset"])
+    datasets = sorted(dict.fromkeys([*theirs["dataset"], *mine["dataset"]]), key=lambda name: name not in scored)
     rank = {"dataset": datasets.index, "scale": int, "method": order.index}
     table = table.sort_values(KEYS, key=lambda column: column.map(rank[column.name]), ignore_index=True)
     table["method"] = table["method"].map(lambda name: (labels or {}).get(name, name))
@@ -174,16 +175,20 @@ def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
-    """Return what `evaluate_claims` found, for readers: source, claim, verdict, difference, interval, images, seeds, detail."""
+    """Return what `evaluate_claims` found, for readers: verdict, claim, source, difference, interval, images, seeds, detail.
+
+    What is not tested comes last, else in the order given.
+    """
     lines, per_set = [], (evaluated["dataset"] != "all").any()
-    for row in evaluated.to_dict("records"):
+    rows = evaluated.to_dict("records")
+    for row in sorted(rows, key=lambda row: row["verdict"] == "not tested"):
         tested = not math.isnan(row["estimate"])
         exact = row["low"] == row["high"]
         low, d, high = (show(row["metric"], row[key]).replace("-", "−") for key in ("low", "estimate", "high"))
         interval = f"{low} to {high}" if tested and not exact else None
         where = {"dataset": row["dataset"] or None, "scale": row["scale"]} if per_set else {}
         lines.append(
-            {"source": row["source"], "claim": row["text"], **where, "verdict": row["verdict"]}
+            {"verdict": row["verdict"], "claim": row["text"], "source": row["source"], **where}
             | {"difference": d if tested else None, "interval (95 %)": interval}
             | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None}
             | {"detail": row["detail"] if tested else None}
@@ -192,9 +197,36 @@ def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(what: str, by: Protocol | None, profile: Profile, *notes: str) -> str:
-    """Return a caption: what the table shows, the protocol (None: nothing was scored), profile, budget, data and notes."""
-    parts = [what, by.describe() if by else "", f"Profile {profile.name}: {profile.budget}; training data {profile.data}."]
+    """Return a caption: what the table shows, the protocol (None: nothing was scored), profile, budget, data and notes.
+
+    Data that differ from scale to scale are named with a star for the scale; empty notes are left out.
+    """
+    data = profile.data.replace("{scale}", "*")
+    parts = [what, by.describe() if by else "", f"Profile {profile.name}: {profile.budget}; training data {data}."]
     return " ".join(part for part in (*parts, *notes) if part)
+
+
+def seeds(rows: pd.DataFrame) -> str:
+    """Return a note on how many seeds were scored, "Seeds: 2." or, where methods differ, "Seeds: 1 to 3."; "" if nothing was.
+
+    rows: a row per image and seed; what is not trained has no seed and does not count.
+    """
+    counts = rows.groupby("method")["seed"].nunique() if len(rows) else pd.Series(dtype=int)
+    counts = counts[counts > 0]
+    if counts.empty:
+        return ""
+    return f"Seeds: {counts.min()}." if counts.min() == counts.max() else f"Seeds: {counts.min()} to {counts.max()}."
+
+
+def published_only(table: pd.DataFrame) -> bool:
+    """Return whether a table, as its CSV has it, holds published numbers and none of ours."""
+    kinds: dict[str, bool] = {}  # kind of a column -> whether it has a number
+    for column in table.columns:
+        name = column.partition("@")[0].rpartition(" ")[2]  # "BTSRN psnr_ours" of methods side by side
+        metric, kind = _metric(name)
+        if metric:
+            kinds[kind] = kinds.get(kind, False) or bool(table[column].notna().any())
+    return kinds.get("published", False) and not (kinds.get("ours") or kinds.get(""))
 
 
 def _metric(column: str) -> tuple[str, str]:

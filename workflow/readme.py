@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = ("holds", "contradicted", "inconclusive", "not tested")
+WORDS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")  # as in srlib.claims
 
 
 @dataclass(frozen=True)
