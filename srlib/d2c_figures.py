@@ -13,10 +13,11 @@ from torch import nn
 from srlib.color import to_rgb
 from srlib.figures import GREY, PALETTE, use_style
 from srlib.fusion import Look, differences
+from srlib.metrics import Protocol, psnr
 from srlib.models.d2c_sr import Fused
 
 Box = tuple[int, int, int, int]  # top, left, height, width
-HEAT = plt.get_cmap("turbo")  # red is high, as in the paper's Figure 10
+HEAT = plt.get_cmap("RdBu_r")  # white in the middle, red above it, which colour-blind readers tell from blue
 
 
 def clip(image: np.ndarray) -> np.ndarray:
@@ -25,7 +26,7 @@ def clip(image: np.ndarray) -> np.ndarray:
 
 
 def weight_picture(weights: np.ndarray, count: int) -> np.ndarray:
-    """Return a weight map `(H, W)` as a uint8 picture: blue is 0, green the even share of `count` predictions, red twice that."""
+    """Return a weight map `(H, W)` as a uint8 picture: blue is 0, white the even share of `count` predictions, red twice that."""
     return clip(255 * HEAT(np.clip(weights * count / 2, 0, 1))[..., :3])
 
 
@@ -103,6 +104,7 @@ def plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequence[np.
         ax.set(xlabel="grey levels", title=f"patch {k + 1}, {100 * kept:.0f} % of the squared errors in the plane")
         ax.set_aspect("equal", "datalim")
         ax.margins(0.15)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[0, 0].set_ylabel("grey levels")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -159,29 +161,31 @@ def trees(table: pd.DataFrame, where: str) -> Figure:
     return fig
 
 
-def story(found: Look, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int) -> list[tuple[str, np.ndarray]]:
-    """Return the panels of the paper's Figure 5 for a box in HR pixels: LR enlarged, the predictions, the result, HR."""
+def story(found: Look, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int, by: Protocol) -> list[tuple[str, np.ndarray]]:
+    """Return the panels of the paper's Figure 5 for a box in HR pixels, PSNR in the box below each: LR enlarged, the predictions,
+    the result, HR."""
     enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)
-    shown = [("LR", cut(enlarged, box))]
-    shown += [(f"prediction {i}", cut(one, box)) for i, one in enumerate(clip(found.predictions), 1)]
-    return [*shown, ("result", cut(clip(found.fused), box)), ("HR", cut(hr, box))]
+    predictions = [(f"prediction {i}", one) for i, one in enumerate(clip(found.predictions), 1)]
+    shown = [(label, cut(one, box)) for label, one in (("LR", enlarged), *predictions, ("result", clip(found.fused)))]
+    truth = cut(hr, box)
+    return [*((f"{label}\n{psnr(one, truth, by, scale):.2f} dB", one) for label, one in shown), ("HR", truth)]
 
 
 def architecture(net: Fused) -> Figure:
     """Draw both networks as the tree that they are, sizes counted from the modules, as in the paper's Figure 2."""
     use_style()
     tree, leaves = net.divergence, net.divergence.leaves
-    fig, ax = plt.subplots(figsize=(11.5, max(0.8 * leaves, 2.2) + 0.6), layout="constrained")
+    fig, ax = plt.subplots(figsize=(13, max(0.8 * leaves, 2.2) + 0.6), layout="constrained")
     ax.set_axis_off()
-    columns = [1.6 * (level + 1) for level in range(tree.depth + 1)]  # head, then the levels
-    skip, tail, image, fusion, result = (columns[-1] + d for d in (1.6, 3.2, 4.8, 6.5, 8.1))
+    columns = [1.85 * (level + 1) for level in range(tree.depth + 1)]  # head, then the levels
+    skip, tail, image, fusion, result = (columns[-1] + d for d in (1.85, 3.7, 5.55, 7.45, 9.2))
 
     def size(*modules: nn.Module) -> str:
         return f"{sum(p.numel() for module in modules for p in module.parameters()):,}"
 
     def box(x: float, y: float, text: str, color: str, height: float = 0.62) -> None:
         ax.add_patch(
-            FancyBboxPatch((x - 0.58, y - height / 2), 1.16, height, "round,pad=0,rounding_size=0.08", fc=color, ec=GREY)
+            FancyBboxPatch((x - 0.68, y - height / 2), 1.36, height, "round,pad=0,rounding_size=0.08", fc=color, ec=GREY)
         )
         ax.text(x, y, text, ha="center", va="center", fontsize=7.5)
 
@@ -195,11 +199,11 @@ def architecture(net: Fused) -> Figure:
     middle = center(0, 0)
     box(0, middle, "LR", "white")
     box(columns[0], middle, f"mean shift, head\n{size(tree.subtract_mean, tree.head)}", "#dbe9f6")
-    arrow((0.58, middle), (columns[0] - 0.58, middle))
+    arrow((0.68, middle), (columns[0] - 0.68, middle))
     for level, branches in enumerate(tree.levels, 1):
         for index, branch in enumerate(branches):
             y = center(level, index)
-            arrow((columns[level - 1] + 0.58, center(level - 1, index // tree.branching)), (columns[level] - 0.58, y))
+            arrow((columns[level - 1] + 0.68, center(level - 1, index // tree.branching)), (columns[level] - 0.68, y))
             box(columns[level], y, f"branch {index + 1}\n{size(branch)}", "#d9efe2")
     for leaf in range(leaves):
         y = -leaf
@@ -207,11 +211,11 @@ def architecture(net: Fused) -> Figure:
         for x, text, color in zip((skip, tail, image), texts, ("#f3e6f5", "#fde3c8", "white"), strict=True):
             box(x, y, text, color)
         for a, b in ((columns[-1], skip), (skip, tail), (tail, image)):
-            arrow((a + 0.58, y), (b - 0.58, y))
-        arrow((image + 0.58, y), (fusion - 0.58, middle + 0.4 * (y - middle) / leaves))
+            arrow((a + 0.68, y), (b - 0.68, y))
+        arrow((image + 0.68, y), (fusion - 0.68, middle + 0.4 * (y - middle) / leaves))
     box(fusion, middle, f"convergence\nnetwork, sum\n{size(net.convergence)}", "#fbf3c4", 0.95)
     box(result, middle, "SR", "white")
-    arrow((fusion + 0.58, middle), (result - 0.58, middle))
+    arrow((fusion + 0.68, middle), (result - 0.68, middle))
     ax.set(xlim=(-0.8, result + 0.8), ylim=(-leaves + 0.4, 0.75))
     title = (
         f"divergence network {size(tree)} + convergence network {size(net.convergence)} = {size(net)} parameters, ×{net.scale}"

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from srlib import d2c_figures, fusion, models
+from srlib.metrics import protocol, psnr
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +20,8 @@ def random(*shape: int) -> np.ndarray:
 
 
 def test_weight_pictures_tell_less_from_even_from_more():
-    blue, green, red = d2c_figures.weight_picture(np.array([[0.0, 0.25, 0.5]]), 4)[0].astype(int)
-    assert blue[2] > blue[0] and green[1] > max(green[0], green[2]) and red[0] > red[2]
+    blue, white, red = d2c_figures.weight_picture(np.array([[0.0, 0.25, 0.5]]), 4)[0].astype(int)
+    assert blue[2] > blue[0] and white.min() > 240 and red[0] > red[2]
 
 
 def test_difference_pictures():
@@ -78,8 +79,9 @@ def test_trees_take_the_spread_over_seeds_not_over_images():
 def test_sheet_and_story():
     look = fusion.Look(random(4, 12, 12, 3), np.full((4, 12, 12), 0.25))
     lr, hr = random(6, 6, 3).astype(np.uint8), random(12, 12, 3).astype(np.uint8)
-    panels = d2c_figures.story(look, lr, hr, (2, 4, 8, 8), 2)
-    assert [label for label, _ in panels] == ["LR", *(f"prediction {i}" for i in range(1, 5)), "result", "HR"]
+    panels = d2c_figures.story(look, lr, hr, (2, 4, 8, 8), 2, protocol("d2c"))
+    assert [label.split("\n")[0] for label, _ in panels] == ["LR", *(f"prediction {i}" for i in range(1, 5)), "result", "HR"]
+    assert panels[5][0].endswith(f"\n{psnr(panels[5][1], panels[6][1], protocol('d2c'), 2):.2f} dB")
     assert np.array_equal(panels[-1][1], hr[2:10, 4:12]) and panels[0][1].shape == (8, 8, 3)
     fig = d2c_figures.sheet({"a": panels, "b": panels[:3]}, "note")
     assert len(fig.axes) == 14 and fig.axes[0].get_ylabel() == "a"
