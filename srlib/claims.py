@@ -332,9 +332,7 @@ def verdict(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None)
     return combine(claim, verdicts(claim, rows, costs))
 
 
-def evaluate_claims(
-    paper: str, rows: pd.DataFrame, costs: pd.DataFrame | None = None, *, per_set: bool = False
-) -> pd.DataFrame:
+def evaluate_claims(paper: str, rows: pd.DataFrame, costs: pd.DataFrame | None = None, *, per_set: bool = False) -> pd.DataFrame:
     """Return the paper's claims with their verdicts, a row each; per_set: instead a row per claim, rival, set and scale.
 
     Columns: the claim's, `dataset` and `scale` ("all" for the whole claim), the Verdict's, and `unit`.

@@ -1,9 +1,9 @@
 """The HTML report of a profile: one folder of pages that need nothing from outside, `python -m srlib.report PROFILE`.
 
-    runs/report/<profile>/
-        index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
-        <paper>/*.html      one page per executed notebook, pictures inside
-        <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
+runs/report/<profile>/
+    index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
+    <paper>/*.html      one page per executed notebook, pictures inside
+    <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
 """
 
 import re
@@ -137,7 +137,8 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
                 if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
             )
             shown = f'<p>{escape(caption)} ({links})</p><div class="wide">{markdown2html(table)}</div>'
-            if published_only(pd.read_csv(file.with_suffix(".csv"))):
+            csv = file.with_suffix(".csv")
+            if csv in found and published_only(pd.read_csv(csv)):
                 head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
                 tables.append(f"<details>{head}{shown}</details>")
             else:
@@ -174,12 +175,13 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
 
 
 def _about(paper: Paper, profile: str) -> dict[str, str]:
-    """Return a paper's short name and title, and its budget, data and test sets under a profile; "*" stands for any scale."""
-    short, setting = paper.labels[paper.name].partition(" (")[0], paper.setting(profile)
+    """Return a paper's name and title, and its budget, data and test sets under a profile; "*" stands for any scale."""
+    setting, short = paper.setting(profile), paper.labels[paper.name].partition(" (")[0]  # "ProSRN (2x)"
     title = paper.title if paper.title.startswith(f"{short}:") else f"{short}: {paper.title}"
     tests = ", ".join(setting.tests).replace("{scale}", "*")
-    setting = f"{setting.budget}; training data {setting.data.replace('{scale}', '*')}. Scored on {tests}."
-    return {"name": paper.name, "short": short, "title": title, "setting": setting[:1].upper() + setting[1:]}
+    data = setting.data.replace("{scale}", "*")
+    said = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
+    return {"name": paper.name, "title": title, "setting": said}
 
 
 def _write(profile: str, out: Path) -> None:

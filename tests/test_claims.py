@@ -142,12 +142,13 @@ def test_over_several_sets_and_scales():
     assert verdict(every, rows(good | {("Set5", 3): 0.01})).verdict == "inconclusive"
     part = {key: d for key, d in good.items() if key != ("B100", 3)}
     found = verdict(every, rows(part))
-    assert found.verdict == "inconclusive" and "3 of 4 tested: 3 holds" in found.detail
+    assert found.verdict == "holds where tested" and "3 of 4 tested: 3 holds; least: B100 x2" in found.detail
+    assert verdict(every, rows(part | {("Set5", 2): 0.01})).verdict == "inconclusive"  # tested, and undecided
     assert verdicts(every, rows(part))[claims.Cell("vdsr", "B100", 3)].verdict == "not tested"
     assert verdict(every, rows(part | {("Set5", 2): -0.2})).verdict == "contradicted"
     # A star takes what there is.
     assert verdict(dataclasses.replace(every, datasets=(), scales=()), rows(part)).verdict == "holds"
-    assert verdict(dataclasses.replace(every, datasets=()), rows(part)).verdict == "inconclusive"
+    assert verdict(dataclasses.replace(every, datasets=()), rows(part)).verdict == "holds where tested"
 
 
 def test_best_needs_every_rival():
@@ -155,7 +156,7 @@ def test_best_needs_every_rival():
     top, second, third = result("btsrn_7+3", 31), result("btsrn_6+4", 30.8), result("btsrn_5+5", 30)
     found = verdict(best, pd.concat([top, second, third]))
     assert found.verdict == "holds" and "btsrn_6+4" in found.detail and found.estimate == pytest.approx(0.2)
-    assert verdict(best, pd.concat([top, third])).verdict == "inconclusive"
+    assert verdict(best, pd.concat([top, third])).verdict == "holds where tested"
     assert verdict(best, pd.concat([top, second.assign(psnr=second["psnr"] + 1)])).verdict == "contradicted"
     assert verdict(best, pd.concat([second, third])).verdict == "not tested"
     # The best cost is the smallest.

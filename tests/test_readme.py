@@ -1,11 +1,14 @@
 """README says what the committed tables say."""
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from srlib.claims import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +40,13 @@ def test_a_number_that_was_typed_is_noticed_and_put_right(copy):
     assert done.returncode == 1 and "run: python workflow/readme.py" in done.stderr
     subprocess.run([sys.executable, copy / "workflow" / "readme.py"], check=True)
     assert readme.read_text() == right
+
+
+def test_every_verdict_is_counted():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "workflow" / "readme.py")
+    readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme)
+    assert readme.WORDS == VERDICTS
 
 
 def test_every_picture_and_file_that_readme_names_is_there():

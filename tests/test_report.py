@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from srlib import claims, notebooks, paths, report
+from srlib import claims, notebooks, papers, paths, report
 from srlib.errors import SRError
 from srlib.experiments import profile as find_profile
 
@@ -101,6 +101,48 @@ def test_the_index_shows_all_there_is(executed):
     assert "(12 s)" in index.text
 
 
+def test_the_index_leads_to_every_paper_and_says_what_it_was_trained_on(executed):
+    save(notebook(title="DDet: explore"), "ddet/explore")
+    index = report.build(PROFILE)
+    links, html = Links(index), index.read_text()
+    assert {"#btsrn", "#ddet"} <= set(links.linked) and "#prosrn" not in links.linked
+    assert "BTSRN: Balanced Two-Stage" in links.text and "DDet: DDet" not in links.text
+    for name in ("btsrn", "ddet"):
+        setting = papers.get(name).setting(PROFILE)
+        part = html.split(f'<h2 id="{name}">')[1].split("<h2")[0]
+        assert setting.data in part and all(test in part for test in setting.tests)
+    assert papers.get("ddet").setting(PROFILE).data != papers.get("btsrn").setting(PROFILE).data  # so the line is each paper's
+
+
+def test_sets_of_any_scale_are_named_with_a_star():
+    said = report._about(papers.get("d2c_sr"), "paper")["setting"]
+    assert "Training data: RealSR-V3-x*/train. Scored on RealSR-V3-x*/test" in said
+
+
+def test_claims_begin_with_the_verdict_and_end_with_what_is_not_tested(executed):
+    file = notebooks.metrics_file(PROFILE, "summary")
+    found = pd.read_csv(file)
+    found.loc[len(found) - 1, ["verdict", "estimate", "low", "high"]] = ["holds where tested", 0.2, 0.1, 0.3]
+    notebooks.save_metrics(found, PROFILE, "summary")
+    html = report.build(PROFILE).read_text()
+    table = html.split('class="dataframe claims"')[1].split("</table>")[0]
+    words = re.findall(r'<td><b class="([a-z-]+)">([a-z ]+)</b></td>', table)
+    assert words[:2] == [("holds", "holds"), ("holds-where-tested", "holds where tested")]
+    assert {word for _, word in words[2:]} == {"not tested"} and len(words) == len(found)
+    assert re.findall(r"<th>(.+)</th>", table)[:3] == ["Verdict", "Claim", "Source"]
+    assert html.count("1 holds where tested") == 1
+
+
+def test_a_table_without_a_number_of_ours_is_folded(executed):
+    folder = notebooks.figures_folder(PROFILE, "btsrn")
+    (folder / "table_1.csv").write_text("method,psnr_published,psnr_ours\nbtsrn,33.64,\n")
+    (folder / "table_1.md").write_text("PSNR.\n\n| Method | PSNR |\n|:---|---:|\n| BTSRN | 33.64 |\n")
+    html = report.build(PROFILE).read_text()
+    folded = html.split("<details>")[1].split("</details>")[0]
+    assert "<summary><b>Table 1</b>, published numbers only</summary>" in folded and "btsrn/files/table_1.csv" in folded
+    assert html.count("<details>") == 1 and "<h4>Table 4</h4>" in html
+
+
 def test_every_verdict_of_the_summary_is_in_the_index(executed):
     index = report.build(PROFILE).read_text()
     for claim in claims.load_claims("btsrn"):
@@ -140,7 +182,7 @@ def test_a_notebook_keeps_code_pictures_tables_and_printed_lines(executed):
 
 def test_links_between_notebooks_lead_to_pages(executed):
     linked = Links(report.build(PROFILE).parent / "btsrn" / "train_btsrn_x2.html").linked
-    assert "ablate.html" in linked and "../index.html#notebooks" in linked and "https://example.org/a.ipynb" in linked
+    assert "ablate.html" in linked and "../index.html#notebooks-btsrn" in linked and "https://example.org/a.ipynb" in linked
 
 
 def test_widgets_give_way_to_a_note(executed):

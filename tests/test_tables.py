@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlib import paths, tables
+from srlib import papers, paths, tables
 from srlib.claims import evaluate_claims
 from srlib.errors import SRError
 from srlib.experiments import profile
@@ -51,7 +51,8 @@ def test_comparison_puts_published_beside_ours(table):
     assert list(table.columns) == ["dataset", "scale", "method", "psnr_published", "psnr_ours", "psnr_difference", "psnr_spread"]
     rows = table.set_index(["dataset", "method"])
     mine = ("Mine & Co_1", "Bicubic")
-    assert list(rows.index) == [("Set5", "BTSRN"), ("Set5", "VDSR"), ("Set5", "Bicubic"), ("B100", "BTSRN"), mine]
+    # what has a number of ours comes before what is only published
+    assert list(rows.index) == [("Set5", "BTSRN"), ("Set5", "VDSR"), ("Set5", "Bicubic"), mine, ("B100", "BTSRN")]
     first = rows.loc[("Set5", "BTSRN")]
     assert first["psnr_ours"] == 37.5 and first["psnr_difference"] == pytest.approx(-0.25)
     assert first["psnr_spread"] == pytest.approx(np.std([37, 38], ddof=1))
@@ -64,7 +65,7 @@ def test_comparison_chooses_methods_and_lays_them_side_by_side():
     wide = comparison(published("btsrn", "Table 4"), ours, methods=["vdsr", "btsrn"], labels=LABELS, wide=True)
     assert list(wide.columns[:3]) == [("", "dataset"), ("", "scale"), ("VDSR", "psnr_published")]
     assert len(wide) == 12 and len(wide.columns) == 2 + 2 * 3
-    assert list(wide[("", "dataset")].unique()) == ["Set5", "Set14", "B100", "Urban100"]
+    assert list(wide[("", "dataset")].unique()) == ["Set5", "B100", "Set14", "Urban100"]  # ours first
     assert wide[("BTSRN", "psnr_published")].iloc[0] == 37.75 and wide[("VDSR", "psnr_ours")].iloc[0] == 30
     assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
 
@@ -117,7 +118,7 @@ def test_markdown_marks_the_best_two_of_each_group(table):
     assert lines[4] == "| Set5 | ×2 | BTSRN | **37.75** | **37.50** | −0.25 | 0.71 |"
     assert lines[5] == "| Set5 | ×2 | VDSR | <u>37.53</u> | **37.50** | −0.03 | — |"  # equal as printed: both best
     assert lines[6] == "| Set5 | ×2 | Bicubic | 33.64 | 33.64 | 0.00 | — |"
-    assert lines[7] == "| B100 | ×2 | BTSRN | 32.05 | — | — | — |"  # nothing to be better than
+    assert lines[8] == "| B100 | ×2 | BTSRN | 32.05 | — | — | — |"  # nothing to be better than
     assert len({line.count("|") for line in lines[2:]}) == 1
 
 
@@ -184,15 +185,17 @@ def test_claims_table_is_for_readers():
     rows = pd.concat([scored(*cell, np.linspace(0, 9, 10) + {"btsrn": 31, "vdsr": 30}[cell[0]]) for cell in cells])
     found = claims_table(evaluate_claims("btsrn", rows)).set_index("claim")
     line = found.loc["BTSRN is more accurate than VDSR on every benchmark and scale."]
-    assert line["verdict"] == "inconclusive" and line["difference"] == "+1.000 dB" and line["seeds"] == 1
+    assert line["verdict"] == "holds where tested" and line["difference"] == "+1.000 dB" and line["seeds"] == 1
     assert line["detail"].startswith("6 of 12 tested: 6 holds")
     other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     each = claims_table(evaluate_claims("btsrn", rows, per_set=True))
-    assert list(each.columns[:5]) == ["source", "claim", "dataset", "scale", "verdict"]
+    assert list(each.columns[:5]) == ["verdict", "claim", "source", "dataset", "scale"]
+    untested = (each["verdict"] == "not tested").to_list()
+    assert untested == sorted(untested) and set(untested) == {False, True}  # the last
     assert (each["dataset"] == "Urban100").sum() == 6  # two claims at three scales
     assert check_latex(latex(each, "c", "claims")) == 1 + len(each)
-    assert "| not tested | — | — | — | — | — |" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
+    assert "| not tested | Six blocks" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
 
 
 def test_styled_shows_the_same_as_markdown(table):
@@ -242,6 +245,36 @@ def test_caption_states_protocol_profile_budget_and_data():
         assert part in line
     assert line.endswith("City100 stands in.")
     assert caption("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
+
+
+def test_caption_names_data_of_any_scale():
+    line = caption("Claims.", None, papers.get("d2c_sr").setting("paper"))
+    assert "training data RealSR-V3-x*/train." in line
+
+
+def test_seeds_are_those_that_were_scored():
+    bicubic = scored("bicubic", "Set5", 2, [30.0], seed=None)
+    one, two = (pd.concat([scored(name, "Set5", 2, [31.0, 32.0], seed=i) for i in range(n)]) for name, n in (("a", 1), ("b", 2)))
+    assert tables.seeds(pd.DataFrame()) == tables.seeds(bicubic) == ""
+    assert tables.seeds(pd.concat([one, bicubic])) == "Seeds: 1."
+    assert tables.seeds(two) == "Seeds: 2." and tables.seeds(pd.concat([one, two])) == "Seeds: 1 to 2."
+
+
+def test_a_table_of_published_numbers_only_is_known_by_its_csv(table, tmp_path):
+    def read(table):
+        return pd.read_csv(save_table(table, tmp_path, "t", "c")[0])
+
+    theirs = published("btsrn", "Table 4")
+    wide = comparison(theirs, pd.DataFrame(), labels=LABELS, wide=True)
+    assert tables.published_only(read(comparison(theirs, pd.DataFrame()))) and tables.published_only(read(wide))
+    assert not tables.published_only(read(table))
+    assert not tables.published_only(read(comparison(theirs, scored("btsrn", "Set5", 2, [37.0]), labels=LABELS, wide=True)))
+    apart = tables.beside(scored("btsrn", "here", 1, [37.0]), theirs, ["psnr"], methods=["btsrn"], labels=LABELS)
+    assert not tables.published_only(read(apart))
+    assert tables.published_only(read(apart.drop(columns="psnr_ours@here ×1")))
+    costs = pd.DataFrame({"method": ["a"], "parameters": [7]})
+    assert not tables.published_only(read(costs))  # ours, measured
+    assert not tables.published_only(read(claims_table(evaluate_claims("btsrn", pd.DataFrame()))))
 
 
 def test_published_says_which_file_is_missing(tmp_path, monkeypatch):

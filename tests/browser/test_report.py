@@ -80,6 +80,35 @@ def test_the_index_fits_the_screen(site, page, shot, size):
     assert min(page.evaluate(sizes)) >= 11  # pixels
 
 
+def test_a_phone_shows_verdict_and_claim_without_scrolling(site, page, shot):
+    page.set_viewport_size(PHONE)
+    page.goto((site / "index.html").as_uri())
+    table = page.locator(".claims").first
+    table.scroll_into_view_if_needed()
+    shot(page)
+    for column, shown in ((1, "Verdict"), (2, "Claim")):
+        assert table.locator(f"th:nth-child({column})").inner_text() == shown
+        box = table.locator(f"tbody tr:first-child td:nth-child({column})").bounding_box()
+        assert box["x"] + box["width"] <= PHONE["width"]
+
+
+def test_captions_of_a_notebook_begin_on_the_screen(site, page, shot):
+    page.set_viewport_size(PHONE)
+    page.goto((site / "difficulty_sr" / "explore.html").as_uri())
+    table = f"<table><caption>{'A long caption. ' * 30}</caption><tr><td style='min-width: 100rem'>1</td></tr></table>"
+    page.evaluate(
+        """html => {
+        const box = document.createElement('div'); box.className = 'jp-RenderedHTMLCommon'; box.innerHTML = html;
+        document.querySelector('main').prepend(box); }""",
+        table,
+    )
+    shot(page)
+    text = """() => { const range = document.createRange(); range.selectNodeContents(document.querySelector('caption'));
+        const box = range.getBoundingClientRect(); return [box.left, box.right]; }"""
+    left, right = page.evaluate(text)
+    assert 0 <= left and right <= PHONE["width"]
+
+
 def test_the_index_can_be_printed(site, page, tmp_path):
     page.goto((site / "index.html").as_uri())
     page.pdf(path=tmp_path / "report.pdf", format="A4")
