@@ -72,6 +72,7 @@ ORDER = [
     "notebooks",
     "report",
     "widgets",
+    "explorers.pairs",
     "explorers.btsrn",
     "explorers.prosrn",
     "explorers.difficulty_sr",
