@@ -108,7 +108,9 @@ def _skips(boxes: list[Box]) -> list[str]:
     given = [edge.label or "identity" for box in sums for edge in box.inputs if edge.source == 0]
     if len(sums) == 1 and given:
         return [f"+ {given[0]}"]
-    return [f"+ input, {len(sums)} times" if len(given) == len(sums) else f"{len(sums)} skips"] if sums else []
+    if len(given) == len(sums):
+        return [f"+ input, {len(sums)} times"] if sums else []
+    return ["1 skip" if len(sums) == 1 else f"{len(sums)} skips"]
 
 
 def _composite(layer: nn.Module, x: Tensor, y: Tensor) -> tuple[str, ...]:

@@ -79,6 +79,11 @@ def test_prosrn_uses_one_network_for_every_level():
     assert "extract: Memory, 10 convolutions" in found.boxes[1].lines and "image_up + fusion" in found.boxes[1].lines
 
 
+def test_one_skip_of_a_block_is_named_in_the_singular():
+    (block,) = [box for box in whole(models.create("idn", 2), 12).boxes if box.title == "Distillation"]
+    assert block.text[:3] == ["4 × Distillation", "7 convolutions", "1 skip"]
+
+
 def test_lapsrn_has_two_ways_through_its_levels():
     found = whole(models.create("lapsrn", 4), 12)
     ways = {box.group: [name(found, edge.source) for edge in box.inputs] for box in layers(found)}

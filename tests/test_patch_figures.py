@@ -30,21 +30,38 @@ def picture(side=192):
 
 
 def test_maps_have_a_frame_per_patch_coloured_by_its_class():
-    fig = patch_figures.difficulty_maps(picture(), CORNERS, [0, 1, 2, 4], [4, 4, 4, 4], 2)
+    fig = patch_figures.difficulty_maps(picture(), CORNERS, [0, 1, 2, 4], [4, 4, 4, 4], 2, "Set5, baby")
     first, actual, told = fig.axes
     assert [len(ax.patches) for ax in fig.axes] == [0, 4, 4] and inside(fig)
     assert len({p.get_facecolor() for p in actual.patches}) == 4 and len({p.get_facecolor() for p in told.patches}) == 1
     assert [p.get_xy() for p in told.patches] == [(x * 2 - 0.5, y * 2 - 0.5) for y, x in CORNERS]
+    assert fig.get_suptitle() == "Set5, baby, ×2; only whole 48×48 LR patches"
+
+
+def test_overlapping_patches_are_laid_over_a_picture_once_and_the_last_is_seen():
+    corners = [(y, x) for y in (0, 30) for x in (0, 48, 60)]
+    fig = patch_figures.framework(picture(108), {"result": picture()}, corners, [0] * 6, "")
+    sizes = [(p.get_width(), p.get_height()) for p in fig.axes[0].patches]
+    assert sizes == [(48, 30), (12, 30), (48, 30), (48, 48), (12, 48), (48, 48)]
+
+
+def test_legends_show_the_colours_of_the_classes_over_grey():
+    fig = patch_figures.difficulty_maps(np.full((96, 96, 3), 127, np.uint8), [(0, 0)], [2], [2], 2, "flat")
+    fig.canvas.draw()
+    x, y = fig.axes[1].transData.transform((48, 48)).astype(int)
+    pixel = np.asarray(fig.canvas.buffer_rgba())[::-1][y, x]
+    shown = fig.legends[0].get_patches()[2].get_facecolor()
+    assert np.abs(pixel - 255 * np.array(shown)).max() < 3
 
 
 def test_framework_shows_every_step_in_order():
-    pictures = {"complex": picture(), "plain": picture(), "each patch by its branch": picture()}
-    fig = patch_figures.framework(picture(96), pictures, CORNERS, [0, 0, 4, 4], 2)
+    pictures = {"complex": picture(), "plain": picture(), "result": picture()}
+    fig = patch_figures.framework(picture(96), pictures, CORNERS, [0, 0, 4, 4], "Set5, baby, ×2")
     assert [ax.get_title() for ax in fig.axes][1:] == list(pictures) and inside(fig)
 
 
 def test_gallery_keeps_the_order_and_leaves_places_empty():
-    fig = patch_figures.gallery([picture(8)] * 5, list("abcde"), rows=2)
+    fig = patch_figures.gallery([picture(8)] * 5, list("abcde"), rows=2, about="Set5")
     assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "d", "e", ""] and inside(fig)
 
 
@@ -53,21 +70,23 @@ def test_confusion_prints_every_count():
     fig = patch_figures.confusion(confusion(rows), "title")
     (ax,) = fig.axes
     assert [t.get_text() for t in ax.texts] == [str(n) for n in confusion(rows).to_numpy().ravel()] and inside(fig)
+    assert ax.get_yticklabels()[-1].get_text() == "≥ 45 dB" and ax.get_title().endswith("colour: share of the row")
 
 
 def test_balance_adds_up_and_names_the_share_of_easy_patches():
     shares = pd.DataFrame([[0.5, 0.2, 0.1, 0.1, 0.1], [0, 0, 0, 0, 1]], index=["Set5", "Urban100"], columns=CLASSES)
-    (ax,) = (fig := patch_figures.balance(shares)).axes
+    (ax,) = (fig := patch_figures.balance(shares, 2)).axes
     assert [t.get_text() for t in ax.texts] == ["10.0 % easy", "100.0 % easy"] and inside(fig)
     ends = {round(p.get_x() + p.get_width(), 6) for p in ax.containers[-1]}
-    assert ends == {1.0}
+    assert ends == {1.0} and ax.get_xlim() == (0, 1)
 
 
-def test_sweep_has_psnr_on_the_left_and_time_on_the_right():
+def test_sweep_has_the_gain_on_the_left_and_time_on_the_right():
     table = pd.DataFrame({"threshold": [0, 0.5, 1.01, np.nan], "share": [1, 0.25, 0, 0.3], "psnr": [20.0, 25, 25.5, 25.2]})
-    left, right = (fig := patch_figures.sweep({"Set5": table}, (0.001, 0.002, 0.1))).axes
-    assert left.lines[0].get_ydata().tolist() == [20, 25, 25.5] and left.lines[1].get_ydata()[0] == 25.2
-    assert right.lines[0].get_ydata().tolist() == pytest.approx([3, 1 + 0.25 * 2 + 75, 101]) and inside(fig)
+    left, right = (fig := patch_figures.sweep({"Set5": table}, (0.001, 0.002, 0.1), 2)).axes
+    assert left.lines[0].get_ydata() == pytest.approx([-0.5, 0]) and left.lines[1].get_ydata()[0] == pytest.approx(-0.3)
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Set5 (threshold 0: −5.50 dB)"]
+    assert right.lines[0].get_ydata() == pytest.approx([1 + 0.25 * 2 + 75, 101]) and inside(fig)
 
 
 def test_the_calmest_box_is_where_nothing_happens():
