@@ -16,8 +16,8 @@ Relations, with the margin m and d as above:
 - "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
 Otherwise inconclusive, and always so
 - on fewer than `MIN_IMAGES` images (psnr, ssim, and seconds per image);
-- where d is closer to the margin than the noise that the interval does not contain (`NOISE`): for psnr and ssim that of
-  training, where a trained side has one seed only; for seconds that of the machine.
+- where d is closer to the margin than the noise that the interval does not contain (`NOISE`, or `Paper.noise`): for psnr and
+  ssim that of training, where a trained side has one seed only; for seconds that of the machine.
 
 Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; holds if
 all hold; "holds where tested" if all that are tested hold and some are not tested; else inconclusive.
@@ -249,7 +249,8 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS)
     paper = papers.get(claim.paper)
     n_seeds = min((side.shape[1] for method, side in sides.items() if paper.trains(method)), default=0)
-    noise = NOISE[claim.metric] if n_seeds == 1 or claim.metric in COSTS else 0.0
+    known = paper.noise.get(claim.metric, NOISE[claim.metric])
+    noise = known if n_seeds == 1 or claim.metric in COSTS else 0.0
     word = _decide(claim, d, low, high, noise)
     seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
     detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}"

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlib import claims
+from srlib import claims, papers
 from srlib.claims import Claim, bootstrap, evaluate_claims, load_claims, verdict, verdicts
 from srlib.errors import SRError
 
@@ -95,6 +95,17 @@ def test_one_seed_cannot_decide_within_the_noise_of_training():
     assert verdict(claim(margin=-0.03), both(30.0, 30.0, spread=0.001)).verdict == "inconclusive"
     assert verdict(claim(relation="approx", margin=0.1), both(30.03, 30.0, spread=0.001)).verdict == "holds"
     assert verdict(claim(relation="approx", margin=0.1), both(30.07, 30.0, spread=0.001)).verdict == "inconclusive"
+
+
+def test_a_paper_can_have_more_noise():
+    noisy = dataclasses.replace(papers.get("btsrn"), noise={"psnr": 0.3})
+    rows = both(30.2, 30.0, spread=0.001)
+    assert verdict(claim(), rows).verdict == "holds"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(papers, "get", lambda name: noisy)
+        found = verdict(claim(), rows)
+        assert found.verdict == "inconclusive" and "noise of 0.300 dB" in found.detail
+        assert verdict(claim(), both(30.4, 30.0, spread=0.001)).verdict == "holds"
 
 
 def test_seeds_that_disagree_widen_the_interval():

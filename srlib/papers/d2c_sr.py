@@ -183,4 +183,6 @@ PAPER = Paper(
             "ablation_tests": "RealSR-V3-x{scale}/test",
         },
     },
+    # Short trainings on few pairs: the released three seeds of D2C-SR lie 0.47 dB apart, those without its loss 0.07.
+    noise={"psnr": 0.3, "ssim": 0.01},
 )
