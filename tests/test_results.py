@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -414,3 +415,8 @@ def test_gain_is_sorted_and_paired():
     )
     got = results.gain(rows, "a", "b")
     assert got.index.tolist() == ["2", "1"] and got.tolist() == [2.0, 0.5]
+
+
+def test_released_weights_are_light_enough_for_a_repository():
+    weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*.safetensors"))
+    assert len(weights) > 40 and sum(file.stat().st_size for file in weights) < 60e6
