@@ -100,7 +100,7 @@ def load_released(name: str, scale: int, label: str | None = None, seed: int = 0
     file = weights_path(name, method.trained_at or scale, seed)
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
-        which = f"{name} x{scale}, seed {seed}" if seed else f"{name} x{scale}"
+        which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
         raise NotReleased(
             which,
             f"no released weights for {which}; there are: {', '.join(there) or 'none'}. "
@@ -250,7 +250,7 @@ def scores(
                     frames.append(rows.assign(**about))
     columns = ["paper", "method", "dataset", "scale", "seed", "image", *chosen.metrics, "seconds"]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    left_out = ", ".join(dict.fromkeys(missing))
+    left_out = ", ".join(dict.fromkeys(one for one in missing if one.split(" (")[0] not in missing or "(" not in one))
     notes = [f"Without released weights, left out: {left_out} (python -m srlib list released)."] if missing else []
     return table[columns], notes
 

@@ -138,7 +138,7 @@ class TestReleased:
         assert "2 steps" in trained.budget
 
     def test_each_seed_has_a_name_of_its_own(self, data, home):
-        with pytest.raises(NotReleased, match="no released weights for espcn x2, seed 1; there are"):
+        with pytest.raises(NotReleased, match="no released weights for espcn x2 .seed 1.; there are"):
             load_released("espcn", 2, seed=1)
         file = release(trained_run(data, seed=1), [data], protocol("y"))
         assert file == weights_path("espcn", 2, 1) and file.name == "espcn_x2_seed1.safetensors"
@@ -284,7 +284,7 @@ class TestScores:
     def test_nothing_at_all_is_an_empty_table(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
         table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
-        assert list(table.columns) == COLUMNS and table.empty and "left out: espcn x2, espcn x2, seed 1 (" in notes[0]
+        assert list(table.columns) == COLUMNS and table.empty and notes[0].count("espcn x2") == 1
 
     def test_unknown_names(self, profile, data):
         with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
