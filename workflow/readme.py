@@ -64,13 +64,13 @@ def _same_images(folder: Path, shown: Shown) -> list[str]:
         for method in shown.methods:
             theirs, ours = (_number(found[side].get(method, float("nan"))) for side in ("published", "ours"))
             own = method == shown.methods[-1] and ours != "-"
-            cells.append(f"{theirs}, {f'**{ours}**' if own else ours}")
+            cells.append("-" if theirs == ours == "-" else f"{theirs}, {f'**{ours}**' if own else ours}")
         lines.append(f"| {dataset} | x{scale} | " + " | ".join(cells) + " |")
     return lines
 
 
 def _other_images(folder: Path, shown: Shown) -> list[str]:
-    """The paper's columns stand beside ours, of other images."""
+    """The paper's columns stand beside ours, of other images; ± is over seeds."""
     table = pd.read_csv(folder / f"{shown.files[0]}.csv")
     ours = [c for c in table.columns if c.startswith("psnr_ours@")]
     theirs = [c for c in table.columns if c.startswith("psnr_published@")][:3]
@@ -80,7 +80,9 @@ def _other_images(folder: Path, shown: Shown) -> list[str]:
         if not any(pd.notna(row[c]) for c in ours):
             continue
         size = "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}"
-        lines.append(f"| {row['method']} | {size} | " + " | ".join(_number(row[c]) for c in (*ours, *theirs)) + " |")
+        spread = {c: row.get(c.replace("psnr_ours@", "psnr_spread@"), float("nan")) for c in ours}
+        cells = [_number(row[c]) + (f" ± {spread[c]:.2f}" if pd.notna(spread[c]) else "") for c in ours]
+        lines.append(f"| {row['method']} | {size} | " + " | ".join([*cells, *(_number(row[c]) for c in theirs)]) + " |")
     return lines
 
 
