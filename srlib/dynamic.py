@@ -45,20 +45,21 @@ def switched(trained: Trained) -> dict[str, Trained]:
     return {name: replace(trained, name=name, model=net, scores=trained.scores / name) for name, net in nets.items()}
 
 
-def _luma(lr: np.ndarray) -> Tensor:
+def luma(lr: np.ndarray) -> Tensor:
+    """Return what networks take of a uint8 LR image `(H, W, 3)`: luma `(1, 1, H, W)` in 0..1."""
     return torch.from_numpy(to_y(lr, rounded=True))[None, None].float() / 255
 
 
 @torch.no_grad()
 def predicted(net: DDet, lr: np.ndarray) -> list[Tensor]:
     """Return the kernels that a DDet makes for a uint8 LR image `(H, W, 3)`, as `look` takes them: the costly part."""
-    return net.eval().predicted(_luma(lr))
+    return net.eval().predicted(luma(lr))
 
 
 @torch.no_grad()
 def look(net: DDet, lr: np.ndarray, cdm: bool = True, refine: bool = True, heads: list[Tensor] | None = None) -> Parts:
     """Return what a DDet makes of a uint8 LR image `(H, W, 3)` on its way, in 0..1. heads: from `predicted`, where known."""
-    return net.eval().parts(_luma(lr), cdm, refine, heads)
+    return net.eval().parts(luma(lr), cdm, refine, heads)
 
 
 def squares(heads: list[Tensor], lr: np.ndarray) -> list[np.ndarray]:
@@ -74,7 +75,7 @@ def squares(heads: list[Tensor], lr: np.ndarray) -> list[np.ndarray]:
 @torch.no_grad()
 def kernels(net: nn.Module, lr: np.ndarray) -> list[np.ndarray]:
     """Return the kernels of every pixel of a uint8 LR image `(H, W, 3)`: `(H, W, K, K)` for each head."""
-    return squares(net.eval().kernels(_luma(lr)), lr)
+    return squares(net.eval().kernels(luma(lr)), lr)
 
 
 def adapted(kernels: np.ndarray) -> tuple[float, float]:

@@ -286,6 +286,13 @@ class TestScores:
         table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
         assert list(table.columns) == COLUMNS and table.empty and notes[0].count("espcn x2") == 1
 
+    def test_a_seed_that_alone_is_missing_is_named(self, data, home):
+        release(trained_run(data), [data], protocol("y"))
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
+        assert set(table["seed"]) == {0}
+        assert notes == ["Without released weights, left out: espcn x2 (seed 1) (python -m srlib list released)."]
+
     def test_unknown_names(self, profile, data):
         with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
             scores(PAPER, ["espn"], [2], [data], profile)

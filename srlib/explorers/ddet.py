@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from srlib.ddet_figures import kernel_picture, signed_picture
-from srlib.dynamic import look, picture, predicted, squares
+from srlib.dynamic import look, luma, picture, predicted, squares
 from srlib.errors import SRError
 from srlib.explorers.pairs import Pairs, Windows
 from srlib.metrics import Protocol, psnr
@@ -62,8 +62,7 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
         """What the detail path adds and what each kernel contributes, in grey levels, and the result as a picture."""
         lr, _, shown = cut(image, across, down)
         parts = look(net, lr, cdm, refine, heads(image, across, down))
-        bare = look(net, lr, False, refine, heads(image, across, down)).revealed
-        planes = torch.cat([parts.revealed - bare, *parts.contributions])[:, 0].numpy() * 255
+        planes = torch.cat([parts.revealed - luma(lr), *parts.contributions])[:, 0].numpy() * 255
         return [plane[shown].copy() for plane in planes], picture(parts.result, lr)[shown]
 
     def draw(cdm: bool, refine: bool, row: int, column: int, image: str, across: int, down: int) -> list[Panel]:
