@@ -50,31 +50,32 @@ class Trained:
     card: dict | None = None
 
     @property
-    def _provenance(self) -> dict | None:
+    def provenance(self) -> dict | None:
+        """Where and with what the weights were made; None for a method that is not trained."""
         return self.run.provenance() if self.run else self.card and self.card["provenance"]
 
     @property
-    def _experiment(self) -> dict:
-        return asdict(self.run.experiment) if self.run else self.card["experiment"]
+    def experiment(self) -> Experiment | None:
+        """The training that the weights come from; None for a method that is not trained."""
+        return self.run.experiment if self.run else self.card and Experiment(**self.card["experiment"])
 
     @property
     def spent(self) -> str:
         """The budget in a few words, to stand beside those of other networks in a caption."""
-        made = self._provenance
-        if not made:
+        made, one = self.provenance, self.experiment
+        if not made or not one:
             return ""
-        one = self._experiment
-        patches = f"{made['steps']:,} steps of {one['batch']} patches of {one['hr_patch']} px"
-        return f"{self.label} x{one['scale']} {patches}, {made['minutes']:.1f} minutes"
+        patches = f"{made['steps']:,} steps of {one.batch} patches of {one.hr_patch} px"
+        return f"{self.label} x{one.scale} {patches}, {made['minutes']:.1f} minutes"
 
     @property
     def budget(self) -> str:
         """One sentence for captions: what was spent on these weights, on which data and hardware."""
-        made = self._provenance
-        if not made:
+        made, one = self.provenance, self.experiment
+        if not made or not one:
             return f"{self.label}: not trained."
         data = made["data"]
-        return f"{self.spent} ({self._experiment['precision']}) on {data['images']} images of {data['name']}; {made['hardware']}."
+        return f"{self.spent} ({one.precision}) on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
 def weights_path(name: str, scale: int, seed: int = 0) -> Path:
@@ -193,8 +194,8 @@ def at_scale(trained: Trained, scale: int) -> nn.Module:
     method = owner(trained.name).method(trained.name)
     if not method.trained_at:
         raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
-    one = trained._experiment
-    return load_weights(models.create(one["model"], scale, **one["model_args"]), trained.weights)
+    one = trained.experiment
+    return load_weights(models.create(one.model, scale, **one.model_args), trained.weights)
 
 
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
@@ -258,8 +259,8 @@ def scores(
 def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     """Copy a complete run into `data/weights/`, `runs.narrowed`, with a card: experiment, data, budget, hardware, metrics.
 
-    Weights that are already released and better on the first set are kept, and SRError says so; the card keeps the history
-    of the budgets that were released before.
+    Weights of another run that are already released and better on the first set are kept, and SRError says so; the card keeps
+    the history of the budgets that were released before. The metrics are those of the narrowed weights.
     """
     experiment: Experiment = run.experiment
     if not run.complete:
@@ -277,13 +278,14 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         old = _read_card(file.with_suffix(".json"))
         first = next(iter(metrics))
         key = next(iter(metrics[first]))  # "psnr", or "accuracy" of an identifier
-        if first in old["metrics"] and old["metrics"][first][key] >= metrics[first][key]:
+        same = old["provenance"] == card["provenance"]
+        if not same and first in old["metrics"] and old["metrics"][first][key] >= metrics[first][key]:
             raise SRError(
                 f"{file.stem} is released with {key} {old['metrics'][first][key]:.4g} on {first}, "
                 f"this run has {metrics[first][key]:.4g}; the better one is kept"
             )
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
-        card["history"] = [*old["history"], {**spent, "metrics": old["metrics"]}]
+        card["history"] = old["history"] if same else [*old["history"], {**spent, "metrics": old["metrics"]}]
     write_json(file.with_suffix(".json"), card)
     atomic_write(file, save(state))  # last: weights never lie there without a card
     return file

@@ -32,6 +32,7 @@ from srlib.errors import SRError
 from srlib.experiments import Experiment
 
 STEP = ".step"  # ends the name of what the rows of a tensor of 8 bits are multiplied by
+SMALL = 4096  # kernels of no more numbers than this are released in 16 bits: little would be saved
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
 
@@ -140,11 +141,15 @@ class Run:
 
 
 def narrowed(state: dict[str, torch.Tensor], in_bytes: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """Return tensors as they are released: floats in 16 bits, those named by `in_bytes` as int8 with a step for each row."""
+    """Return tensors as they are released: floats in 16 bits, but kernels of convolutions, and what `in_bytes` names, as int8.
+
+    Those come with a step, a float of 16 bits, for each output channel of a kernel (the first axis) or row of another tensor.
+    """
     found = {}
     for name, tensor in state.items():
-        if name in in_bytes:
-            step = (tensor.float().abs().amax(-1, keepdim=True) / 127).half()
+        kernel = tensor.ndim == 4 and tensor.numel() > SMALL
+        if kernel or name in in_bytes:
+            step = (tensor.float().abs().amax((1, 2, 3) if kernel else -1, keepdim=True) / 127).half()
             rounded = (tensor.float() / step).nan_to_num(0, 0, 0).round().clamp(-127, 127)
             found |= {name: rounded.to(torch.int8), name + STEP: step}
         else:

@@ -37,6 +37,7 @@ METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "seconds": ("Time", "s", ".3f", None),
     "step_seconds": ("Time per training step", "s", ".3f", None),
     "step_memory": ("Memory of a training step", "MB", ",.1f", None),
+    "training_share": ("Training, of the paper's", "%", ".2f", None),
 }
 KINDS = ("published", "ours", "difference", "spread")
 KEYS = ["dataset", "scale", "method"]

@@ -62,6 +62,7 @@ ORDER = [
     "dynamic",
     "claims",
     "tables",
+    "gaps",
     "figures",
     "patch_figures",
     "d2c_figures",

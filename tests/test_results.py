@@ -127,7 +127,7 @@ class TestReleased:
         file = release(run, [data], protocol("y"))
         assert file == home / "data" / "weights" / "espcn_x2.safetensors" == weights_path("espcn", 2)
         state = load_file(file)
-        assert all(tensor.dtype == torch.float16 for tensor in state.values())
+        assert {tensor.dtype for tensor in state.values()} == {torch.float16, torch.int8}
         trained = load_released("espcn", 2)
         exact = load_file(run.weights)
         for name, tensor in trained.model.state_dict().items():
@@ -144,7 +144,15 @@ class TestReleased:
         assert file == weights_path("espcn", 2, 1) and file.name == "espcn_x2_seed1.safetensors"
         assert load_released("espcn", 2, seed=1).weights == file and not weights_path("espcn", 2).exists()
 
-    def test_card_has_the_scores_of_the_half_precision_weights(self, data):
+    def test_same_run_again_is_written_anew(self, data):
+        run = trained_run(data)
+        file = release(run, [data], protocol("y"))
+        before = file.read_bytes()
+        file.write_bytes(b"")
+        assert release(run, [data], protocol("y")).read_bytes() == before
+        assert json.loads(file.with_suffix(".json").read_text())["history"] == []
+
+    def test_card_has_the_scores_of_the_narrowed_weights(self, data):
         file = release(trained_run(data), [data], protocol("y"))
         rows = evaluate(load_released("espcn", 2).model, data, protocol("y"))
         card = json.loads(file.with_suffix(".json").read_text())
@@ -410,8 +418,8 @@ class TestSharedWeights:
     def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
         run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run
         state = load_file(release(run, [large], protocol("edsr")))
-        kinds = {name.rsplit(".", 1)[1]: tensor.dtype for name, tensor in state.items()}
-        assert kinds["num_batches_tracked"] == torch.int64 and kinds["running_var"] == kinds["weight"] == torch.float16
+        assert state["body.0.body.1.num_batches_tracked"].dtype == torch.int64
+        assert state["body.0.body.1.running_var"].dtype == state["body.0.body.1.weight"].dtype == torch.float16
         loaded = load_released("srresnet", 4).model.state_dict()
         assert loaded["body.0.body.1.num_batches_tracked"].item() == 1 and loaded["body.0.body.1.running_mean"].abs().min() > 0
 

@@ -219,6 +219,20 @@ class TestLoadWeights:
         assert ((back - large).abs() <= large.abs().amax(-1, keepdim=True) * 0.0045 + 1e-8).all()
         assert torch.equal(back[1, 2:5], torch.zeros(3, 36)) and torch.equal(back[2, 7], torch.zeros(36))
 
+    def test_large_kernels_come_back_within_half_a_step_of_each_channel(self, run):
+        net = models.create("vdsr", 2, width=32, depth=3)
+        state = net.state_dict()
+        sizes = torch.logspace(-3, 1, 32)[:, None, None, None]
+        (large,) = (name for name, tensor in state.items() if tensor.shape == (32, 32, 3, 3))
+        state[large] = torch.randn(32, 32, 3, 3, generator=torch.Generator().manual_seed(0)) * sizes
+        small = runs.narrowed(state)
+        assert small[large].dtype == torch.int8 and small[large + ".step"].shape == (32, 1, 1, 1)
+        assert [name for name, tensor in small.items() if tensor.dtype == torch.int8] == [large]
+        assert all(small[name].dtype == torch.float16 for name in state if name != large)
+        run.finish(small, {})
+        back = load_weights(models.create("vdsr", 2, width=32, depth=3), run.weights).state_dict()[large]
+        assert ((back - state[large]).abs() <= state[large].abs().amax((1, 2, 3), keepdim=True) * 0.0045 + 1e-7).all()
+
     @pytest.mark.parametrize("other", [("espcn", 3), ("srcnn", 2), ("fsrcnn", 2)])
     def test_another_model_is_refused_and_left_alone(self, run, other):
         finished(run)

@@ -86,13 +86,24 @@ def _other_images(folder: Path, shown: Shown) -> list[str]:
     return lines
 
 
+def _furthest(name: str, file: Path) -> list[str]:
+    """Return a line on the network that stays furthest behind the paper; none where there is no table of gaps."""
+    if not file.exists():
+        return []
+    one = pd.read_csv(file).sort_values("psnr_difference").iloc[0]
+    gap = f"{one['method']} x{one['scale']} on {one['dataset']}, {one['psnr_ours']:.2f} dB for {one['psnr_published']:.2f}"
+    part = f"{one['training_share']:.2g} % of the paper's training"
+    return ["", f"Furthest behind: {gap}, after {part} ([all gaps](figures/released/{name}/gaps.md))."]
+
+
 def block(name: str) -> str:
     """Return what README says of a paper between its marks."""
     folder, shown = ROOT / "figures" / "released" / name, SHOWN[name]
     counts = Counter(pd.read_csv(folder / "claims.csv")["verdict"])
     told = ", ".join(f"{counts[word]} *{word}*" for word in WORDS if counts[word])
     table = _same_images(folder, shown) if shown.same else _other_images(folder, shown)
-    return "\n".join([*table, "", f"Claims ([all, with intervals](figures/released/{name}/claims.md)): {told}."])
+    claims = f"Claims ([all, with intervals](figures/released/{name}/claims.md)): {told}."
+    return "\n".join([*table, "", claims, *_furthest(name, folder / "gaps.csv")])
 
 
 def written(text: str) -> str:

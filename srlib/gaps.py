@@ -1,0 +1,64 @@
+"""How far our numbers stay behind the printed ones, and how much smaller the training was."""
+
+import math
+
+import pandas as pd
+
+from srlib import results, tables
+from srlib.experiments import Experiment, Profile
+from srlib.papers import Paper
+
+COLUMNS = [*tables.KEYS, "psnr_published", "psnr_ours", "psnr_difference", "training_share", "data"]
+
+
+def pixels(experiment: Experiment, steps: int) -> int:
+    """Return how many HR pixels a training sees in as many steps, repeated ones counted again."""
+    return steps * experiment.batch * experiment.hr_patch**2
+
+
+def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
+    """Return the pixels of a training and of those that it started from, and the name of its data; NaN where it is not there."""
+    at = paper.method(name).trained_at or scale
+    found = results.available(paper, [name], at, profile).get(name)
+    if found is None or found.experiment is None:
+        return math.nan, ""
+    before = sum(_ours(paper, first, at, profile)[0] for first in paper.method(name).start.values())
+    return pixels(found.experiment, found.provenance["steps"]) + before, found.experiment.data
+
+
+def _papers(paper: Paper, name: str, scale: int) -> float:
+    """Return the pixels of the same trainings under the profile paper."""
+    method = paper.method(name)
+    at = method.trained_at or scale
+    one = paper.experiment(name, at, "paper", start="weights" if method.start else "")
+    return pixels(one, one.steps) + sum(_papers(paper, first, at) for first in method.start.values())
+
+
+def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Return, of each trained network and scale, the set on which we stay furthest behind the paper; the furthest first.
+
+    rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
+    `dataset`, `scale`, `method` (its label), `psnr_published`, `psnr_ours`, `psnr_difference`, `training_share` (the HR pixels
+    that the training saw, in percent of those under the profile paper) and `data` (its images). Empty where paper and we share
+    no set.
+    """
+    printed = tables.published(paper.name)
+    printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)
+    names = [name for name, method in paper.methods.items() if method.trained]
+    if rows.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    rows = rows.dropna(subset=["psnr"])
+    both = [name for name in names if name in set(printed["method"]) & set(rows["method"])]
+    shared = set(printed["dataset"]) & set(rows["dataset"])
+    printed, rows = (one[one["method"].isin(both) & one["dataset"].isin(shared)] for one in (printed, rows))
+    if rows.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    table = tables.comparison(printed, rows).dropna(subset=["psnr_difference"])
+    table = table.loc[table.groupby(["method", "scale"])["psnr_difference"].idxmin()]
+    trainings = list(zip(table["method"], table["scale"], strict=True))
+    seen = [_ours(paper, name, scale, profile) for name, scale in trainings]
+    full = [_papers(paper, name, scale) for name, scale in trainings]
+    table["training_share"] = [100 * got / all_of_it for (got, _), all_of_it in zip(seen, full, strict=True)]
+    table["data"] = [data for _, data in seen]
+    table["method"] = table["method"].map(paper.labels)
+    return table.sort_values("psnr_difference", ignore_index=True)[COLUMNS]

@@ -1,0 +1,83 @@
+import pandas as pd
+import pytest
+
+from srlib import gaps, papers, results, tables
+from srlib.experiments import Experiment
+
+
+def rows_of(paper, *cells):
+    rows = [{"method": m, "dataset": d, "scale": s, "psnr": psnr} for m, d, s, psnr in cells]
+    return pd.DataFrame(rows).assign(paper=paper, seed=0, image="one")
+
+
+def largest(name, *cells):
+    paper = papers.get(name)
+    return gaps.largest(paper, rows_of(name, *cells), paper.setting("released"))
+
+
+def test_the_worst_set_of_each_network_and_scale_the_worst_first():
+    got = largest(
+        "btsrn",
+        ("btsrn", "Set5", 4, 30.85),
+        ("btsrn", "Urban100", 4, 25.0),
+        ("btsrn", "Set5", 2, 36.0),
+        ("vdsr", "Set5", 2, 38.0),
+        ("bicubic", "Set5", 2, 30.0),
+    )
+    assert got[["method", "scale", "dataset"]].to_numpy().tolist() == [
+        ["BTSRN", 2, "Set5"],
+        ["BTSRN", 4, "Set5"],
+        ["VDSR", 2, "Set5"],
+    ]
+    assert got["psnr_difference"].tolist() == pytest.approx([-1.75, -1.0, 0.47])
+    assert list(got) == gaps.COLUMNS and set(got["data"]) == {"T91+BSD400"}
+
+
+def test_seeds_are_averaged():
+    paper = papers.get("btsrn")
+    rows = rows_of("btsrn", ("btsrn", "Set5", 2, 37.0), ("btsrn", "Set5", 2, 36.0)).assign(seed=[0, 1])
+    assert gaps.largest(paper, rows, paper.setting("released"))["psnr_ours"].tolist() == [36.5]
+
+
+def test_share_counts_the_trainings_that_a_network_started_from():
+    paper, setting = papers.get("difficulty_sr"), papers.get("difficulty_sr").setting("released")
+    seen = {}
+    for name in ("idn", "identifier", "difficulty_sr"):
+        one = results.available(paper, [name], 4, setting)[name]
+        seen[name] = one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2
+    side = (48 * 4) ** 2
+    full = {"idn": 20_000 * 64 * side, "identifier": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
+    got = largest("difficulty_sr", ("difficulty_sr", "Set5", 4, 31.0), ("idn", "Set5", 4, 31.5)).set_index("method")
+    assert got["training_share"]["IDN"] == pytest.approx(100 * seen["idn"] / full["idn"])
+    assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * sum(seen.values()) / sum(full.values()))
+
+
+def test_one_training_for_all_scales_counts_once():
+    got = largest("prosrn", ("prosrn", "Set5", 2, 37.0), ("prosrn", "Set5", 8, 26.0), ("prosrgan", "Set5", 4, 26.0))
+    by = got.set_index(["method", "scale"])["training_share"]
+    assert by["ProSRN (2x)", 2] == by["ProSRN (2x)", 8] > 0 and by["ProSRGAN", 4] > 0
+
+
+@pytest.mark.parametrize(
+    "name, cells",
+    [
+        ("d2c_sr", [("d2c_sr", "City100-nikon/test", 1, 29.0)]),
+        ("btsrn", [("btsrn", "embedded-test", 2, 29.0)]),
+        ("btsrn", [("bicubic", "Set5", 2, 33.0)]),
+        ("btsrn", []),
+    ],
+)
+def test_without_a_set_in_common_there_is_no_gap(name, cells):
+    got = largest(name, *cells)
+    assert got.empty and list(got) == gaps.COLUMNS
+
+
+def test_pixels():
+    one = Experiment("espcn", "btsrn", "espcn", 2, "embedded", hr_patch=10, batch=3, steps=7)
+    assert gaps.pixels(one, 5) == 5 * 3 * 100
+
+
+def test_table_reads_well():
+    got = largest("btsrn", ("btsrn", "Set5", 3, 32.35))
+    heads = tables.markdown(got, "Gaps.").splitlines()[2]
+    assert heads.startswith("| Dataset | Scale | Method | PSNR (dB), published |") and "Training, of the paper's (%)" in heads
