@@ -5,15 +5,16 @@ network, set, protocol and data; what has not changed is not evaluated again.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import load_file, save
 from torch import nn
 
-from srlib import models, paths
+from srlib import fusion, models, paths
 from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
@@ -204,17 +205,28 @@ def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
     return (means[left] - means[right]).sort_values(ascending=False)
 
 
-def score(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False) -> pd.DataFrame:
-    """Return a row per image (`image`, the protocol's metrics, `seconds`), evaluated once and then remembered."""
+def _remembered(
+    trained: Trained, dataset: str, by: Protocol, limit: int | None, tail: str, compute: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
-    parts += ["ensemble"] if ensemble else []
-    file = trained.scores / f"{'_'.join(parts)}.csv"
+    file = trained.scores / f"{'_'.join([*parts, *([tail] if tail else [])])}.csv"
     if not file.exists():
-        rows = evaluate(trained.model, dataset, by, limit=limit, ensemble=ensemble)
-        atomic_write(file, rows.to_csv(index=False))
+        atomic_write(file, compute().to_csv(index=False))
     return pd.read_csv(file, dtype={"image": str})
+
+
+def score(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False) -> pd.DataFrame:
+    """Return a row per image (`image`, the protocol's metrics, `seconds`), evaluated once and then remembered."""
+    tail = "ensemble" if ensemble else ""
+    run = partial(evaluate, trained.model, dataset, by, limit=limit, ensemble=ensemble)
+    return _remembered(trained, dataset, by, limit, tail, run)
+
+
+def score_parts(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None) -> pd.DataFrame:
+    """Return `fusion.score` of a network of several predictions, computed once and then remembered."""
+    return _remembered(trained, dataset, by, limit, "parts", partial(fusion.score, trained.model, dataset, by, limit))
 
 
 def scores(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import evaluation, paths, results
+from srlib import evaluation, models, paths, results
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
@@ -18,7 +18,7 @@ from srlib.experiments import Experiment, Profile
 from srlib.metrics import protocol
 from srlib.papers import Method, Paper
 from srlib.papers.prosrn import PAPER as PROSRN
-from srlib.results import NotReleased, load_released, load_run, obtain, release, score, scores, weights_path
+from srlib.results import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
 from srlib.runs import Run
 from srlib.training import digest, train
 
@@ -234,6 +234,17 @@ class TestScore:
         Image.fromarray(np.zeros((36, 36, 3), np.uint8)).save(tmp_path / "photos" / "000.png")
         score(trained, data, protocol("y"))
         assert len(counted) == 6
+
+    def test_parts_are_remembered_apart(self, tmp_path, monkeypatch):
+        net = models.create("divergence", 1, groups=1, blocks=1, width=8)
+        trained = Trained("d2c_divergence", "D2C", net, tmp_path / "scores")
+        found = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
+        assert set(found["part"]) == {"fused", "single", "mean", "ideal", "between"} and found["image"].nunique() == 1
+        whole = score(trained, "embedded-camera-test", protocol("d2c"), limit=1)
+        assert whole["psnr"].tolist() == pytest.approx(found.loc[found["part"] == "fused", "psnr"].tolist(), abs=1e-3)
+        monkeypatch.setattr(results.fusion, "score", lambda *_: pytest.fail("computed again"))
+        again = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
+        pd.testing.assert_frame_equal(found, again)
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
