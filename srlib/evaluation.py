@@ -90,7 +90,7 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
     device = next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device, torch.float32) / 255
-    lr = lr.contiguous(memory_format=torch.channels_last)
+    lr, model = lr.contiguous(memory_format=torch.channels_last), model.to(memory_format=torch.channels_last)
     run = self_ensemble if ensemble else forward
     sr = run(model, lr, tile, progress)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
