@@ -1,8 +1,8 @@
 """How long it takes to score all released weights on all benchmarks: the sum of the seconds that were measured image by image.
 
-Every score that a notebook has asked for is remembered with the time of its forward pass, on one thread; scores of weights that are
-no longer released do not count. Reading images, degradation and metrics come on top (see `metrics.py` and `imresize.py`). Run it
-after `make reproduce PROFILE=released`. Target: 2 hours on 2 cores.
+Every score that a notebook has asked for is remembered with the time of its forward pass, on one thread; scores of weights that
+are no longer released do not count. Reading images, degradation and metrics come on top (see `metrics.py` and `imresize.py`).
+Run it after `make reproduce PROFILE=released`. Target: 2 hours on 2 cores.
 
     python benchmarks/evaluation.py [--cores 2]
 """

@@ -64,12 +64,13 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
     Raises SRError where the set has no patch, as its images are too small.
     """
     frames = []
+    networks = {name: net.eval().to(memory_format=torch.channels_last) for name, net in networks.items()}
     for some in patches(dataset, scale, limit):
         bicubic = difficulty(some.lr, some.hr)
         rows = {"image": some.image, "y": [y for y, _ in some.corners], "x": [x for _, x in some.corners]}
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
-            outputs = torch.cat([net.eval()(batch) for batch in some.lr.split(32)])
+            outputs = torch.cat([net(batch) for batch in some.lr.split(32)])
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()
                 rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}

@@ -14,7 +14,7 @@ import pandas as pd
 from safetensors.torch import load_file, save
 from torch import nn
 
-from srlib import fusion, models, paths
+from srlib import difficulty, fusion, models, paths
 from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
@@ -227,6 +227,14 @@ def score(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = N
 def score_parts(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None) -> pd.DataFrame:
     """Return `fusion.score` of a network of several predictions, computed once and then remembered."""
     return _remembered(trained, dataset, by, limit, "parts", partial(fusion.score, trained.model, dataset, by, limit))
+
+
+def score_patches(trained: Trained, dataset: str, *, limit: int | None = None) -> pd.DataFrame:
+    """Return `difficulty.compare` of the "identifier" and the "complex" branch of a Difficulty-SR network, computed once and then
+    remembered."""
+    branches = {"identifier": trained.model.identifier, "complex": trained.model.complex}
+    run = partial(difficulty.compare, branches, dataset, trained.model.scale, limit)
+    return _remembered(trained, dataset, protocol("y"), limit, "patches", run)
 
 
 def scores(

@@ -246,6 +246,16 @@ class TestScore:
         again = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
         pd.testing.assert_frame_equal(found, again)
 
+    def test_patches_are_remembered_by_what_they_are_routed_to(self, tmp_path, monkeypatch):
+        net = models.create("difficulty_sr", 2, complex="idn", complex_args={"width": 16})
+        trained = Trained("difficulty_sr", "Difficulty-SR", net, tmp_path / "scores")
+        found = results.score_patches(trained, "embedded-test", limit=1)
+        assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(found) and len(found) > 1
+        expected = results.difficulty.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+        monkeypatch.setattr(results.difficulty, "compare", lambda *_: pytest.fail("computed again"))
+        assert results.score_patches(trained, "embedded-test", limit=1).equals(found)
+
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
         monkeypatch.setattr(evaluation, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
