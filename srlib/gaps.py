@@ -8,7 +8,7 @@ from srlib import results, tables
 from srlib.experiments import Experiment, Profile
 from srlib.papers import Paper
 
-COLUMNS = [*tables.KEYS, "psnr_published", "psnr_ours", "psnr_difference", "training_share", "data"]
+COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "data"]
 
 
 def pixels(experiment: Experiment, steps: int) -> int:
@@ -38,9 +38,9 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return, of each trained network and scale, the set on which we stay furthest behind the paper; the furthest first.
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
-    `dataset`, `scale`, `method` (its label), `psnr_published`, `psnr_ours`, `psnr_difference`, `training_share` (the HR pixels
-    that the training saw, in percent of those under the profile paper) and `data` (its images). Empty where paper and we share
-    no set.
+    `dataset`, `scale`, `method` (its label), `printed`, `reached` (dB), `gap` (dB, reached - printed), `training_share` (the HR
+    pixels that the training saw, in percent of those under the profile paper) and `data` (its images). Empty where paper and we
+    share no set.
     """
     printed = tables.published(paper.name)
     printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)
@@ -53,12 +53,13 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     printed, rows = (one[one["method"].isin(both) & one["dataset"].isin(shared)] for one in (printed, rows))
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
-    table = tables.comparison(printed, rows).dropna(subset=["psnr_difference"])
-    table = table.loc[table.groupby(["method", "scale"])["psnr_difference"].idxmin()]
+    columns = {"psnr_published": "printed", "psnr_ours": "reached", "psnr_difference": "gap"}
+    table = tables.comparison(printed, rows).rename(columns=columns).dropna(subset=["gap"])
+    table = table.loc[table.groupby(["method", "scale"])["gap"].idxmin()]
     trainings = list(zip(table["method"], table["scale"], strict=True))
     seen = [_ours(paper, name, scale, profile) for name, scale in trainings]
     full = [_papers(paper, name, scale) for name, scale in trainings]
     table["training_share"] = [100 * got / all_of_it for (got, _), all_of_it in zip(seen, full, strict=True)]
     table["data"] = [data for _, data in seen]
     table["method"] = table["method"].map(paper.labels)
-    return table.sort_values("psnr_difference", ignore_index=True)[COLUMNS]
+    return table.sort_values("gap", ignore_index=True)[COLUMNS]

@@ -29,14 +29,14 @@ def test_the_worst_set_of_each_network_and_scale_the_worst_first():
         ["BTSRN", 4, "Set5"],
         ["VDSR", 2, "Set5"],
     ]
-    assert got["psnr_difference"].tolist() == pytest.approx([-1.75, -1.0, 0.47])
+    assert got["gap"].tolist() == pytest.approx([-1.75, -1.0, 0.47])
     assert list(got) == gaps.COLUMNS and set(got["data"]) == {"T91+BSD400"}
 
 
 def test_seeds_are_averaged():
     paper = papers.get("btsrn")
     rows = rows_of("btsrn", ("btsrn", "Set5", 2, 37.0), ("btsrn", "Set5", 2, 36.0)).assign(seed=[0, 1])
-    assert gaps.largest(paper, rows, paper.setting("released"))["psnr_ours"].tolist() == [36.5]
+    assert gaps.largest(paper, rows, paper.setting("released"))["reached"].tolist() == [36.5]
 
 
 def test_share_counts_the_trainings_that_a_network_started_from():
@@ -79,5 +79,6 @@ def test_pixels():
 
 def test_table_reads_well():
     got = largest("btsrn", ("btsrn", "Set5", 3, 32.35))
-    heads = tables.markdown(got, "Gaps.").splitlines()[2]
-    assert heads.startswith("| Dataset | Scale | Method | PSNR (dB), published |") and "Training, of the paper's (%)" in heads
+    heads, _, row = tables.markdown(got, "Gaps.").splitlines()[2:]
+    assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |") and "Training, of the paper's (%)" in heads
+    assert row.startswith("| Set5 | ×3 | BTSRN | 34.03 | 32.35 | −1.68 | ")
