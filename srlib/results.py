@@ -35,6 +35,11 @@ class NotReleased(SRError):
         self.which = which
 
 
+def _told(label: str, spent: dict) -> str:
+    patches = f"{spent['steps']:,} steps of {spent['batch']} patches of {spent['hr_patch']} px"
+    return f"{label} x{spent['scale']} {patches}, {spent['minutes']:.1f} minutes"
+
+
 @dataclass(frozen=True)
 class Trained:
     """A network ready to use, the folder that remembers its scores, and the file of its weights.
@@ -66,8 +71,7 @@ class Trained:
         made, one = self.provenance, self.experiment
         if not made or not one:
             return ""
-        patches = f"{made['steps']:,} steps of {one.batch} patches of {one.hr_patch} px"
-        return f"{self.label} x{one.scale} {patches}, {made['minutes']:.1f} minutes"
+        return _told(self.label, {**made, "scale": one.scale, "batch": one.batch, "hr_patch": one.hr_patch})
 
     @property
     def budget(self) -> str:
@@ -182,11 +186,15 @@ def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Pr
 
 
 def _spent(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
-    """Return the budget of a network and of those it started from."""
+    """Return the budget of a network and of those it started from, also of those whose weights are no longer there."""
     method = paper.method(trained.name)
     at = method.trained_at or scale
     ready = available(paper, method.start.values(), at, profile)
-    before = [_spent(paper, ready[n], at, profile) if n in ready else paper.method(n).label for n in method.start.values()]
+    known, before = (trained.provenance or {}).get("start", {}), []
+    for part, name in method.start.items():
+        label = paper.method(name).label
+        gone = _told(label, known[part]) if known.get(part) else label
+        before.append(_spent(paper, ready[name], at, profile) if name in ready else gone)
     return f"{trained.spent} (after {' and '.join(before)})" if before else trained.spent
 
 

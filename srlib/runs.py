@@ -140,6 +140,24 @@ class Run:
         return json.loads((self.dir / "provenance.json").read_text())
 
 
+def budget_of(weights: Path) -> dict[str, Any] | None:
+    """Return what was spent on a weights file, of a run or released: `name`, `scale`, `steps`, `batch`, `hr_patch`, `minutes`.
+
+    None where neither a run nor a card lies beside it.
+    """
+    card = weights.with_suffix(".json")
+    if card.exists():
+        told = json.loads(card.read_text())
+        experiment, made = told["experiment"], told["provenance"]
+    elif (weights.parent / "provenance.json").exists():
+        run = Run.open(weights.parent)
+        experiment, made = vars(run.experiment), run.provenance()
+    else:
+        return None
+    shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch")}
+    return {**shape, "steps": made["steps"], "minutes": made["minutes"]}
+
+
 def narrowed(state: dict[str, torch.Tensor], in_bytes: Collection[str] = ()) -> dict[str, torch.Tensor]:
     """Return tensors as they are released: floats in 16 bits, but kernels of convolutions, and what `in_bytes` names, as int8.
 

@@ -29,7 +29,7 @@ from srlib.errors import SRError
 from srlib.evaluation import measure
 from srlib.experiments import Experiment
 from srlib.metrics import protocol
-from srlib.runs import Run, provenance
+from srlib.runs import Run, budget_of, provenance
 from srlib.trainer import Trainer, to_batch
 
 CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
@@ -314,8 +314,9 @@ def _descend(
             batches.close()
         if accelerator.is_main_process:
             minutes, device = round(loop.seconds / 60, 2), str(accelerator.device.type)
+            before = {"start": {part: budget_of(file) for part, file in start.items()}} if start else {}
             made = provenance(
-                seed=experiment.seed, steps=loop.total, minutes=minutes, processes=processes, device=device, data=data
+                seed=experiment.seed, steps=loop.total, minutes=minutes, processes=processes, device=device, data=data, **before
             )
             run.finish(trainer.result.state_dict(), made)
     accelerator.wait_for_everyone()

@@ -19,7 +19,7 @@ from srlib.metrics import protocol
 from srlib.papers import Method, Paper
 from srlib.papers.prosrn import PAPER as PROSRN
 from srlib.results import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
-from srlib.runs import Run
+from srlib.runs import Run, budget_of
 from srlib.training import digest, train
 
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
@@ -435,6 +435,15 @@ class TestSharedWeights:
         obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
         said = results.spent(PROSRN, ["prosrgan"], [4], narrow)
         assert said.startswith("Spent: ProSRGAN x4 ") and said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
+
+    def test_what_was_spent_on_a_start_that_is_not_released_is_told(self, narrow, large):
+        run = obtain(PROSRN, "prosrgan", 4, narrow, progress="none").run
+        first = run.provenance()["start"][""]
+        assert first["name"] == "prosrn_2_4" and first["scale"] == 4 and first["steps"] > 0
+        file = release(run, [large], protocol("prosrn"))
+        said = results.spent(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
+        assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
+        assert budget_of(file)["name"] == "prosrgan" and budget_of(file)["steps"] == run.provenance()["steps"]
 
     def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
         run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run

@@ -198,6 +198,10 @@ class TestFiles:
         pd.testing.assert_frame_equal(run.history(), pd.DataFrame(rows))
 
 
+def test_weights_without_run_or_card_have_no_known_budget(tmp_path):
+    assert runs.budget_of(tmp_path / "model.safetensors") is None
+
+
 class TestLoadWeights:
     def test_half_precision_fits(self, run):
         net = models.create("espcn", 2)
