@@ -155,8 +155,10 @@ def psnr_against_cost(
         ax.errorbar(part[x], part["psnr"], yerr=spread[chosen], fmt=marker, color=color, ms=7, capsize=3, lw=1.2, mec="white")
     if means[x].max() > 20 * means[x].min() > 0:
         ax.set_xscale("log")
+    else:
+        ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter("{x:,.0f}" if x == "parameters" else "{x:g}")
-    ax.margins(x=0.12, y=0.14)
+    ax.margins(x=0.16, y=0.14)
     ax.set_xlabel(header(x))
     ax.set_ylabel(", ".join(filter(None, ("PSNR (dB)", where))))
     seeds = groups.size()
