@@ -92,7 +92,7 @@ def _furthest(name: str, file: Path) -> list[str]:
         return []
     one = pd.read_csv(file).sort_values("gap").iloc[0]
     gap = f"{one['method']} x{one['scale']} on {one['dataset']}, {one['reached']:.2f} dB for {one['printed']:.2f}"
-    part = f"{one['training_share']:.2g} % of the paper's training"
+    part = f"{one['training_share']:.2g} % of its training under the profile paper"
     return ["", f"Furthest behind: {gap}, after {part} ([all gaps](figures/released/{name}/gaps.md))."]
 
 
