@@ -5,7 +5,8 @@ A claim compares two methods, `left relation right`, by one metric on some sets 
 What is compared. For psnr (dB) and ssim: mean(left) - mean(right) over the same images. For costs (`COSTS`): mean(left) /
 mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half as much again.
 
-Interval. 95 %, from a paired bootstrap: seeds are resampled on each side, then images, the same for both sides. Each draw
+Interval. 95 %, from a paired bootstrap: images are resampled, the same for both sides, and seeds: together where both sides
+have the same ones (one seed is one order of patches, whatever is trained on them), else on each side. Each draw
 takes one element fewer than there are, which makes the spread of the resampled mean that of the mean itself also for
 few images (Rao and Wu, JASA 1988). One seed or a counted cost adds no spread.
 
@@ -184,14 +185,17 @@ def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.multinomial(n - 1, np.full(n, 1 / n), size=RESAMPLES) / (n - 1)
 
 
-def bootstrap(left: np.ndarray, right: np.ndarray, ratio: bool = False) -> tuple[float, float, float]:
+def bootstrap(left: np.ndarray, right: np.ndarray, ratio: bool = False, same_seeds: bool = False) -> tuple[float, float, float]:
     """Return the difference of means (ratio: of quotients, minus 1) and its interval.
 
-    left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ.
+    left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ. same_seeds: column j of both is
+    the same seed.
     """
     rng = np.random.default_rng(0)
     images = _weights(rng, len(left))
-    means = [((images @ side) * _weights(rng, side.shape[1])).sum(axis=1) for side in (left, right)]
+    seeds = _weights(rng, left.shape[1])
+    others = seeds if same_seeds else _weights(rng, right.shape[1])
+    means = [((images @ side) * drawn).sum(axis=1) for side, drawn in ((left, seeds), (right, others))]
 
     def compare(a, b):
         return a / b - 1 if ratio else a - b
@@ -246,7 +250,8 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
             return _nothing(f"{cell.name}: no {claim.metric} of {method}")
     left, right = sides.values()
     _same_images(left, right, claim, cell)
-    d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS)
+    shared = left.columns.equals(right.columns)
+    d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS, same_seeds=shared)
     paper = papers.get(claim.paper)
     n_seeds = min((side.shape[1] for method, side in sides.items() if paper.trains(method)), default=0)
     known = paper.noise.get(claim.metric, NOISE[claim.metric])

@@ -32,7 +32,7 @@ from srlib.errors import SRError
 from srlib.experiments import Experiment
 
 STEP = ".step"  # ends the name of what the rows of a tensor of 8 bits are multiplied by
-SMALL = 4096  # kernels of no more numbers than this are released in 16 bits: little would be saved
+SMALL = 2048  # kernels of no more numbers than this are released in 16 bits: little would be saved
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
 

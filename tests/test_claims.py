@@ -225,6 +225,19 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
     assert 0.86 < hits["seeds"] / trials < 0.99
 
 
+def test_seeds_of_both_sides_are_compared_with_each_other():
+    rng = np.random.default_rng(3)
+    drift = dict(enumerate(rng.normal(0, 0.5, 3)))  # what a seed does to every network that is trained with it
+    rows = pd.concat([result("btsrn", 30.2, seeds=3), result("vdsr", 30.0, seeds=3)])
+    rows["psnr"] += rows["seed"].map(drift)
+    assert verdict(claim(), rows).verdict == "holds"
+    equal = pd.concat([rows[rows["method"] == "btsrn"], rows[rows["method"] == "btsrn"].assign(method="vdsr")])
+    same = verdict(claim(margin=0.1), equal)
+    assert same.verdict == "contradicted" and same.estimate == same.low == same.high == 0
+    fewer = equal[(equal["method"] == "btsrn") | (equal["seed"] == 0)]
+    assert verdict(claim(margin=0.1), fewer).low < -0.1  # seeds that one side lacks stand for no others
+
+
 def test_the_interval_is_that_of_the_mean():
     x = np.random.default_rng(1).normal(0, 1, (400, 1))
     _, low, high = bootstrap(x, np.zeros((400, 1)))
