@@ -122,7 +122,8 @@ PARTS = {
 def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
     """Draw what alpha does: PSNR of each part of the networks, and that of two predictions against each other.
 
-    rows: `fusion.score` of several networks with columns `alpha` and `seed`. Bars span the seeds. Equal steps on the axis.
+    rows: `fusion.score` of several networks with columns `alpha` and `seed`. Bars span the seeds. Equal steps on the axis,
+    whatever lies between two alphas: the dotted lines only lead the eye.
     """
     use_style()
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
@@ -133,10 +134,10 @@ def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
         line = seeds[part].groupby("alpha").agg(["mean", "min", "max"]).reindex(ticks)
         bars = [line["mean"] - line["min"], line["max"] - line["mean"]]
         look = {"color": PALETTE[k], "marker": "os^Dv"[k], "ms": 5, "capsize": 3}
-        ax.errorbar(range(len(ticks)), line["mean"], yerr=bars, **look, label=label)
+        ax.errorbar(range(len(ticks)), line["mean"], yerr=bars, ls=":", **look, label=label)
     left.set(ylabel="PSNR against HR (dB)")
     right.set(ylabel="PSNR of two predictions (dB)")
-    left.set_title(where, loc="left", color=GREY, fontsize=9)
+    left.set_title(f"{where}; bars: lowest to highest seed", loc="left", color=GREY, fontsize=9)
     for ax in (left, right):
         ax.set_xticks(range(len(ticks)), [f"{alpha:g}" for alpha in ticks])
         ax.set_xlabel("α, weight of the divergence term")

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from srlib import results, tables
+from srlib import models, results, tables
 from srlib.experiments import Experiment, Profile
 from srlib.papers import Paper
 
@@ -22,6 +22,8 @@ def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float,
     found = results.available(paper, [name], at, profile).get(name)
     if found is None or found.experiment is None:
         return math.nan, ""
+    if models.fitted(found.experiment.model):
+        return math.nan, found.experiment.data
     before = sum(_ours(paper, first, at, profile)[0] for first in paper.method(name).start.values())
     return pixels(found.experiment, found.provenance["steps"]) + before, found.experiment.data
 
@@ -39,8 +41,8 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
     `dataset`, `scale`, `method` (its label), `printed`, `reached` (dB), `gap` (dB, reached - printed), `training_share` (the HR
-    pixels that the training saw, in percent of those under the profile paper) and `data` (its images). Empty where paper and we
-    share no set.
+    pixels that the training saw, in percent of those under the profile paper; NaN for what is fitted in closed form) and `data`
+    (its images). Empty where paper and we share no set.
     """
     printed = tables.published(paper.name)
     printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)

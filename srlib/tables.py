@@ -40,7 +40,7 @@ METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "printed": ("PSNR, published", "dB", ".2f", None),
     "reached": ("PSNR, ours", "dB", ".2f", None),
     "gap": ("Gap", "dB", "+.2f", None),
-    "training_share": ("Training, of the paper's", "%", ".2f", None),
+    "training_share": ("Training, of profile paper's", "%", ".2f", None),
 }
 KINDS = ("published", "ours", "difference", "spread")
 KEYS = ["dataset", "scale", "method"]

@@ -58,6 +58,12 @@ def test_one_training_for_all_scales_counts_once():
     assert by["ProSRN (2x)", 2] == by["ProSRN (2x)", 8] > 0 and by["ProSRGAN", 4] > 0
 
 
+def test_what_is_fitted_has_no_share():
+    got = largest("prosrn", ("aplus", "Set5", 2, 36.0))
+    assert got["training_share"].isna().all() and got["data"].tolist() == ["T91"] and got["gap"].tolist() == pytest.approx([-0.6])
+    assert "| T91 |" in tables.markdown(got, "Gaps.") and "nan" not in tables.markdown(got, "Gaps.")
+
+
 @pytest.mark.parametrize(
     "name, cells",
     [
@@ -80,5 +86,5 @@ def test_pixels():
 def test_table_reads_well():
     got = largest("btsrn", ("btsrn", "Set5", 3, 32.35))
     heads, _, row = tables.markdown(got, "Gaps.").splitlines()[2:]
-    assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |") and "Training, of the paper's (%)" in heads
+    assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |") and "Training, of profile paper's (%)" in heads
     assert row.startswith("| Set5 | ×3 | BTSRN | 34.03 | 32.35 | −1.68 | ")

@@ -88,9 +88,10 @@ def _other_images(folder: Path, shown: Shown) -> list[str]:
 
 def _furthest(name: str, file: Path) -> list[str]:
     """Return a line on the network that stays furthest behind the paper; none where there is no table of gaps."""
-    if not file.exists():
+    trained = pd.read_csv(file).dropna(subset="training_share") if file.exists() else pd.DataFrame()
+    if trained.empty:
         return []
-    one = pd.read_csv(file).sort_values("gap").iloc[0]
+    one = trained.sort_values("gap").iloc[0]
     gap = f"{one['method']} x{one['scale']} on {one['dataset']}, {one['reached']:.2f} dB for {one['printed']:.2f}"
     part = f"{one['training_share']:.2g} % of its training under the profile paper"
     return ["", f"Furthest behind: {gap}, after {part} ([all gaps](figures/released/{name}/gaps.md))."]
