@@ -41,17 +41,17 @@ def training(paper, method, scale):
 
 
 def trainings(paper):
-    """The (method, scale) of a paper's main tables: what the profile trains, or all weights that are released."""
+    """The (method, scale) of a paper's main tables: what the profile trains, or all that is released or fitted."""
     found = papers.get(paper)
     methods = [name for name in (found.compared if SETUP.train else found.methods) if found.method(name).trained]
     pairs = [training(paper, m, s) for m in methods for s in scales(paper) if found.has(m, s)]
-    return [(m, s) for m, s in dict.fromkeys(pairs) if SETUP.train or Path(released(m, s)).exists()]
+    return [(m, s) for m, s in dict.fromkeys(pairs) if not found.method(m).loaded(SETUP) or Path(released(m, s)).exists()]
 
 
 def before(wildcards):
     """What a training waits for: the released weights, or the training of the network that it starts from."""
     method = papers.get(wildcards.paper).method(wildcards.method)
-    if not SETUP.train:
+    if method.loaded(SETUP):
         return [released(wildcards.method, wildcards.scale)]
     first = [training(wildcards.paper, name, wildcards.scale) for name in method.start.values()]
     return [f"metrics/{PROFILE}/{wildcards.paper}/train_{name}_x{scale}.csv" for name, scale in first]

@@ -169,7 +169,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _trained(name: str, scale: int | None):
     from srlib import models, papers
-    from srlib.results import Trained, load_released, load_run
+    from srlib.results import Trained, load_released, load_run, obtain
 
     if (Path(name) / "config.json").exists():
         return load_run(Path(name), scale)
@@ -177,9 +177,11 @@ def _trained(name: str, scale: int | None):
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
     if name == "bicubic":
         return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
+    paper = papers.owner(name, scale)
     if scale is None:
-        paper = papers.owner(name)
         scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
+    if models.fitted(paper.method(name).model):
+        return obtain(paper, name, scale, paper.setting("released"))
     return load_released(name, scale)
 
 

@@ -141,14 +141,14 @@ def _untrained(method: Method, name: str, scale: int) -> Trained:
 
 
 def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto") -> Trained:
-    """Return a method's network: as it is (bicubic), trained under the profile, or with its released weights.
+    """Return a method's network: as it is (bicubic), trained or fitted under the profile, or with its released weights.
 
     A method that starts from another one's weights has that one trained before.
     """
     method = paper.method(name)
     if not method.trained:
         return _untrained(method, name, scale)
-    if not profile.train:
+    if method.loaded(profile):
         return load_released(name, scale, method.label, seed)
     at = method.trained_at or scale
     start = {part: obtain(paper, first, at, profile, seed, progress).weights for part, first in method.start.items()}
@@ -166,7 +166,7 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
     method = paper.method(name)
     if not method.trained:
         return _untrained(method, name, scale)
-    if not profile.train:
+    if method.loaded(profile):
         exists = weights_path(name, method.trained_at or scale).exists()
         return load_released(name, scale, method.label) if exists else None
     before = {part: _ready(paper, first, method.trained_at or scale, profile) for part, first in method.start.items()}
@@ -295,7 +295,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
     file = weights_path(experiment.name, experiment.scale, experiment.seed)
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
-    state = narrowed(load_file(run.weights), getattr(model, "in_bytes", ()))
+    state = narrowed(load_file(run.weights))
     model.load_state_dict(widened(state))
     metrics = {}
     for dataset in datasets:

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from srlib.data.files import atomic
 from srlib.errors import SRError
 from srlib.experiments import Experiment
 
-STEP = ".step"  # ends the name of what the rows of a tensor of 8 bits are multiplied by
+STEP = ".step"  # ends the name of what the channels of a kernel of 8 bits are multiplied by
 SMALL = 2048  # kernels of no more numbers than this are released in 16 bits: little would be saved
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
@@ -158,16 +158,15 @@ def budget_of(weights: Path) -> dict[str, Any] | None:
     return {**shape, "steps": made["steps"], "minutes": made["minutes"]}
 
 
-def narrowed(state: dict[str, torch.Tensor], in_bytes: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """Return tensors as they are released: floats in 16 bits, but kernels of convolutions, and what `in_bytes` names, as int8.
+def narrowed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors as they are released: floats in 16 bits, but the kernels of convolutions as int8.
 
-    Those come with a step, a float of 16 bits, for each output channel of a kernel (the first axis) or row of another tensor.
+    Those come with a step, a float of 16 bits, for each output channel of a kernel (the first axis).
     """
     found = {}
     for name, tensor in state.items():
-        kernel = tensor.ndim == 4 and tensor.numel() > SMALL
-        if kernel or name in in_bytes:
-            step = (tensor.float().abs().amax((1, 2, 3) if kernel else -1, keepdim=True) / 127).half()
+        if tensor.ndim == 4 and tensor.numel() > SMALL:
+            step = (tensor.float().abs().amax((1, 2, 3), keepdim=True) / 127).half()
             rounded = (tensor.float() / step).nan_to_num(0, 0, 0).round().clamp(-127, 127)
             found |= {name: rounded.to(torch.int8), name + STEP: step}
         else:
@@ -177,9 +176,9 @@ def narrowed(state: dict[str, torch.Tensor], in_bytes: Collection[str] = ()) -> 
 
 def widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what `narrowed` has made as tensors to load into a model."""
-    rows = {name: tensor for name, tensor in state.items() if name + STEP in state}
-    others = {name: tensor for name, tensor in state.items() if name not in rows and name.removesuffix(STEP) not in rows}
-    return others | {name: tensor.float() * state[name + STEP].float() for name, tensor in rows.items()}
+    kernels = {name: tensor for name, tensor in state.items() if name + STEP in state}
+    others = {name: tensor for name, tensor in state.items() if name not in kernels and name.removesuffix(STEP) not in kernels}
+    return others | {name: tensor.float() * state[name + STEP].float() for name, tensor in kernels.items()}
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:

@@ -191,6 +191,10 @@ class TestTrain:
         assert again == out[-2:]  # nothing is trained twice
         assert "embedded-test" in ok("evaluate", folder, "embedded-test")
 
+    def test_what_is_fitted_needs_the_training_images_to_be_evaluated(self, fails, monkeypatch, tmp_path):
+        monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "none"))
+        assert "python -m srlib data Set5" in fails("evaluate", "aplus", "embedded-test")
+
     def test_options_reach_the_experiment(self, ok, data):
         options = ["--data", data, "--validation", "", "--steps", 1, "--batch", 3, "--hr-patch", 18, "--scale", 3]
         options += ["--learning-rate", 0.002, "--precision", "bf16", "--seed", 7]

@@ -65,6 +65,7 @@ PAPER = Paper(
         "bicubic": Method("bicubic", "Bicubic"),
         "pillow": Method("bicubic", "Bicubic", {"kernel": "pillow"}),
         "espcn": Method("espcn", "ESPCN", fields={"steps": 5}),
+        "aplus": Method("aplus", "A+", {"atoms": 4, "neighbours": 8}, {"steps": 2, "hr_patch": 16}),
     },
     ("espcn", "bicubic"),
     (2, 3, 4),
@@ -347,6 +348,14 @@ class TestAvailable:
         release(trained_run(data), [data], protocol("y"))
         (found,) = results.available(PAPER, ["espcn"], 2, released).values()
         assert found.card["experiment"]["steps"] == 2
+
+    def test_what_is_fitted_is_fitted_where_others_are_loaded(self, data):
+        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
+        assert not results.available(PAPER, ["aplus"], 2, released)
+        fitted = obtain(PAPER, "aplus", 2, released, progress="none")
+        assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
+        (found,) = results.available(PAPER, ["aplus"], 2, released).values()
+        assert found.run.dir == fitted.run.dir
 
 
 class TestSharedWeights:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from srlib import papers, paths, results
+from srlib import models, papers, paths, results
 from srlib.experiments import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,8 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         for method, one in paper.methods.items():
             for scale in (s for s in wanted if one.trained and paper.has(method, s)):
                 at = one.trained_at or scale
-                there = method in needed if setting.train else results.weights_path(method, at).exists()
+                loaded = results.weights_path(method, at).exists() or models.fitted(one.model)
+                there = method in needed if setting.train else loaded
                 made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
         made.add(f"{name}/explore.done")

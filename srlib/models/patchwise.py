@@ -94,7 +94,6 @@ class Patchwise(nn.Module):
 
     channels = 1
     context = WINDOW // 2 + PATCH // 2
-    in_bytes = ("regressors",)  # released in 8 bits, as kernels of convolutions are; here PSNR changes by less than 0.001 dB
 
     def __init__(self, scale: int, components: int, samples: int):
         super().__init__()

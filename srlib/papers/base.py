@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from srlib import models
 from srlib.errors import SRError, unknown
 from srlib.experiments import Experiment, Profile
 from srlib.experiments import profile as find_profile
@@ -55,6 +56,13 @@ class Method:
     @property
     def trained(self) -> bool:
         return bool(self.fields)
+
+    def loaded(self, profile: Profile) -> bool:
+        """Whether a profile loads its released weights instead of making them.
+
+        What is fitted in closed form has none: that takes a minute or two, and its weights are larger than any network's.
+        """
+        return self.trained and not profile.train and not models.fitted(self.model)
 
 
 @dataclass(frozen=True)
