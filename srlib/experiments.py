@@ -141,12 +141,12 @@ class Experiment:
 class Profile:
     """How much of everything.
 
-    train: False uses the released weights and trains nothing. data, validation: as in Experiment. tests: the sets of the
-    main table. scales: which ones of a paper's are made. seeds: of its ablations. images: how many of each test set (None: all).
-    overrides: fields of every experiment. ablation: further fields of the ablations' experiments.
-    ablation_tests: the set that ablations are scored on. ablation_images: how many of it. shrink: what the channels of the
-    networks are divided by. ensemble_images: how many images the self-ensembled table takes, at eight passes
-    each (None: all).
+    train: False uses the released weights and trains nothing. data, validation: as in Experiment. fitted_data: what methods in
+    closed form are fitted to, where that is not `data`. tests: the sets of the main table. scales: which ones of a paper's are
+    made. seeds: of its ablations. images: how many of each test set (None: all). overrides: fields of every experiment.
+    ablation: further fields of the ablations' experiments. ablation_tests: the set that ablations are scored on.
+    ablation_images: how many of it. shrink: what the channels of the networks are divided by. ensemble_images: how many
+    images the self-ensembled table takes, at eight passes each (None: all).
     """
 
     name: str
@@ -161,6 +161,7 @@ class Profile:
     ablation_images: int | None = None
     shrink: int = 1
     ensemble_images: int | None = None
+    fitted_data: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
 
@@ -225,6 +226,7 @@ PROFILES = {
             seeds=(0,),
             ablation_tests="Set5",
             ensemble_images=10,
+            fitted_data="T91",  # as their authors do
             overrides={"hr_patch": 48, "batch": 16, "schedule": "cosine", "minutes": 30.0},
         ),
         Profile(
@@ -232,6 +234,7 @@ PROFILES = {
             train=True,
             data="DIV2K",
             validation="DIV2K-val",
+            fitted_data="T91",
             tests=BENCHMARKS,
             scales=(2, 3, 4, 8),
             seeds=(0, 1, 2),

@@ -71,6 +71,8 @@ class Trained:
         made, one = self.provenance, self.experiment
         if not made or not one:
             return ""
+        if models.fitted(one.model):
+            return f"{self.label} x{one.scale} fitted to {one.data}, {made['minutes']:.1f} minutes"
         return _told(self.label, {**made, "scale": one.scale, "batch": one.batch, "hr_patch": one.hr_patch})
 
     @property

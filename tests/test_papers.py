@@ -131,6 +131,13 @@ def test_two_budgets_are_refused():
         papers.get("btsrn").experiment("vdsr", 2, "released", steps=7, minutes=2.0)
 
 
+@pytest.mark.parametrize(("chosen", "fitted", "trained"), [("released", "T91", "T91+BSD400"), ("quick", "embedded", "embedded")])
+def test_what_is_fitted_has_data_of_its_own(chosen, fitted, trained):
+    for paper, name in (("prosrn", "aplus"), ("prosrn", "rfl"), ("difficulty_sr", "aplus")):
+        assert papers.get(paper).experiment(name, 2, chosen).data == fitted
+        assert papers.get(paper).experiment("fsrcnn", 2, chosen).data == trained
+
+
 def test_small_profiles_divide_channels_and_nothing_else():
     paper, smoke = papers.get("btsrn"), profile("smoke")
     assert paper.experiment("btsrn", 2, smoke).model_args == {"width": 128 // smoke.shrink, "bottleneck": 64 // smoke.shrink}

@@ -354,6 +354,7 @@ class TestAvailable:
         assert not results.available(PAPER, ["aplus"], 2, released)
         fitted = obtain(PAPER, "aplus", 2, released, progress="none")
         assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
+        assert fitted.spent == f"A+ x2 fitted to {data}, 0.0 minutes"
         (found,) = results.available(PAPER, ["aplus"], 2, released).values()
         assert found.run.dir == fitted.run.dir
 

@@ -154,7 +154,8 @@ class Paper:
         for change in changes:
             if change not in known:
                 raise unknown("field of an experiment:", change, known)
-        sets = {"data": chosen.data, "validation": chosen.validation, **fields}
+        data = chosen.fitted_data if models.fitted(method.model) and chosen.fitted_data else chosen.data
+        sets = {"data": data, "validation": chosen.validation, **fields}
         sets = {name: sets[name].format(scale=scale) for name in ("data", "validation")}
         base = {"model_args": args, "seed": seed, **fields, **sets, **changes}
         return Experiment(name=name, paper=self.name, model=method.model, scale=scale, **base)
