@@ -1,8 +1,11 @@
+import dataclasses
+
 import pandas as pd
 import pytest
 
 from srlib import gaps, papers, results, tables
 from srlib.experiments import Experiment
+from srlib.papers import Method
 
 
 def rows_of(paper, *cells):
@@ -59,9 +62,15 @@ def test_one_training_for_all_scales_counts_once():
 
 
 def test_what_is_fitted_has_no_share():
-    got = largest("prosrn", ("aplus", "Set5", 2, 36.0))
-    assert got["training_share"].isna().all() and got["data"].tolist() == ["T91"] and got["gap"].tolist() == pytest.approx([-0.6])
-    assert "| T91 |" in tables.markdown(got, "Gaps.") and "nan" not in tables.markdown(got, "Gaps.")
+    fields = {"steps": 2, "batch": 2, "hr_patch": 16, "validation": ""}
+    aplus = Method("aplus", "A+", {"atoms": 4, "neighbours": 8}, fields, fields)
+    paper = dataclasses.replace(papers.get("prosrn"), methods={"aplus": aplus})
+    setting = dataclasses.replace(paper.setting("released"), fitted_data="embedded")
+    results.obtain(paper, "aplus", 2, setting, progress="none")
+    got = gaps.largest(paper, rows_of("prosrn", ("aplus", "Set5", 2, 36.0)), setting)
+    assert got["training_share"].isna().all() and got["gap"].tolist() == pytest.approx([-0.6])
+    assert got["data"].tolist() == ["embedded"]
+    assert "| embedded |" in tables.markdown(got, "Gaps.") and "nan" not in tables.markdown(got, "Gaps.")
 
 
 @pytest.mark.parametrize(
