@@ -12,12 +12,19 @@ networks as PyTorch makes them, in turn on one input, channels-last too; medians
 With --together 4, four inputs of 96x96 pixels as one batch against one after the other, in turn; medians. A batch faster by
 more than a tenth for most would be a reason to evaluate several images or tiles at once; `srlib.evaluation` takes one.
 
-    python benchmarks/evaluation.py [--cores 2] [--again 1] [--order] [--together 4] [--repeats 7]
+With --memory, passes over an image of 1024x768 pixels in tiles with memory kept between layers, as `srlib.evaluation` has it,
+against passes as glibc manages it, each in a process of its own, in turn; medians of seconds and memory. Target: no
+network slower by more than a tenth, and below 4 GB.
+
+    python benchmarks/evaluation.py [--cores 2] [--again 1] [--order] [--memory] [--together 4] [--repeats 7]
 """
 
 import argparse
+import contextlib
 import copy
+import multiprocessing
 import re
+import resource
 import statistics
 import sys
 import time
@@ -25,16 +32,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
-from srlib import paths, results
+from srlib import evaluation, paths, results
 from srlib.data.files import sha256
 from srlib.evaluation import evaluate
 from srlib.metrics import protocol
 
 LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
+MOST_MEMORY = 4000  # MB
 NETWORKS = ("vdsr_x2", "btsrn_x2", "srcnn_x2", "fsrcnn_x2", "idn_x2", "difficulty_sr_x4", "prosrn_x2", "ddet_x1", "kpn_x1")
 NETWORKS += ("lp_kpn_x1", "srresnet_rgb_x1", "edrn_x1", "rcan_rgb_x1", "d2c_sr_x1")
 
@@ -107,6 +116,34 @@ def order(repeats: int) -> int:
     return int(slow > 0)
 
 
+def _pass(name: str, kept: bool) -> tuple[float, float]:
+    """Return the seconds of the second of two passes, and the most MB that this process has held."""
+    torch.set_num_threads(1)
+    if not kept:
+        evaluation.kept_between_layers = contextlib.nullcontext
+    method, scale = name.rsplit("_x", 1)
+    net = results.load_released(method, int(scale)).model
+    shape = (768 // net.scale, 1024 // net.scale, 3)
+    lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
+    for _ in range(2):
+        began = time.perf_counter()
+        evaluation.upscale(net, lr)
+        seconds = time.perf_counter() - began
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory(repeats: int) -> int:
+    slow = 0
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for name in NETWORKS:
+            found = [[pool.apply(_pass, (name, kept)) for kept in (False, True)] for _ in range(repeats)]
+            (before, held), (after, most) = (map(statistics.median, zip(*side, strict=True)) for side in zip(*found, strict=True))
+            times = f"{before:6.2f} s, {held:5.0f} MB; kept {after:6.2f} s, {most:5.0f} MB"
+            print(f"{name:24} {times}: {before / after:.2f} times as fast")
+            slow += before / after < SLOWEST or most > MOST_MEMORY
+    return int(slow > 0)
+
+
 @torch.no_grad()
 def together(images: int, repeats: int) -> int:
     torch.set_num_threads(1)
@@ -126,11 +163,14 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--again", type=int, default=0, metavar="N", help="time the first N images of each set again")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
+    parser.add_argument("--memory", action="store_true", help="measure memory kept between layers instead")
     parser.add_argument("--together", type=int, default=0, metavar="N", help="measure batches of N inputs instead")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
     if args.together:
         return together(args.together, args.repeats)
+    if args.memory:
+        return memory(args.repeats)
     return order(args.repeats) if args.order else spent(args.cores, args.again)
 
 

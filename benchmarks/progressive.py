@@ -17,10 +17,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import torch
 
 from srlib import models
-from srlib.evaluation import forward
+from srlib.evaluation import upscale
 
 SCALE = 8
 
@@ -29,13 +30,12 @@ def measure(name: str, height: int, width: int, tile: int | None) -> dict[str, f
     """Upscale once; return processor seconds and how far the peak memory (MB) rose above that of the loaded network."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = models.create(name, SCALE).eval()
-    lr = torch.rand(1, 1, height, width).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        net(lr[..., :16, :16])  # loads the libraries
+    net = models.create(name, SCALE)
+    luma = np.random.default_rng(0).uniform(0, 255, (height, width))
+    upscale(net, luma[:16, :16])  # loads the libraries
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
-    forward(net, lr, tile)
+    upscale(net, luma, tile=tile)
     seconds = time.process_time() - began
     return {"seconds": seconds, "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 

@@ -16,10 +16,11 @@ from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
 from srlib.errors import SRError
+from srlib.memory import kept_between_layers
 from srlib.metrics import Protocol, lr_from_hr, score
 from srlib.models.difficulty_sr import Identifier
 
-TILE = 96  # LR pixels; larger images are cut: what a tile needs stays small, which more than pays for the overlap
+TILE = 192  # LR pixels; larger images are cut: larger tiles overlap less, and smaller ones need less memory
 SMALLEST_TILE = 16
 CELL = 4  # LR pixels; tiles begin and end at multiples, as networks that shuffle pixels into channels need it
 
@@ -55,7 +56,7 @@ def check_tile(tile: int | None) -> None:
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
-    tile: None for 96, or four times the model's context where that is more; 0 for never; rounded down to a multiple of 4. Where
+    tile: None for 192, or four times the model's context where that is more; 0 for never; rounded down to a multiple of 4. Where
     memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to rounding; a model without
     `context` depends on the whole image and is never cut.
     """
@@ -101,7 +102,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        yield
+        with kept_between_layers():
+            yield
     finally:
         model.train(training)
 

@@ -28,6 +28,7 @@ from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import measure
 from srlib.experiments import Experiment
+from srlib.memory import kept_between_layers
 from srlib.metrics import protocol
 from srlib.runs import Run, budget_of, provenance
 from srlib.trainer import Trainer, to_batch
@@ -309,7 +310,8 @@ def _descend(
         elif accelerator.is_main_process:
             run.write_config()
         try:
-            loop.run_to_end()
+            with kept_between_layers():
+                loop.run_to_end()
         finally:
             batches.close()
         if accelerator.is_main_process:

@@ -94,12 +94,14 @@ class TestTiles:
         forward(model, torch.rand(1, 3, 20, 33), tile=32)
         assert model.seen == [(20, 32 + 1), (20, 1 + 2)]
 
-    def test_default_is_96(self):
+    def test_default_is_192(self):
         model = Nearest()
-        forward(model, torch.rand(1, 3, 3, 97))
+        forward(model, torch.rand(1, 3, 3, 192))
+        assert model.seen.pop() == (3, 192)
+        forward(model, torch.rand(1, 3, 3, 193))
         assert len(model.seen) == 2
-        forward(model, torch.rand(1, 3, 3, 97), tile=0)
-        assert model.seen[-1] == (3, 97)
+        forward(model, torch.rand(1, 3, 3, 193), tile=0)
+        assert model.seen[-1] == (3, 193)
 
     def test_model_that_needs_the_whole_image_is_never_cut(self):
         model = Nearest()
