@@ -22,6 +22,7 @@ import torch
 from srlib.color import to_y
 from srlib.data.sets import open_set
 from srlib.degradation import modcrop
+from srlib.evaluation import upscale
 from srlib.metrics import lr_from_hr, protocol, psnr
 from srlib.models.bicubic import Bicubic
 from srlib.models.difficulty_sr import DualWay
@@ -55,17 +56,16 @@ def main() -> None:
     for i, (_, image) in enumerate(islice(open_set(arguments.set), arguments.images)):
         hr = modcrop(image, arguments.scale)
         lr = lr_from_hr(image, by, arguments.scale)
-        lr = torch.from_numpy(lr if lr.ndim == 2 else to_y(lr, rounded=False))[None, None].float() / 255
-        found = {}
+        lr, found = lr if lr.ndim == 2 else to_y(lr, rounded=False), {}
         for name in [*networks][:: 1 if i % 2 else -1]:
             began = time.process_time()
-            with torch.no_grad():
-                found[name] = networks[name](lr)
+            found[name] = upscale(networks[name], lr, tile=0)
             seconds[name].append(time.process_time() - began)
-            scores[name].append(psnr(found[name][0, 0].double().numpy() * 255, hr, by, arguments.scale))
-        difference = max(difference, float((found["routed"] - found["both branches"]).abs().max()))
-        routed = networks["routed"]
-        easy.append(float(routed.easy(routed.probabilities(routed.cut(lr)[0])).float().mean()))
+            scores[name].append(psnr(found[name], hr, by, arguments.scale))
+        difference = max(difference, np.abs(found["routed"] - found["both branches"]).max() / 255)
+        routed, planes = networks["routed"], torch.from_numpy(lr)[None, None].float() / 255
+        with torch.no_grad():
+            easy.append(float(routed.easy(routed.probabilities(routed.cut(planes)[0])).float().mean()))
     some = [i for i, share in enumerate(easy) if share >= EASY]
     for title, chosen in (("images", range(len(easy))), (f"with {100 * EASY:.0f} % and more plain", some)):
         if not len(chosen):
