@@ -1,10 +1,9 @@
 """What scoring all released weights costs, and what the order of the kernels in memory brings.
 
-First the sum of the seconds that were measured image by image: every score that a notebook has asked for is remembered with the
-time of its forward pass, on one thread; scores of weights that are no longer released do not count. Reading images, degradation
-and metrics come on top (see `metrics.py` and `imresize.py`). Run `make reproduce PROFILE=released` before. Remembered times are
-those of a machine that may have been busy: with --again the first images of each set are scored once more, and the sum is
-corrected by the ratio. Target: 2 hours on 2 cores.
+First the sum of the seconds that were measured image by image: every score behind the released tables is kept in `data/scores/`
+with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
+`imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
+scored once more, and the sum is corrected by the ratio. Target: 2 hours on 2 cores.
 
 With --order, released networks with their kernels in channels-last order, as `srlib.evaluation` has them, against the same
 networks as PyTorch makes them, in turn on one input, channels-last too; medians. Target: none slower by more than a tenth.
@@ -37,7 +36,6 @@ import pandas as pd
 import torch
 
 from srlib import evaluation, paths, results
-from srlib.data.files import sha256
 from srlib.evaluation import evaluate
 from srlib.metrics import protocol
 
@@ -65,7 +63,7 @@ def spent(cores: int, again: int) -> int:
     minutes: Counter[str] = Counter()
     images = 0
     for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors")):
-        for scores in sorted((paths.runs_dir() / "released" / f"{file.stem}-{sha256(file)[:10]}").glob("*.csv")):
+        for scores in sorted(results.kept_scores(file).glob("*.csv")):
             rows = pd.read_csv(scores)
             if "seconds" not in rows:
                 continue
@@ -73,12 +71,12 @@ def spent(cores: int, again: int) -> int:
             minutes[file.stem] += ratio * rows["seconds"].sum() / 60
             images += len(rows)
     if not minutes:
-        print("no scores of released weights yet; run: make reproduce PROFILE=released", file=sys.stderr)
+        print("data/scores holds no scores of released weights; restore it from git", file=sys.stderr)
         return 1
     for name, total in minutes.most_common():
         print(f"{name:24} {total:7.1f} min")
     total = sum(minutes.values())
-    when = f"the first {again} of each set timed now" if again else "as remembered"
+    when = f"the first {again} of each set timed now" if again else "as kept"
     print(f"{len(minutes)} networks, {images:,} scores, {when}: {total:.0f} minutes on one core, {total / cores:.0f} on {cores}")
     return int(total / cores > LIMIT)
 

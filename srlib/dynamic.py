@@ -42,7 +42,10 @@ def switched(trained: Trained) -> dict[str, Trained]:
     """Return a trained DDet with one part switched off at a time, each with a folder for its own scores."""
     parts = {"ddet_no_cdm": {"cdm": False}, "ddet_no_refine": {"refine": False}}
     nets = {name: Without(trained.model, **off).eval() for name, off in parts.items()}
-    return {name: replace(trained, name=name, model=net, scores=trained.scores / name) for name, net in nets.items()}
+    kept = {name: trained.kept and trained.kept / name for name in nets}
+    return {
+        name: replace(trained, name=name, model=net, scores=trained.scores / name, kept=kept[name]) for name, net in nets.items()
+    }
 
 
 def luma(lr: np.ndarray) -> Tensor:

@@ -141,9 +141,10 @@ class Experiment:
 class Profile:
     """How much of everything.
 
-    train: False uses the released weights and trains nothing. data, validation: as in Experiment. fitted_data: what methods in
-    closed form are fitted to, where that is not `data`. tests: the sets of the main table. scales: which ones of a paper's are
-    made. seeds: of its ablations. images: how many of each test set (None: all). overrides: fields of every experiment.
+    train: False uses the released weights and trains nothing. data, validation: as in Experiment. fitted_data: what methods
+    in closed form are fitted to, where that is not `data`. tests: the sets of the main table. tests_beside: which of them
+    the networks get that only stand beside it (`Paper.beside`), and ablations; () for all. scales: which ones of a paper's
+    are made. seeds: of its ablations. images: how many of each test set (None: all). overrides: fields of every experiment.
     ablation: further fields of the ablations' experiments. ablation_tests: the set that ablations are scored on.
     ablation_images: how many of it. shrink: what the channels of the networks are divided by. ensemble_images: how many
     images the self-ensembled table takes, at eight passes each (None: all).
@@ -157,6 +158,7 @@ class Profile:
     scales: tuple[int, ...]
     seeds: tuple[int, ...]
     ablation_tests: str
+    tests_beside: tuple[str, ...] = ()
     images: int | None = None
     ablation_images: int | None = None
     shrink: int = 1
@@ -222,6 +224,7 @@ PROFILES = {
             data="T91+BSD400",
             validation="Set5",
             tests=BENCHMARKS,
+            tests_beside=BENCHMARKS[:3],  # a fifth of the time: all of it is scored in two hours
             scales=(2, 3, 4, 8),
             seeds=(0,),
             ablation_tests="Set5",

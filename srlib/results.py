@@ -1,11 +1,12 @@
 """From an experiment to its numbers: train or load a network, score it, and remember every score.
 
-Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them. Scores are remembered per
-network, set, protocol and data; what has not changed is not evaluated again.
+Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them, their scores on the public sets
+in `data/scores/`, a row per image. Scores are remembered per network, set, protocol and data; what has not changed is not
+evaluated again.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,8 @@ def _told(label: str, spent: dict) -> str:
 class Trained:
     """A network ready to use, the folder that remembers its scores, and the file of its weights.
 
-    run: None for released weights and methods that are not trained, which have no weights either.
+    run: None for released weights and methods that are not trained, which have no weights either. kept: the folder of the scores
+    that came with released weights.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Trained:
     weights: Path | None = None
     run: Run | None = None
     card: dict | None = None
+    kept: Path | None = None
 
     @property
     def provenance(self) -> dict | None:
@@ -91,6 +94,11 @@ def weights_path(name: str, scale: int, seed: int = 0) -> Path:
     return paths.home() / "data" / "weights" / f"{name}_x{scale}{tail}.safetensors"
 
 
+def kept_scores(weights: Path) -> Path:
+    """Return the folder in `data/scores/` for released weights; other weights of the same name have another one."""
+    return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
+
+
 def _read_card(file: Path) -> dict:
     try:
         return json.loads(file.read_text())
@@ -116,8 +124,8 @@ def load_released(name: str, scale: int, label: str | None = None, seed: int = 0
         )
     card = _read_card(file.with_suffix(".json"))
     model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
-    scores = paths.runs_dir() / "released" / f"{file.stem}-{sha256(file)[:10]}"
-    return Trained(name, label or name, model, scores, file, card=card)
+    kept = kept_scores(file)
+    return Trained(name, label or name, model, paths.runs_dir() / "released" / kept.name, file, card=card, kept=kept)
 
 
 def load_run(folder: Path, scale: int | None = None) -> Trained:
@@ -221,7 +229,10 @@ def _remembered(
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
-    file = trained.scores / f"{'_'.join([*parts, *([tail] if tail else [])])}.csv"
+    name = f"{'_'.join([*parts, *([tail] if tail else [])])}.csv"
+    file = trained.scores / name
+    if trained.kept and not file.exists() and (trained.kept / name).exists():
+        file = trained.kept / name
     if not file.exists():
         atomic_write(file, compute().to_csv(index=False))
     return pd.read_csv(file, dtype={"image": str})
@@ -251,7 +262,7 @@ def scores(
     paper: Paper,
     names: Iterable[str],
     scales: Iterable[int],
-    datasets: Iterable[str],
+    datasets: Sequence[str],
     profile: Profile,
     *,
     by: str | None = None,
@@ -262,8 +273,8 @@ def scores(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of several methods, scales, sets and seeds, and, where some cannot be had, a note on which.
 
-    by: the name of the protocol, by default the paper's. Scales that a method lacks are left out. The rows carry `paper`,
-    `method`, `dataset`, `scale` and `seed`.
+    datasets: empty for those that the profile has for each method (`Paper.tests`). by: the name of the protocol, by default the
+    paper's. Scales that a method lacks are left out. The rows carry `paper`, `method`, `dataset`, `scale` and `seed`.
     """
     chosen = protocol(by or paper.protocol)
     frames, missing = [], []
@@ -275,7 +286,7 @@ def scores(
                 except NotReleased as error:
                     missing.append(error.which)
                     continue
-                for dataset in datasets:
+                for dataset in datasets or paper.tests(name, profile):
                     rows = score(trained, dataset, chosen, limit=limit, ensemble=ensemble)
                     about = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}
                     frames.append(rows.assign(**about))

@@ -68,6 +68,18 @@ def test_scales_are_those_that_paper_profile_and_method_have():
     assert [theirs.has("srgan", scale) for scale in (2, 4, 8)] == [False, True, False]
 
 
+def test_networks_beside_a_paper_and_ablations_have_some_of_its_sets_where_a_profile_says_so():
+    difficulty, released = papers.get("difficulty_sr"), profile("released")
+    assert difficulty.tests("idn", released) == ("Set5", "Set14", "B100", "Urban100")
+    assert difficulty.tests("vdsr", released) == difficulty.tests("dual_cnn", released) == ("Set5", "Set14", "B100")
+    assert difficulty.tests("vdsr", profile("paper")) == difficulty.tests("idn", profile("paper"))
+    assert papers.get("btsrn").tests("vdsr", released) == released.tests  # the rival of its table
+    ddet = papers.get("ddet")
+    assert ddet.tests("kpn_5", ddet.setting("released")) == ("City100-nikon/test", "City100-iphone/test")
+    for paper in map(papers.get, papers.names()):
+        assert set(paper.beside) <= set(paper.methods)
+
+
 def test_trained_methods_have_an_owner():
     owners = papers.experiments()
     assert owners["btsrn"].name == "btsrn" and "bicubic" not in owners

@@ -221,6 +221,18 @@ class TestScore:
         expected = evaluate(trained.model, data, protocol("y"))
         assert again["psnr"].tolist() == expected["psnr"].tolist()
 
+    def test_those_that_came_with_released_weights_are_taken(self, data, counted, tmp_path):
+        weights = release(trained_run(data), [data], protocol("y"))
+        first = load_released("espcn", 2)
+        rows = score(first, data, protocol("y"))
+        assert len(counted) == 1
+        first.scores.rename(results.kept_scores(weights).parent.mkdir() or results.kept_scores(weights))
+        pd.testing.assert_frame_equal(score(load_released("espcn", 2), data, protocol("y")), rows)
+        assert len(counted) == 1
+        release(trained_run(data, seed=0, steps=3), [data], protocol("y"))  # other weights have no scores yet
+        score(load_released("espcn", 2), data, protocol("y"))
+        assert len(counted) == 2
+
     def test_everything_that_matters_is_scored_anew(self, data, counted, tmp_path):
         trained = load_run(trained_run(data).dir)
         score(trained, data, protocol("y"))
@@ -304,6 +316,15 @@ class TestScores:
         assert len(few) == 2
         rgb, _ = scores(PAPER, ["bicubic"], [2], [data], profile, limit=2, by="btsrn_div2k")
         assert not np.allclose(few["psnr"], rgb["psnr"])
+
+    def test_without_sets_each_method_has_those_of_the_profile(self, profile, data):
+        two = dataclasses.replace(profile, tests=(data, "embedded-test"), tests_beside=(data,), images=1)
+        paper = dataclasses.replace(PAPER, beside=("pillow",))
+        table, _ = scores(paper, ["bicubic", "pillow"], [2], [], two, limit=1)
+        assert table.groupby("method")["dataset"].unique().map(list).to_dict() == {
+            "bicubic": [data, "embedded-test"],
+            "pillow": [data],
+        }
 
     def test_what_is_not_released_is_noted(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)

@@ -68,7 +68,8 @@ class Method:
 @dataclass(frozen=True)
 class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
-    compare, in their order. ablations: those that only its ablations compare. parts: what its notebooks score besides, a part
+    compare, in their order. beside: methods that its tables show on fewer sets where a profile says so (`Profile.tests_beside`).
+    ablations: those that only its ablations compare. parts: what its notebooks score besides, a part
     of a trained method or a bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
     tables. profiles: by a profile's name, the fields in which this paper's differs: other data, scales, sets. noise: by how much
     another seed moves a metric, where that is known to be more than `claims.NOISE`."""
@@ -79,6 +80,7 @@ class Paper:
     methods: dict[str, Method]
     compared: tuple[str, ...]
     scales: tuple[int, ...]
+    beside: tuple[str, ...] = ()
     ablations: dict[str, Method] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -95,6 +97,11 @@ class Paper:
             return chosen
         names = {name: getattr(chosen, name).format(scale=scale) for name in ("data", "validation", "ablation_tests")}
         return dataclasses.replace(chosen, tests=tuple(test.format(scale=scale) for test in chosen.tests), **names)
+
+    def tests(self, name: str, profile: Profile) -> tuple[str, ...]:
+        """Return the sets that a method is scored on under a profile."""
+        some = profile.tests_beside if name in self.beside or name in self.ablations else ()
+        return tuple(test for test in profile.tests if test in some) or profile.tests
 
     @property
     def labels(self) -> dict[str, str]:

@@ -88,6 +88,7 @@ PAPER = Paper(
     },
     compared=("bicubic", "lapsrn", *MIXED, "srresnet", "srgan", "prosrgan"),
     scales=(2, 4, 8),
+    beside=(*DIRECT, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
     ablations={
         "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
         "prosrn_residual": _prosrn("Residual (B)", structure="residual"),

@@ -1,0 +1,62 @@
+"""Keep the scores of released weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, a row per image.
+
+    python workflow/scores.py            copy what the notebooks have scored under `released`, drop what no longer counts
+    python workflow/scores.py --check    say what is missing of those weights, or there of others; copies nothing
+
+Only sets that everybody can have are kept. Without `data/scores` everything is scored again, which takes two hours.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from srlib import paths, results
+from srlib.data import registry
+from srlib.runs import atomic_write
+
+
+def released() -> dict[str, Path]:
+    """Return the file of released weights by the name of the folder of their scores."""
+    files = sorted((paths.home() / "data" / "weights").glob("*.safetensors"))
+    return {results.kept_scores(file).name: file for file in files}
+
+
+def public(scores: Path) -> bool:
+    """Whether scores are of a set of the registry."""
+    return scores.name.partition("_")[0] in registry.datasets()
+
+
+def keep(known: dict[str, Path], folder: Path) -> tuple[int, int]:
+    """Copy scores and drop those of other weights; return how many of each."""
+    copied = dropped = 0
+    for name in known:
+        ours = paths.runs_dir() / "released" / name
+        for file in filter(public, sorted(ours.rglob("*.csv"))):
+            atomic_write(folder / name / file.relative_to(ours), file.read_text())
+            copied += 1
+    for old in folder.iterdir() if folder.exists() else ():
+        if old.name not in known:
+            shutil.rmtree(old)
+            dropped += 1
+    return copied, dropped
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="copy nothing; 1 where weights have no scores, or scores no weights")
+    check = parser.parse_args().check
+    known, folder = released(), paths.home() / "data" / "scores"
+    if not check:
+        copied, dropped = keep(known, folder)
+        print(f"{copied} files of scores are now in {folder}; those of {dropped} other weights are gone")
+    there = {found.name for found in folder.iterdir()} if folder.exists() else set()
+    for name in sorted(known.keys() - there):
+        print(f"{known[name].stem}: no scores yet; run make reproduce PROFILE=released", file=sys.stderr)
+    for name in sorted(there - known.keys()):
+        print(f"{name}: scores of weights that are not released", file=sys.stderr)
+    return int(there != set(known))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
