@@ -29,7 +29,8 @@ def _sized(fields: dict[str, Any], scale: int) -> dict[str, Any]:
     return fields
 
 
-# Short trainings on City100's few pairs: three seeds of the released D2C-SR lie 0.47 dB apart, those without its loss 0.07.
+# Short trainings on City100's few pairs: three seeds of the released D2C-SR lie 0.47 dB apart, those without its loss 0.07, those
+# without its residuals 0.69.
 CITY100_NOISE = {"psnr": 0.3, "ssim": 0.01}
 
 
