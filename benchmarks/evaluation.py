@@ -1,6 +1,6 @@
 """What scoring all released weights costs, and what the order of the kernels in memory brings.
 
-First the sum of the seconds that were measured image by image: every score behind the released tables is kept in `data/scores/`
+First the sum of the seconds that were measured image by image: scores behind the released tables are kept in `data/scores/`, each
 with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
 scored once more, and the sum is corrected by the ratio. Target: 2 hours on 2 cores.

@@ -1,0 +1,109 @@
+"""The scores that come with released weights are theirs, are what the tables hold, and come out again."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from srlib import papers, paths, results
+from srlib.evaluation import evaluate
+from srlib.metrics import protocol
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "workflow" / "scores.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+
+
+def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd.DataFrame | None:
+    found = papers.get(paper)
+    weights = results.weights_path(method, found.method(method).trained_at or scale, seed)
+    if not weights.exists():
+        return None
+    name = f"{dataset.replace('/', '_')}_x{scale}_{found.protocol}_????????.csv"
+    files = list(results.kept_scores(weights).glob(name))
+    return pd.read_csv(files[0], dtype={"image": str}) if files else None
+
+
+def test_every_released_network_has_scores_and_no_other():
+    done = run("--check")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A repository with weights of two networks, and scores of the first."""
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    (tmp_path / "data" / "registry.csv").write_text((ROOT / "data" / "registry.csv").read_text())
+    (tmp_path / "data" / "weights").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "data" / "weights" / f"{name}_x2.safetensors").write_text(name)
+    monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
+    monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "runs"))
+    made = paths.runs_dir() / "released" / results.kept_scores(results.weights_path("a", 2)).name
+    for name in ("Set5_x2_y_01234567.csv", "folder_mine_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text("image,psnr\nbaby,30\n")
+    return tmp_path
+
+
+def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home):
+    old = home / "data" / "scores" / "a_x2-0123456789"
+    old.mkdir(parents=True)
+    checked = run("--check")
+    assert checked.returncode == 1 and old.exists() and "scores of weights that are not released" in checked.stderr
+    done = run()
+    assert done.returncode == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in done.stderr
+    folder = results.kept_scores(results.weights_path("a", 2))
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.csv")) == [
+        "Set5_x2_y_01234567.csv",
+        "part/Set5_x2_y_01234567.csv",
+    ]
+    assert not old.exists()
+
+
+def test_sets_are_told_from_folders():
+    spec = importlib.util.spec_from_file_location("scores", SCRIPT)
+    scores = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scores)
+    assert scores.public(Path("City100-nikon_test_x1_d2c_01234567.csv"))
+    assert not scores.public(Path("embedded-test_x2_y_01234567.csv"))
+
+
+def test_the_tables_are_the_means_of_the_scores():
+    compared = 0
+    shown = {"difficulty_sr": ("table_1_x2", "table_1_x3", "table_1_x4"), "prosrn": ("table_6_x2", "table_6_x4", "table_6_x8")}
+    for paper, tables in shown.items():
+        names = {label: name for name, label in papers.get(paper).labels.items()}
+        for table in tables:
+            rows = pd.read_csv(ROOT / "figures" / "released" / paper / f"{table}.csv").dropna(subset="psnr_ours")
+            for row in rows[rows["method"].isin(names)].itertuples():
+                scores = kept(paper, names[row.method], row.dataset, row.scale)
+                if scores is not None:  # not of bicubic interpolation and what is fitted
+                    assert scores["psnr"].mean() == pytest.approx(row.psnr_ours, abs=1e-3), (table, row.method, row.dataset)
+                    compared += 1
+    assert compared > 80
+
+
+@pytest.mark.parametrize(
+    ("paper", "method", "dataset", "scale"),
+    [
+        ("btsrn", "btsrn", "Set5", 4),
+        ("btsrn", "btsrn_pconv", "Set14", 2),
+        ("difficulty_sr", "difficulty_sr", "Set5", 3),
+        ("difficulty_sr", "fsrcnn", "B100", 2),
+        ("prosrn", "prosrn_2_4_8", "Set5", 8),
+        ("prosrn", "prosrgan", "Set5", 4),
+    ],
+)
+def test_a_score_comes_out_again(datasets, paper, method, dataset, scale):
+    known = kept(paper, method, dataset, scale).iloc[0]
+    trained = results.load_released(method, scale)
+    again = evaluate(trained.model, dataset, protocol(papers.get(paper).protocol), limit=1).iloc[0]
+    assert again["image"] == known["image"]
+    assert again["psnr"] == pytest.approx(known["psnr"], abs=1e-3) and again["ssim"] == pytest.approx(known["ssim"], abs=1e-4)
