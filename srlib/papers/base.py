@@ -70,8 +70,8 @@ class Method:
 class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
     compare, in their order. beside: methods that its tables show on fewer sets where a profile says so (`Profile.tests_beside`).
-    ablations: those that only its ablations compare. parts: what its notebooks score besides, a part
-    of a trained method or a bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
+    ablations: those that only its ablations compare. parts: what its notebooks score besides, a part of a trained method or a
+    bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
     tables. profiles: by a profile's name, the fields in which this paper's differs: other data, scales, sets. noise: by how much
     another seed moves a metric, where that is known to be more than `claims.NOISE`."""
 
