@@ -59,9 +59,9 @@ _SRGAN = {**_GAN, "loss": "mse", "discriminator": "image", "discriminator_args":
 MIXED = ("prosrn", "prosrn_2_4", "prosrn_2_4_8")  # Table 4
 STRUCTURES = ("prosrn_general", "prosrn_residual", "prosrn_memory")  # Table 3
 DEPTHS = ("prosrn_depth_2", "prosrn_depth_6", "prosrn_memory", "prosrn_depth_14")  # Figure 7
-GANS = ("bicubic", "srgan", "prosrgan")  # Table 5
+GANS = ("bicubic", "srgan", "prosrgan")  # Table 5, which has SRGAN-VGG54
 DIRECT = ("aplus", "rfl", "srcnn", "fsrcnn", "vdsr", "drcn")  # Table 6, one network per scale
-PUBLISHED_ONLY = {"selfexsr": "SelfExSR"}
+PUBLISHED_ONLY = {"selfexsr": "SelfExSR", "srgan_vgg54": "SRGAN-VGG54"}
 
 PAPER = Paper(
     name="prosrn",
