@@ -1,11 +1,12 @@
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from srlib import claims, papers
+from srlib import claims, notebooks, papers, paths
 from srlib.claims import Claim, bootstrap, evaluate_claims, load_claims, verdict, verdicts
 from srlib.errors import SRError
 
@@ -344,3 +345,15 @@ def test_load_claims_says_which_row_is_wrong(own_file, lines, message):
     with pytest.raises(SRError) as caught:
         load_claims()
     assert message in str(caught.value)
+
+
+def test_the_summary_of_one_paper_leaves_the_claims_of_the_others_as_they_are():
+    notebooks.save_metrics(pd.concat([result("btsrn", 33.0), result("vdsr", 32.0)]), "smoke", "render", "btsrn")
+    other = notebooks.figures_folder("smoke", "ddet") / "claims.csv"
+    other.parent.mkdir(parents=True)
+    other.write_text("of an earlier run")
+    cells = json.loads((paths.home() / "notebooks" / "summary.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    exec(code.replace('profile = "quick"', 'profile = "smoke"'), {})
+    assert "BTSRN" in (notebooks.figures_folder("smoke", "btsrn") / "claims.csv").read_text()
+    assert other.read_text() == "of an earlier run"

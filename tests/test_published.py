@@ -31,7 +31,7 @@ PRINTED_SCALES = {"d2c_sr": (2, 3, 4, 8), "ddet": (2, 3, 4)}  # where our stand-
 NO_DATASET = "-"  # of what belongs to a network
 CAMERAS = {"RealSR", "DRealSR", "D2CRealSR"}  # named as the paper prints them, where ours have a version and a scale
 PATCHES = ("patches", "hard patches", "easy patches")  # of Urban100, in Difficulty-SR's Tables 3 and 4
-PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_ONLY, *d2c_sr.PUBLISHED_ONLY}  # methods that a paper prints and its experiments leave out
+PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_ONLY, *d2c_sr.PUBLISHED_ONLY}  # printed, but not among the experiments
 NOT_FOR_PSNR = ["srgan_vgg54", "prosrgan", "srflow"]
 STANDS_IN = {"srgan": "srgan_vgg54"}  # in claims: ours, and whose numbers the paper prints
 # ProSRN's VDSR at x8 is no better than bicubic on Set14 alone: 23.20 and 23.19 dB, and the same SSIM.
