@@ -78,6 +78,7 @@ def _overlap(a: Bbox, b: Bbox) -> float:
     return width * height if width > 0 and height > 0 else 0.0
 
 
+RADII = (8, 15, 24, 36, 50)  # points between a point and its label
 DIRECTIONS = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
@@ -98,7 +99,8 @@ def _obstacles(ax: Axes, points: Sequence[tuple[float, float, float]], connect: 
 def _place_labels(
     ax: Axes, points: Sequence[tuple[float, float, float]], labels: Sequence[str], bold: set, connect: bool
 ) -> None:
-    """Write a label beside each point (x, y, half height of its bar) where it covers no other label, point, bar or line."""
+    """Write a label beside each point (x, y, half height of its bar) where it covers no other label, point, bar or line, and join
+    the two by a thin line where they are apart."""
     fig = ax.figure
     fig.draw_without_rendering()
     renderer, taken = fig.canvas.get_renderer(), _obstacles(ax, points, connect)
@@ -107,7 +109,7 @@ def _place_labels(
         text = ax.annotate(label, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9)
         text.set_fontweight("bold" if label in bold else "normal")
         tried = []
-        for radius in (8, 15, 24, 36, 50):
+        for radius in RADII:
             for dx, dy in directions:
                 text.xy = (x, y + (bar * dy if dx == 0 else 0))
                 text.set(position=(dx * radius, dy * radius * 0.75), ha="center" if dx == 0 else "left" if dx > 0 else "right")
@@ -120,6 +122,9 @@ def _place_labels(
                 break
         _, _, box, text.xy, position, ha, va = min(tried)
         text.set(position=position, ha=ha, va=va)
+        if max(map(abs, position)) > RADII[0]:
+            leader = {"arrowstyle": "-", "color": GREY, "lw": 0.7, "shrinkA": 1, "shrinkB": 5}
+            ax.annotate("", text.xy, position, textcoords="offset points", arrowprops=leader)
         taken.append(box)
 
 

@@ -43,7 +43,7 @@ def splits(seeds=3):
 
 def boxes(fig, ax):
     fig.draw_without_rendering()
-    return [text.get_window_extent() for text in ax.texts]
+    return [text.get_window_extent() for text in ax.texts if text.get_text()]
 
 
 @pytest.mark.parametrize(("x", "label"), [("seconds", "Time (s)"), ("mult_adds", "Mult-adds (G)")])
@@ -52,7 +52,7 @@ def test_psnr_against_cost_labels_every_point_without_overlap(x, label, connect)
     fig = psnr_against_cost(splits(), x, where="Set5 ×2", highlight=["6+4"], connect=connect)
     (ax,) = fig.axes
     assert ax.get_xlabel() == label and ax.get_ylabel() == "PSNR (dB), Set5 ×2"
-    assert [text.get_text() for text in ax.texts] == list(dict.fromkeys(splits()["method"]))
+    assert [text.get_text() for text in ax.texts if text.get_text()] == list(dict.fromkeys(splits()["method"]))
     assert [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"] == ["6+4"]
     found = boxes(fig, ax)
     assert not any(a.overlaps(b) for a, b in itertools.combinations(found, 2))
@@ -61,6 +61,18 @@ def test_psnr_against_cost_labels_every_point_without_overlap(x, label, connect)
         assert not any(box.contains(*point) for box in found)
     assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in found)
     assert "3 seeds" in ax.get_title(loc="left")
+
+
+def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_away():
+    apart = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "seconds": [1.0, 2.0]})
+    (ax,) = psnr_against_cost(apart).axes
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]
+    crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
+    crowd.loc[9] = ["far", 31.0, 2.0]
+    (ax,) = psnr_against_cost(crowd).axes
+    leaders = [text for text in ax.texts if not text.get_text()]
+    named = {text.xy: text.get_text() for text in ax.texts if text.get_text()}
+    assert leaders and all(text.arrow_patch is not None and named[text.xy].startswith("a long") for text in leaders)
 
 
 def test_psnr_against_cost_shows_the_spread_over_seeds():
