@@ -15,6 +15,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -82,6 +83,12 @@ RADII = (8, 15, 24, 36, 50)  # points between a point and its label
 DIRECTIONS = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
+def _along(start: np.ndarray, end: np.ndarray) -> list[Bbox]:
+    """Return small boxes along a line."""
+    ways = np.linspace(start, end, max(int(np.hypot(*(end - start)) / 4), 2))
+    return [Bbox.from_extents(x - 2, y - 2, x + 2, y + 2) for x, y in ways]
+
+
 def _obstacles(ax: Axes, points: Sequence[tuple[float, float, float]], connect: bool) -> list[Bbox]:
     """Return the boxes that labels must keep off: points with their bars and, where they are joined, the line."""
     size = 4 * ax.figure.dpi / 72
@@ -91,8 +98,7 @@ def _obstacles(ax: Axes, points: Sequence[tuple[float, float, float]], connect: 
         boxes.append(Bbox.from_extents(left - size, low - size, left + size, high + size))
     spots = ax.transData.transform([(x, y) for x, y, _ in points])
     for start, end in zip(spots[:-1], spots[1:], strict=True) if connect else ():
-        for x, y in np.linspace(start, end, max(int(np.hypot(*(end - start)) / 6), 2)):
-            boxes.append(Bbox.from_extents(x - 2, y - 2, x + 2, y + 2))
+        boxes += _along(start, end)
     return boxes
 
 
@@ -103,7 +109,12 @@ def _place_labels(
     the two by a thin line where they are apart."""
     fig = ax.figure
     fig.draw_without_rendering()
-    renderer, taken = fig.canvas.get_renderer(), _obstacles(ax, points, connect)
+    renderer, taken, written = fig.canvas.get_renderer(), _obstacles(ax, points, connect), []
+
+    def joined(text: Annotation) -> list[Bbox]:
+        start = ax.transData.transform(text.xy)
+        return _along(start, start + np.array(text.get_position()) * fig.dpi / 72)
+
     directions = DIRECTIONS if connect else [*DIRECTIONS[2:4], *DIRECTIONS[:2], *DIRECTIONS[4:]]
     for (x, y, bar), label in zip(points, labels, strict=True):
         text = ax.annotate(label, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=9)
@@ -117,6 +128,8 @@ def _place_labels(
                 box = text.get_window_extent(renderer)
                 outside = box.width * box.height - _overlap(box, ax.bbox)
                 cost = sum(_overlap(box, other) for other in taken) + 2 * outside + radius
+                if radius > RADII[0] and any(part.overlaps(other) for part in joined(text) for other in written):
+                    cost += box.width * box.height  # as bad as to cover a label whole
                 tried.append((cost, len(tried), box, text.xy, text.get_position(), text.get_ha(), text.get_va()))
             if min(tried)[0] <= radius:
                 break
@@ -125,7 +138,9 @@ def _place_labels(
         if max(map(abs, position)) > RADII[0]:
             leader = {"arrowstyle": "-", "color": GREY, "lw": 0.7, "shrinkA": 1, "shrinkB": 5}
             ax.annotate("", text.xy, position, textcoords="offset points", arrowprops=leader)
+            taken += joined(text)
         taken.append(box)
+        written.append(box)
 
 
 def psnr_against_cost(
