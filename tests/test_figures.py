@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.path import Path as Line
 from PIL import Image
 
 from srlib.errors import SRError
@@ -73,6 +74,24 @@ def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_
     leaders = [text for text in ax.texts if not text.get_text()]
     named = {text.xy: text.get_text() for text in ax.texts if text.get_text()}
     assert leaders and all(text.arrow_patch is not None and named[text.xy].startswith("a long") for text in leaders)
+
+
+def test_the_line_to_a_label_crosses_no_other_label():
+    near = {"long name of a method": (128, 29.317), "RDN, fused": (414, 29.27), "RRDBNet, fused": (360, 29.212)}
+    near |= {"EDSR": (307, 29.386), "IMDN": (174, 29.257), "SRResNet": (307, 29.283), "a": (1430, 29.09), "b": (149, 28.947)}
+    rows = [{"method": method, "parameters": 1000 * size, "psnr": psnr} for method, (size, psnr) in near.items()]
+    rows += [{"method": "seeds", "parameters": 174000, "psnr": psnr} for psnr in (28.95, 29.2, 29.46)]
+    fig = psnr_against_cost(pd.DataFrame(rows), "parameters")
+    fig.draw_without_rendering()
+    (ax,) = fig.axes
+    named, leaders = ([text for text in ax.texts if bool(text.get_text()) is known] for known in (True, False))
+    assert leaders
+    for leader in leaders:
+        start = ax.transData.transform(leader.xy)
+        line = Line([start, start + np.array(leader.xyann) * fig.dpi / 72])
+        others = [text for text in named if text.xy != leader.xy]
+        assert len(others) == len(named) - 1
+        assert not any(line.intersects_bbox(text.get_window_extent(), filled=False) for text in others)
 
 
 def test_psnr_against_cost_shows_the_spread_over_seeds():

@@ -3,7 +3,7 @@
     python workflow/scores.py            copy what the notebooks have scored under `released`, drop what no longer counts
     python workflow/scores.py --check    say what is missing of those weights, or there of others; copies nothing
 
-Only sets that everybody can have are kept. Without `data/scores` everything is scored again, which takes two hours.
+Only sets that everybody can have are kept. Without `data/scores` everything is scored again, which takes hours.
 """
 
 import argparse
