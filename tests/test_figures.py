@@ -79,6 +79,7 @@ def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_
 def test_the_line_to_a_label_crosses_no_other_label():
     near = {"long name of a method": (128, 29.317), "RDN, fused": (414, 29.27), "RRDBNet, fused": (360, 29.212)}
     near |= {"EDSR": (307, 29.386), "IMDN": (174, 29.257), "SRResNet": (307, 29.283), "a": (1430, 29.09), "b": (149, 28.947)}
+    near["c"] = (299, 29.525)
     rows = [{"method": method, "parameters": 1000 * size, "psnr": psnr} for method, (size, psnr) in near.items()]
     rows += [{"method": "seeds", "parameters": 174000, "psnr": psnr} for psnr in (28.95, 29.2, 29.46)]
     fig = psnr_against_cost(pd.DataFrame(rows), "parameters")
