@@ -3,7 +3,11 @@
 First the sum of the seconds that were measured image by image: scores behind the released tables are kept in `data/scores/`, each
 with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
-scored once more, and the sum is corrected by the ratio. Target: 2 hours on 2 cores.
+scored once more, in as many processes at once as there are --cores, and the sum is corrected by the ratio. Target: 2 hours on 2
+cores.
+
+With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
+against passes with PyTorch's own, in turn; medians. Target: none slower by more than a tenth.
 
 With --order, released networks with their kernels in channels-last order, as `srlib.evaluation` has them, against the same
 networks as PyTorch makes them, in turn on one input, channels-last too; medians. Target: none slower by more than a tenth.
@@ -15,7 +19,7 @@ With --memory, passes over an image of 1024x768 pixels in tiles with memory kept
 against passes as glibc manages it, each in a process of its own, in turn; medians of seconds and memory. Target: no
 network slower by more than a tenth, and below 4 GB.
 
-    python benchmarks/evaluation.py [--cores 2] [--again 1] [--order] [--memory] [--together 4] [--repeats 7]
+    python benchmarks/evaluation.py [--cores 2] [--again 1] [--transformed] [--order] [--memory] [--together 4] [--repeats 7]
 """
 
 import argparse
@@ -35,7 +39,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from srlib import evaluation, paths, results
+from srlib import convolution, evaluation, paths, results
 from srlib.evaluation import evaluate
 from srlib.metrics import protocol
 
@@ -51,6 +55,7 @@ SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_
 
 def _now(name: str, scores: Path, images: int) -> float:
     """Return the seconds that the first images of remembered scores take now."""
+    torch.set_num_threads(1)
     told = SCORES.fullmatch(scores.name)
     method, _, seed = name.partition("_seed")
     net = results.load_released(method.rpartition("_x")[0], int(told["scale"]), seed=int(seed or 0)).model
@@ -58,18 +63,23 @@ def _now(name: str, scores: Path, images: int) -> float:
     return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=bool(told["ensemble"]))["seconds"].sum()
 
 
-def spent(cores: int, again: int) -> int:
-    torch.set_num_threads(1)
-    minutes: Counter[str] = Counter()
-    images = 0
+def _kept() -> Iterator[tuple[str, Path]]:
+    """Yield each released network's name and each file of its kept scores that were timed."""
     for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors")):
         for scores in sorted(results.kept_scores(file).glob("*.csv")):
-            rows = pd.read_csv(scores)
-            if "seconds" not in rows:
-                continue
-            ratio = _now(file.stem, scores, again) / rows["seconds"][:again].sum() if again else 1.0
-            minutes[file.stem] += ratio * rows["seconds"].sum() / 60
-            images += len(rows)
+            if "seconds" in pd.read_csv(scores, nrows=0):
+                yield file.stem, scores
+
+
+def spent(cores: int, again: int) -> int:
+    minutes: Counter[str] = Counter()
+    images, kept = 0, list(_kept())
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        now = pool.starmap(_now, [(*one, again) for one in kept], chunksize=1) if again else [None] * len(kept)
+    for (name, scores), timed in zip(kept, now, strict=True):
+        seconds = pd.read_csv(scores)["seconds"]
+        minutes[name] += seconds.sum() / 60 * (timed / seconds[:again].sum() if again else 1)
+        images += len(seconds)
     if not minutes:
         print("data/scores holds no scores of released weights; restore it from git", file=sys.stderr)
         return 1
@@ -142,6 +152,32 @@ def memory(repeats: int) -> int:
     return int(slow > 0)
 
 
+@contextlib.contextmanager
+def _plain(model: torch.nn.Module) -> Iterator[torch.memory_format]:
+    yield torch.channels_last
+
+
+def transformed(repeats: int) -> int:
+    torch.set_num_threads(1)
+    slow = 0
+    for name, net in _networks():
+        shape = (768 // net.scale, 1024 // net.scale, 3)
+        lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
+        times, found = [], {}
+        for _ in range(repeats + 1):
+            times.append([])
+            for way in (_plain, convolution.fastest):
+                evaluation.fastest, began = way, time.perf_counter()
+                found[way] = evaluation.upscale(net, lr)
+                times[-1].append(time.perf_counter() - began)
+        before, after = (statistics.median(side) for side in zip(*times[1:], strict=True))
+        apart = np.abs(found[_plain] - found[convolution.fastest]).max()
+        took = f"{before:6.2f} s, {after:6.2f} s where transformed kernels suit ({'yes' if convolution.suits(net) else 'no'})"
+        print(f"{name:24} {took}: {before / after:.2f} times as fast; apart {apart:.4f} levels", flush=True)
+        slow += before / after < SLOWEST
+    return int(slow > 0)
+
+
 @torch.no_grad()
 def together(images: int, repeats: int) -> int:
     torch.set_num_threads(1)
@@ -160,6 +196,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--again", type=int, default=0, metavar="N", help="time the first N images of each set again")
+    parser.add_argument("--transformed", action="store_true", help="measure transformed kernels instead")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
     parser.add_argument("--memory", action="store_true", help="measure memory kept between layers instead")
     parser.add_argument("--together", type=int, default=0, metavar="N", help="measure batches of N inputs instead")
@@ -167,6 +204,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.together:
         return together(args.together, args.repeats)
+    if args.transformed:
+        return transformed(args.repeats)
     if args.memory:
         return memory(args.repeats)
     return order(args.repeats) if args.order else spent(args.cores, args.again)

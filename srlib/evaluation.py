@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.convolution import fastest
 from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
@@ -20,7 +21,7 @@ from srlib.memory import kept_between_layers
 from srlib.metrics import Protocol, lr_from_hr, score
 from srlib.models.difficulty_sr import Identifier
 
-TILE = 192  # LR pixels; larger images are cut: larger tiles overlap less, and smaller ones need less memory
+TILE = 1024  # pixels of the output; larger images are cut: larger tiles overlap less, and smaller ones need less memory
 SMALLEST_TILE = 16
 CELL = 4  # LR pixels; tiles begin and end at multiples, as networks that shuffle pixels into channels need it
 
@@ -30,14 +31,20 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
+def _side(length: int, most: int) -> int:
+    """Return the side of the fewest tiles of at most `most` pixels that cover a length, about equal; a multiple of CELL."""
+    return -(-length // -(-length // most) // CELL) * CELL
+
+
 def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
     """Upscale tile by tile, each with as many pixels around it as the model looks at, so that no seam exists."""
     halo, scale = model.context, model.scale
     height, width = lr.shape[-2:]
-    corners = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    down, across = _side(height, tile), _side(width, tile)
+    corners = [(top, left) for top in range(0, height, down) for left in range(0, width, across)]
     out = lr.new_empty(*lr.shape[:-2], height * scale, width * scale)
     for top, left in tqdm(corners, unit="tile", disable=not progress, leave=False):
-        bottom, right = min(top + tile, height), min(left + tile, width)
+        bottom, right = min(top + down, height), min(left + across, width)
         y0, x0 = max(top - halo, 0), max(left - halo, 0)
         sr = model(lr[..., y0 : min(bottom + halo, height), x0 : min(right + halo, width)])
         out[..., top * scale : bottom * scale, left * scale : right * scale] = sr[
@@ -56,14 +63,14 @@ def check_tile(tile: int | None) -> None:
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
-    tile: None for 192, or four times the model's context where that is more; 0 for never; rounded down to a multiple of 4. Where
-    memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to rounding; a model without
-    `context` depends on the whole image and is never cut.
+    tile: None for some 1024 pixels of the output, or four times the model's context where that is more; 0 for never; rounded down
+    to a multiple of 4. Where memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to
+    rounding; a model without `context` depends on the whole image and is never cut.
     """
     check_tile(tile)
     if model.context is None or tile == 0:
         return model(lr)
-    tile = tile or max(TILE, 4 * model.context)
+    tile = tile or max(-(-TILE // model.scale // CELL) * CELL, 4 * model.context)
     while True:
         tile = tile // CELL * CELL
         try:
@@ -91,9 +98,10 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
     device = next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device, torch.float32) / 255
-    lr, model = lr.contiguous(memory_format=torch.channels_last), model.to(memory_format=torch.channels_last)
     run = self_ensemble if ensemble else forward
-    sr = run(model, lr, tile, progress)
+    model = model.to(memory_format=torch.channels_last)
+    with fastest(model) as order:
+        sr = run(model, lr.contiguous(memory_format=order), tile, progress)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
 
 
@@ -219,15 +227,16 @@ def evaluate(
     images.check_scale(scale)
     total = min(len(images), limit or len(images))
     bar = tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False)
-    for i, (name, hr) in enumerate(bar):
-        try:
-            lr = images.lr(i, hr, scale) if images.paired else None
-            for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
-                sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, tile=tile, ensemble=ensemble)
-                values = score(sr, target, protocol, scale)
-                rows.append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
-        except SRError as error:
-            raise SRError(f"{dataset}, {name}: {error}") from error
+    with kept_between_layers():
+        for i, (name, hr) in enumerate(bar):
+            try:
+                lr = images.lr(i, hr, scale) if images.paired else None
+                for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
+                    sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, tile=tile, ensemble=ensemble)
+                    values = score(sr, target, protocol, scale)
+                    rows.append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
+            except SRError as error:
+                raise SRError(f"{dataset}, {name}: {error}") from error
     return pd.DataFrame(rows)
 
 

@@ -92,16 +92,22 @@ class TestTiles:
         assert model.seen == [(20, 32)]
         model.seen.clear()
         forward(model, torch.rand(1, 3, 20, 33), tile=32)
-        assert model.seen == [(20, 32 + 1), (20, 1 + 2)]
-
-    def test_default_is_192(self):
-        model = Nearest()
-        forward(model, torch.rand(1, 3, 3, 192))
-        assert model.seen.pop() == (3, 192)
-        forward(model, torch.rand(1, 3, 3, 193))
         assert len(model.seen) == 2
-        forward(model, torch.rand(1, 3, 3, 193), tile=0)
-        assert model.seen[-1] == (3, 193)
+
+    def test_are_about_equal_and_begin_at_multiples_of_4(self):
+        model = Nearest()
+        forward(model, torch.rand(1, 3, 20, 70), tile=32)
+        assert model.seen == [(20, 24 + 2), (20, 24 + 2 + 2), (20, 22 + 2)]
+
+    @pytest.mark.parametrize("scale, fits", [(1, 1024), (2, 512), (3, 344), (8, 128)])
+    def test_default_holds_1024_pixels_of_the_output(self, scale, fits):
+        model = Nearest(scale)
+        forward(model, torch.rand(1, 3, 3, fits))
+        assert model.seen.pop() == (3, fits)
+        forward(model, torch.rand(1, 3, 3, fits + 1))
+        assert len(model.seen) == 2
+        forward(model, torch.rand(1, 3, 3, fits + 1), tile=0)
+        assert model.seen[-1] == (3, fits + 1)
 
     def test_model_that_needs_the_whole_image_is_never_cut(self):
         model = Nearest()

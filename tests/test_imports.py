@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "paths",
     "memory",
+    "convolution",
     "color",
     "degradation",
     "camera",

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,6 +51,20 @@ class TestKept:
 
     def test_memory_is_given_back_at_the_end(self):
         assert passes("kept_between_layers()")[2] < BLOCK / 2
+
+    def test_the_outermost_block_gives_it_back(self):
+        script = PASSES.replace("before, began", "outer = kept_between_layers()\nouter.__enter__()\nbefore, began")
+        script += "outer.__exit__(None, None, None)\nprint(resident() - before)"
+        script = script.format(context="kept_between_layers()", block=BLOCK)
+        _, _, after_inner, after_outer = map(int, subprocess.check_output([sys.executable, "-c", script], text=True).split())
+        assert after_inner >= BLOCK - 1 and after_outer < BLOCK / 2
+
+    def test_threads_have_their_own(self):
+        with memory.kept_between_layers():
+            assert memory._entered.already
+            with ThreadPoolExecutor(1) as pool:
+                assert not pool.submit(getattr, memory._entered, "already", False).result()
+        assert not memory._entered.already
 
     def test_errors_pass(self):
         with pytest.raises(SRError, match="a layer"), memory.kept_between_layers():

@@ -42,7 +42,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
-        return crop(x, *y.shape[-2:]) + y
+        return y.add_(crop(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
 
 
 class PConv(Block):
@@ -53,7 +53,7 @@ class PConv(Block):
         self.body = nn.Sequential(
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(width, bottleneck, 1),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(bottleneck, width, 3, padding=padding),
         )
 
@@ -66,9 +66,9 @@ class PixelCNN(Block):
         self.body = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(width, bottleneck, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(bottleneck, bottleneck, 3, padding=padding),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(bottleneck, width, 1),
         )
 
@@ -95,7 +95,7 @@ class PixelCNNGated(Block):
         self.body = nn.Sequential(
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(width, bottleneck, 1),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(bottleneck, 2 * width, 3, padding=padding),
             Gate(self.value()),
         )
@@ -119,7 +119,7 @@ class Upsample(nn.Module):
         self.deconvolution = nn.ConvTranspose2d(width, width, factor, stride=factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=self.factor) + self.deconvolution(F.leaky_relu(x, SLOPE))
+        return self.deconvolution(F.leaky_relu(x, SLOPE)).add_(F.interpolate(x, scale_factor=self.factor))
 
 
 class BTSRN(nn.Module):

@@ -27,7 +27,7 @@ def _layers(widths: list[int], groups: int) -> nn.Sequential:
     """Three 3x3 convolutions, each with LeakyReLU; the second in groups."""
     layers = []
     for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
-        layers += [nn.Conv2d(before, after, 3, padding=1, groups=groups if i == 1 else 1), nn.LeakyReLU(SLOPE)]
+        layers += [nn.Conv2d(before, after, 3, padding=1, groups=groups if i == 1 else 1), nn.LeakyReLU(SLOPE, inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -66,7 +66,7 @@ class IDN(nn.Module):
         self.scale = scale
         entry = [nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)]
         if grouped:
-            entry = [entry[0], nn.LeakyReLU(SLOPE), entry[1], nn.LeakyReLU(SLOPE)]
+            entry = [entry[0], nn.LeakyReLU(SLOPE, inplace=True), entry[1], nn.LeakyReLU(SLOPE, inplace=True)]
         self.entry = nn.Sequential(*entry)
         self.blocks = nn.Sequential(*(Distillation(width, grouped) for _ in range(blocks)))
         self.exit = nn.ConvTranspose2d(width, 1, 17, stride=scale, padding=8, output_padding=scale - 1)
