@@ -7,7 +7,8 @@ scored once more, in as many processes at once as there are --cores and after a 
 a set find it, and the sum is corrected by the ratio. Target: 2 hours on 2 cores.
 
 With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
-against passes with PyTorch's own, in turn; medians. Target: none slower by more than a tenth.
+against passes with PyTorch's own, each in a process of its own, in turn, with memory kept from a first pass as `evaluate` keeps
+it; medians. Target: none slower by more than a tenth.
 
 With --order, released networks with their kernels in channels-last order, as `srlib.evaluation` has them, against the same
 networks as PyTorch makes them, in turn on one input, channels-last too; medians. Target: none slower by more than a tenth.
@@ -156,29 +157,33 @@ def memory(repeats: int) -> int:
     return int(slow > 0)
 
 
-@contextlib.contextmanager
-def _plain(model: torch.nn.Module) -> Iterator[torch.memory_format]:
-    yield torch.channels_last
+def _warm(name: str, allowed: bool) -> tuple[float, np.ndarray]:
+    """Return the seconds of the second of two passes, with memory kept from the first, and what came out."""
+    torch.set_num_threads(1)
+    if not allowed:
+        convolution.available = lambda: False
+    method, scale = name.rsplit("_x", 1)
+    net = results.load_released(method, int(scale)).model
+    shape = (768 // net.scale, 1024 // net.scale, 3)
+    lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
+    with kept_between_layers():
+        for _ in range(2):
+            began = time.perf_counter()
+            sr = evaluation.upscale(net, lr)
+            seconds = time.perf_counter() - began
+    return seconds, sr
 
 
 def transformed(repeats: int) -> int:
-    torch.set_num_threads(1)
     slow = 0
-    for name, net in _networks():
-        shape = (768 // net.scale, 1024 // net.scale, 3)
-        lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
-        times, found = [], {}
-        for _ in range(repeats + 1):
-            times.append([])
-            for way in (_plain, convolution.fastest):
-                evaluation.fastest, began = way, time.perf_counter()
-                found[way] = evaluation.upscale(net, lr)
-                times[-1].append(time.perf_counter() - began)
-        before, after = (statistics.median(side) for side in zip(*times[1:], strict=True))
-        apart = np.abs(found[_plain] - found[convolution.fastest]).max()
-        took = f"{before:6.2f} s, {after:6.2f} s where transformed kernels suit ({'yes' if convolution.suits(net) else 'no'})"
-        print(f"{name:24} {took}: {before / after:.2f} times as fast; apart {apart:.4f} levels", flush=True)
-        slow += before / after < SLOWEST
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for name in NETWORKS:
+            found = [[pool.apply(_warm, (name, allowed)) for allowed in (False, True)] for _ in range(repeats)]
+            before, after = (statistics.median(seconds for seconds, _ in side) for side in zip(*found, strict=True))
+            apart = np.abs(found[0][0][1] - found[0][1][1]).max()
+            took = f"{before:6.2f} s, transformed {after:6.2f} s"
+            print(f"{name:24} {took}: {before / after:.2f} times as fast; apart {apart:.4f} levels", flush=True)
+            slow += before / after < SLOWEST
     return int(slow > 0)
 
 
