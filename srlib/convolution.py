@@ -22,7 +22,8 @@ def available() -> bool:
 
 
 def _gains(weight: Tensor) -> bool:
-    """Whether a kernel `(out, in, k, k)` takes less time transformed (`benchmarks/evaluation.py --transformed`)."""
+    """Whether a kernel `(out, in, k, k)` takes less time transformed, by single layers on one core. On whole images some networks
+    lose by it where all cores are busy, as transforms go through memory (`benchmarks/evaluation.py --transformed`)."""
     outputs, inputs, height, width = weight.shape
     return height == width and ((height == 3 and min(inputs, outputs) >= CHANNELS) or 5 <= height <= LARGEST)
 
