@@ -92,7 +92,7 @@ class TestTiles:
         assert model.seen == [(20, 32)]
         model.seen.clear()
         forward(model, torch.rand(1, 3, 20, 33), tile=32)
-        assert len(model.seen) == 2
+        assert model.seen == [(20, 20 + 2), (20, 13 + 2)]
 
     def test_are_about_equal_and_begin_at_multiples_of_4(self):
         model = Nearest()
