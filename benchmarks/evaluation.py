@@ -4,7 +4,8 @@ First the sum of the seconds that were measured image by image: scores behind th
 with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
 scored once more, in as many processes at once as there are --cores and after a first pass to fill the memory, as later images of
-a set find it, and the sum is corrected by the ratio. Target: 2 hours on 2 cores.
+a set find it, and the sum is corrected by the ratio. With --whole all of them are scored once more, the longest first, and the
+hours that it takes count, with reading, degradation and metrics. Target: 2 hours on 2 cores.
 
 With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
 against passes with PyTorch's own, each in a process of its own, in turn, with memory kept from a first pass as `evaluate` keeps
@@ -20,7 +21,8 @@ With --memory, passes over an image of 1024x768 pixels in tiles with memory kept
 against passes as glibc manages it, each in a process of its own, in turn; medians of seconds and memory. Target: no
 network slower by more than a tenth, and below 4 GB.
 
-    python benchmarks/evaluation.py [--cores 2] [--again 1] [--transformed] [--order] [--memory] [--together 4] [--repeats 7]
+    python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole]
+    python benchmarks/evaluation.py [--transformed] [--order] [--memory] [--together 4] [--repeats 7]
 """
 
 import argparse
@@ -55,8 +57,8 @@ NETWORKS += ("lp_kpn_x1", "srresnet_rgb_x1", "edrn_x1", "rcan_rgb_x1", "d2c_sr_x
 SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_first\d+)?(?P<ensemble>_ensemble)?\.csv")
 
 
-def _now(name: str, scores: Path, images: int) -> float:
-    """Return the seconds that the first images of remembered scores take now."""
+def _now(name: str, scores: Path, images: int, warm: bool = True) -> float:
+    """Return the seconds that the first images of remembered scores take now. warm: after a pass to fill the memory."""
     torch.set_num_threads(1)
     told = SCORES.fullmatch(scores.name)
     method, _, seed = name.partition("_seed")
@@ -64,36 +66,58 @@ def _now(name: str, scores: Path, images: int) -> float:
     dataset = re.sub(r"_(train|test)$", r"/\1", told["dataset"])
     ensemble = bool(told["ensemble"])
     with kept_between_layers():
-        evaluate(net, dataset, protocol(told["by"]), limit=1)
+        if warm:
+            evaluate(net, dataset, protocol(told["by"]), limit=1)
         return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=ensemble)["seconds"].sum()
 
 
-def _kept() -> Iterator[tuple[str, Path]]:
-    """Yield each released network's name and each file of its kept scores that were timed."""
-    for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors")):
-        for scores in sorted(results.kept_scores(file).glob("*.csv")):
-            if "seconds" in pd.read_csv(scores, nrows=0):
-                yield file.stem, scores
+def _kept() -> list[tuple[str, Path]]:
+    """Return each released network's name and each file of its kept scores that were timed."""
+    kept = [
+        (file.stem, scores)
+        for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors"))
+        for scores in sorted(results.kept_scores(file).glob("*.csv"))
+        if "seconds" in pd.read_csv(scores, nrows=0)
+    ]
+    if not kept:
+        sys.exit("data/scores holds no scores of released weights; restore it from git")
+    return kept
 
 
 def spent(cores: int, again: int) -> int:
     minutes: Counter[str] = Counter()
-    images, kept = 0, list(_kept())
+    images, kept = 0, _kept()
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         now = pool.starmap(_now, [(*one, again) for one in kept], chunksize=1) if again else [None] * len(kept)
     for (name, scores), timed in zip(kept, now, strict=True):
         seconds = pd.read_csv(scores)["seconds"]
         minutes[name] += seconds.sum() / 60 * (timed / seconds[:again].sum() if again else 1)
         images += len(seconds)
-    if not minutes:
-        print("data/scores holds no scores of released weights; restore it from git", file=sys.stderr)
-        return 1
     for name, total in minutes.most_common():
         print(f"{name:24} {total:7.1f} min")
     total = sum(minutes.values())
     when = f"the first {again} of each set timed now" if again else "as kept"
     print(f"{len(minutes)} networks, {images:,} scores, {when}: {total:.0f} minutes on one core, {total / cores:.0f} on {cores}")
     return int(total / cores > LIMIT)
+
+
+def _all_of(one: tuple[str, Path, int]) -> tuple[str, Path, float]:
+    return *one[:2], _now(*one, warm=False)
+
+
+def whole(cores: int) -> int:
+    """Score everything again, and print what it took as it goes."""
+    kept = [(name, scores, pd.read_csv(scores)["seconds"]) for name, scores in _kept()]
+    kept.sort(key=lambda one: -one[2].sum())
+    images, passes, began = sum(len(seconds) for *_, seconds in kept), 0.0, time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(cores, maxtasksperchild=1) as pool:
+        jobs = pool.imap_unordered(_all_of, [(name, scores, len(seconds)) for name, scores, seconds in kept])
+        for done, (name, scores, seconds) in enumerate(jobs, 1):
+            passes += seconds / 60
+            took = (time.perf_counter() - began) / 60
+            print(f"{done}/{len(kept)} {name} {scores.stem}: {seconds:.1f} s; {took:.1f} min since the start", flush=True)
+    print(f"{images:,} scores: {took:.0f} minutes on {cores} cores; {passes:.0f} minutes of one core are forward passes")
+    return int(took > LIMIT)
 
 
 def _seconds(net: torch.nn.Module, *inputs: torch.Tensor) -> float:
@@ -205,6 +229,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--again", type=int, default=0, metavar="N", help="time the first N images of each set again")
+    parser.add_argument("--whole", action="store_true", help="score all images of each set again")
     parser.add_argument("--transformed", action="store_true", help="measure transformed kernels instead")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
     parser.add_argument("--memory", action="store_true", help="measure memory kept between layers instead")
@@ -213,6 +238,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.together:
         return together(args.together, args.repeats)
+    if args.whole:
+        return whole(args.cores)
     if args.transformed:
         return transformed(args.repeats)
     if args.memory:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from srlib.color import to_y
+from srlib.convolution import fastest
 from srlib.data.sets import open_set
 from srlib.degradation import modcrop
 from srlib.errors import SRError
+from srlib.memory import kept_between_layers
 from srlib.metrics import lr_from_hr, protocol
 from srlib.models.difficulty_sr import EASIEST, PATCH, Identifier, classes, difficulty
 
@@ -70,7 +72,8 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
         rows = {"image": some.image, "y": [y for y, _ in some.corners], "x": [x for _, x in some.corners]}
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
-            outputs = torch.cat([net(batch) for batch in some.lr.split(32)])
+            with kept_between_layers(), fastest(net) as order:
+                outputs = torch.cat([net(batch.contiguous(memory_format=order)) for batch in some.lr.split(32)])
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()
                 rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}

@@ -159,14 +159,14 @@ def budget_of(weights: Path) -> dict[str, Any] | None:
 
 
 def narrowed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors as they are released: floats in 16 bits, but the kernels of convolutions as int8.
+    """Return tensors as they are released: floats in 16 bits, but the weights of convolutions and linear layers as int8.
 
-    Those come with a step, a float of 16 bits, for each output channel of a kernel (the first axis).
+    Those come with a step, a float of 16 bits, for each output channel (the first axis).
     """
     found = {}
     for name, tensor in state.items():
-        if tensor.ndim == 4 and tensor.numel() > SMALL:
-            step = (tensor.float().abs().amax((1, 2, 3), keepdim=True) / 127).half()
+        if tensor.ndim in (2, 4) and tensor.numel() > SMALL:
+            step = (tensor.float().abs().amax(tuple(range(1, tensor.ndim)), keepdim=True) / 127).half()
             rounded = (tensor.float() / step).nan_to_num(0, 0, 0).round().clamp(-127, 127)
             found |= {name: rounded.to(torch.int8), name + STEP: step}
         else:

@@ -226,6 +226,17 @@ class TestLoadWeights:
         assert ((back - state[large]).abs() <= state[large].abs().amax((1, 2, 3), keepdim=True) * 0.0045 + 1e-7).all()
         assert not back[1:3].any()
 
+    def test_linear_layers_come_back_within_half_a_step_of_each_channel(self, run):
+        state = models.create("identifier", 2).state_dict()
+        small = runs.narrowed(state)
+        run.finish(small, {})
+        back = load_weights(models.create("identifier", 2), run.weights).state_dict()
+        for name in ("classify.1.weight", "classify.3.weight"):
+            assert small[name].dtype == torch.int8 and small[name + ".step"].shape == (len(state[name]), 1)
+            assert ((back[name] - state[name]).abs() <= state[name].abs().amax(1, keepdim=True) * 0.0045).all()
+            assert not torch.equal(back[name], state[name])
+        assert small["classify.5.weight"].dtype == torch.float16
+
     @pytest.mark.parametrize("other", [("espcn", 3), ("srcnn", 2), ("fsrcnn", 2)])
     def test_another_model_is_refused_and_left_alone(self, run, other):
         finished(run)
