@@ -173,7 +173,7 @@ def psnr_against_cost(
     for marker, color, chosen in (("o", PALETTE[0], ~second), ("D", PALETTE[1], second)):
         part = means[chosen]
         ax.errorbar(part[x], part["psnr"], yerr=spread[chosen], fmt=marker, color=color, ms=7, capsize=3, lw=1.2, mec="white")
-    if means[x].max() > 20 * means[x].min() > 0:
+    if means[x].max() > 10 * means[x].min() > 0:
         ax.set_xscale("log")
     else:
         ax.locator_params(axis="x", nbins=6)

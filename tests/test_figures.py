@@ -108,7 +108,9 @@ def test_psnr_against_cost_shows_the_spread_over_seeds():
 def test_psnr_against_cost_takes_a_log_axis_for_costs_far_apart():
     table = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "mult_adds": [1.0, 600.0]})
     assert psnr_against_cost(table, "mult_adds").axes[0].get_xscale() == "log"
-    assert psnr_against_cost(table.assign(mult_adds=[0.0, 600.0]), "mult_adds").axes[0].get_xscale() == "linear"
+    assert psnr_against_cost(table.assign(mult_adds=[1.0, 11.0]), "mult_adds").axes[0].get_xscale() == "log"
+    for near in ([1.0, 9.0], [0.0, 600.0]):
+        assert psnr_against_cost(table.assign(mult_adds=near), "mult_adds").axes[0].get_xscale() == "linear"
 
 
 def test_psnr_against_cost_says_what_is_wrong():
