@@ -1,8 +1,8 @@
 """From an experiment to its numbers: train or load a network, score it, and remember every score.
 
-Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them, their scores on the public sets
-in `data/scores/`, a row per image. Scores are remembered per network, set, protocol and data; what has not changed is not
-evaluated again.
+Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them, a link where other weights are
+the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered per network, set,
+protocol and data; what has not changed is not evaluated again.
 """
 
 import json
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from srlib import difficulty, fusion, models, paths
-from srlib.data.files import sha256
+from srlib.data.files import atomic, sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.errors import SRError
@@ -297,6 +297,21 @@ def scores(
     return table[columns], notes
 
 
+def _keep_once(file: Path, data: bytes) -> None:
+    """Write released weights, as a link where others hold the same bytes. What is linked to the old ones keeps those."""
+    others = [other for other in sorted(file.parent.glob("*.safetensors")) if other != file]
+    for other in others:
+        if other.is_symlink() and other.readlink() == Path(file.name) and other.exists():
+            atomic_write(other, file.read_bytes())
+    owned = (other for other in others if not other.is_symlink() and other.stat().st_size == len(data))
+    twin = next((other for other in owned if other.read_bytes() == data), None)
+    if twin:
+        with atomic(file) as temporary:
+            temporary.symlink_to(twin.name)
+    else:
+        atomic_write(file, data)
+
+
 def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     """Copy a complete run into `data/weights/`, `runs.narrowed`, with a card: experiment, data, budget, hardware, metrics.
 
@@ -328,5 +343,5 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
         card["history"] = old["history"] if same else [*old["history"], {**spent, "metrics": old["metrics"]}]
     write_json(file.with_suffix(".json"), card)
-    atomic_write(file, save(state))  # last: weights never lie there without a card
+    _keep_once(file, save(state))  # last: weights never lie there without a card
     return file

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from srlib import evaluation, models, paths, results
+from srlib.data.files import sha256
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
@@ -152,6 +153,27 @@ class TestReleased:
         file.write_bytes(b"")
         assert release(run, [data], protocol("y")).read_bytes() == before
         assert json.loads(file.with_suffix(".json").read_text())["history"] == []
+
+    def test_same_weights_under_another_name_are_kept_once(self, data):
+        run, other = trained_run(data), trained_run(data, seed=1)
+        other.weights.write_bytes(run.weights.read_bytes())
+        first, second = (release(one, [data], protocol("y")) for one in (run, other))
+        assert not first.is_symlink() and second.is_symlink() and second.readlink() == Path(first.name)
+        assert load_released("espcn", 2, seed=1).weights == second
+        assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
+        before = first.read_bytes()
+        release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
+        assert first.read_bytes() != before == second.read_bytes() and not second.is_symlink()
+
+    def test_weights_of_their_own_take_the_place_of_a_link(self, data):
+        run, other = trained_run(data), trained_run(data, seed=1)
+        exact = other.weights.read_bytes()
+        other.weights.write_bytes(run.weights.read_bytes())
+        first, second = (release(one, [data], protocol("y")) for one in (run, other))
+        other.weights.write_bytes(exact)
+        before = first.read_bytes()
+        assert release(other, [data], protocol("y")) == second and not second.is_symlink()
+        assert first.read_bytes() == before != second.read_bytes()
 
     def test_card_has_the_scores_of_the_narrowed_weights(self, data):
         file = release(trained_run(data), [data], protocol("y"))
@@ -495,4 +517,7 @@ def test_gain_is_sorted_and_paired():
 
 def test_released_weights_are_light_enough_for_a_repository():
     weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*.safetensors"))
-    assert len(weights) > 40 and sum(file.stat().st_size for file in weights) < 60e6
+    kept = [file for file in weights if not file.is_symlink()]
+    assert len(kept) > 40 and sum(file.stat().st_size for file in kept) < 60e6
+    assert len({sha256(file) for file in kept}) == len(kept), "two files hold the same weights; release one again for a link"
+    assert all(file.resolve() in kept for file in weights)
