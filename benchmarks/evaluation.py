@@ -5,7 +5,8 @@ with the time of its forward pass, on one thread. Reading images, degradation an
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
 scored once more, in as many processes at once as there are --cores and after a first pass to fill the memory, as later images of
 a set find it, and the sum is corrected by the ratio. With --whole all of them are scored once more, the longest first, and the
-hours that it takes count, with reading, degradation and metrics. Target: 2 hours on 2 cores.
+hours that it takes count, with reading, degradation and metrics; how far the scores are from those kept is printed, too.
+Target: 2 hours on 2 cores.
 
 With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
 against passes with PyTorch's own, each in a process of its own, in turn, with memory kept from a first pass as `evaluate` keeps
@@ -57,8 +58,8 @@ NETWORKS += ("lp_kpn_x1", "srresnet_rgb_x1", "edrn_x1", "rcan_rgb_x1", "d2c_sr_x
 SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_first\d+)?(?P<ensemble>_ensemble)?\.csv")
 
 
-def _now(name: str, scores: Path, images: int, warm: bool = True) -> float:
-    """Return the seconds that the first images of remembered scores take now. warm: after a pass to fill the memory."""
+def _now(name: str, scores: Path, images: int, warm: bool = True) -> pd.DataFrame:
+    """Score the first images of remembered scores now. warm: after a pass to fill the memory."""
     torch.set_num_threads(1)
     told = SCORES.fullmatch(scores.name)
     method, _, seed = name.partition("_seed")
@@ -68,7 +69,7 @@ def _now(name: str, scores: Path, images: int, warm: bool = True) -> float:
     with kept_between_layers():
         if warm:
             evaluate(net, dataset, protocol(told["by"]), limit=1)
-        return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=ensemble)["seconds"].sum()
+        return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=ensemble)
 
 
 def _kept() -> list[tuple[str, Path]]:
@@ -91,7 +92,7 @@ def spent(cores: int, again: int) -> int:
         now = pool.starmap(_now, [(*one, again) for one in kept], chunksize=1) if again else [None] * len(kept)
     for (name, scores), timed in zip(kept, now, strict=True):
         seconds = pd.read_csv(scores)["seconds"]
-        minutes[name] += seconds.sum() / 60 * (timed / seconds[:again].sum() if again else 1)
+        minutes[name] += seconds.sum() / 60 * (timed["seconds"].sum() / seconds[:again].sum() if again else 1)
         images += len(seconds)
     for name, total in minutes.most_common():
         print(f"{name:24} {total:7.1f} min")
@@ -101,21 +102,29 @@ def spent(cores: int, again: int) -> int:
     return int(total / cores > LIMIT)
 
 
-def _all_of(one: tuple[str, Path, int]) -> tuple[str, Path, float]:
+def _all_of(one: tuple[str, Path, int]) -> tuple[str, Path, pd.DataFrame]:
     return *one[:2], _now(*one, warm=False)
 
 
 def whole(cores: int) -> int:
-    """Score everything again, and print what it took as it goes."""
-    kept = [(name, scores, pd.read_csv(scores)["seconds"]) for name, scores in _kept()]
-    kept.sort(key=lambda one: -one[2].sum())
-    images, passes, began = sum(len(seconds) for *_, seconds in kept), 0.0, time.perf_counter()
+    """Score everything again, and print what it took, and how far it is from what was kept, as it goes."""
+    kept = [(name, scores, pd.read_csv(scores, dtype={"image": str})) for name, scores in _kept()]
+    kept.sort(key=lambda one: -one[2]["seconds"].sum())
+    before = {(name, scores): rows for name, scores, rows in kept}
+    images, passes, apart, began = sum(map(len, before.values())), 0.0, Counter[str](), time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(cores, maxtasksperchild=1) as pool:
-        jobs = pool.imap_unordered(_all_of, [(name, scores, len(seconds)) for name, scores, seconds in kept])
-        for done, (name, scores, seconds) in enumerate(jobs, 1):
-            passes += seconds / 60
-            took = (time.perf_counter() - began) / 60
-            print(f"{done}/{len(kept)} {name} {scores.stem}: {seconds:.1f} s; {took:.1f} min since the start", flush=True)
+        jobs = pool.imap_unordered(_all_of, [(name, scores, len(rows)) for name, scores, rows in kept])
+        for done, (name, scores, rows) in enumerate(jobs, 1):
+            spent, took = rows["seconds"].sum(), (time.perf_counter() - began) / 60
+            passes += spent / 60
+            change = (rows.set_index("image") - before[name, scores].set_index("image")).drop(columns="seconds").abs()
+            if len(change) != len(rows) or change.isna().any(axis=None):
+                sys.exit(f"{name} {scores.stem}: other images or metrics than those kept")
+            for metric, most in change.max().items():
+                apart[metric] = max(apart[metric], most)
+            differs = ", ".join(f"{metric} {most:.1g}" for metric, most in change.max().items())
+            print(f"{done}/{len(kept)} {name} {scores.stem}: {spent:.1f} s; apart {differs}; {took:.1f} min", flush=True)
+    print("At most apart from the scores kept: " + ", ".join(f"{metric} {most:.2g}" for metric, most in apart.items()))
     print(f"{images:,} scores: {took:.0f} minutes on {cores} cores; {passes:.0f} minutes of one core are forward passes")
     return int(took > LIMIT)
 

@@ -1,8 +1,8 @@
 """From an experiment to its numbers: train or load a network, score it, and remember every score.
 
 Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them, a link where other weights are
-the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered per network, set,
-protocol and data; what has not changed is not evaluated again.
+the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered per network,
+set, protocol and data; what has not changed is not evaluated again.
 """
 
 import json
