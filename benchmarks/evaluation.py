@@ -4,9 +4,9 @@ First the sum of the seconds that were measured image by image: scores behind th
 with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
 scored once more, in as many processes at once as there are --cores and after a first pass to fill the memory, as later images of
-a set find it, and the sum is corrected by the ratio. With --whole all of them are scored once more, the longest first, and the
-hours that it takes count, with reading, degradation and metrics; how far the scores are from those kept is printed, too.
-Target: 2 hours on 2 cores.
+a set find it, and the sum is corrected by the ratio. With --whole all of them are scored once more, in as many processes, and
+the time of all of it counts, with reading, degradation and metrics, and how far the scores are from those kept; what is done lies
+in a table, with which the same command goes on after a stop. Target: 2 hours on 2 cores.
 
 With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
 against passes with PyTorch's own, each in a process of its own, in turn, with memory kept from a first pass as `evaluate` keeps
@@ -22,7 +22,7 @@ With --memory, passes over an image of 1024x768 pixels in tiles with memory kept
 against passes as glibc manages it, each in a process of its own, in turn; medians of seconds and memory. Target: no
 network slower by more than a tenth, and below 4 GB.
 
-    python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole]
+    python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole scored.csv]
     python benchmarks/evaluation.py [--transformed] [--order] [--memory] [--together 4] [--repeats 7]
 """
 
@@ -37,6 +37,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -102,31 +103,38 @@ def spent(cores: int, again: int) -> int:
     return int(total / cores > LIMIT)
 
 
-def _all_of(one: tuple[str, Path, int]) -> tuple[str, Path, pd.DataFrame]:
-    return *one[:2], _now(*one, warm=False)
+def _scored(name: str, scores: Path) -> dict[str, object]:
+    """Score all images of kept scores again, and compare."""
+    began = time.perf_counter()
+    kept = pd.read_csv(scores, dtype={"image": str}).set_index("image")
+    rows = _now(name, scores, len(kept), warm=False).set_index("image")
+    apart = (rows - kept).drop(columns="seconds").abs()
+    if len(apart) != len(rows) or apart.isna().any(axis=None):
+        raise SystemExit(f"{name} {scores.stem}: other images or metrics than those kept")
+    seconds = {"passes": rows["seconds"].sum(), "seconds": time.perf_counter() - began}
+    return {"name": name, "scores": scores.stem, "images": len(rows), **seconds, **apart.max()}
 
 
-def whole(cores: int) -> int:
-    """Score everything again, and print what it took, and how far it is from what was kept, as it goes."""
-    kept = [(name, scores, pd.read_csv(scores, dtype={"image": str})) for name, scores in _kept()]
-    kept.sort(key=lambda one: -one[2]["seconds"].sum())
-    before = {(name, scores): rows for name, scores, rows in kept}
-    images, passes, apart, began = sum(map(len, before.values())), 0.0, Counter[str](), time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(cores, maxtasksperchild=1) as pool:
-        jobs = pool.imap_unordered(_all_of, [(name, scores, len(rows)) for name, scores, rows in kept])
-        for done, (name, scores, rows) in enumerate(jobs, 1):
-            spent, took = rows["seconds"].sum(), (time.perf_counter() - began) / 60
-            passes += spent / 60
-            change = (rows.set_index("image") - before[name, scores].set_index("image")).drop(columns="seconds").abs()
-            if len(change) != len(rows) or change.isna().any(axis=None):
-                sys.exit(f"{name} {scores.stem}: other images or metrics than those kept")
-            for metric, most in change.max().items():
-                apart[metric] = max(apart[metric], most)
-            differs = ", ".join(f"{metric} {most:.1g}" for metric, most in change.max().items())
-            print(f"{done}/{len(kept)} {name} {scores.stem}: {spent:.1f} s; apart {differs}; {took:.1f} min", flush=True)
+def whole(cores: int, log: Path) -> int:
+    """Score everything again but what the log has, the longest first; print what it took and how far it is from what was kept."""
+    kept = _kept()
+    kept.sort(key=lambda one: -pd.read_csv(one[1])["seconds"].sum())
+    done = pd.read_csv(log).to_dict("records") if log.exists() else []
+    known = {(row["name"], row["scores"]) for row in done}
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(_scored, *one) for one in kept if (one[0], one[1].stem) not in known]
+        for job in as_completed(jobs):
+            done.append(row := job.result())
+            pd.DataFrame(done).to_csv(log, index=False)
+            told = f"{row['name']} {row['scores']}: {row['seconds']:.1f} s, PSNR {row['psnr']:.1g} dB apart"
+            print(f"{len(done)}/{len(kept)} {told}", flush=True)
+    rows = pd.DataFrame(done)
+    apart = rows.drop(columns=["name", "scores", "images", "passes", "seconds"]).max()
     print("At most apart from the scores kept: " + ", ".join(f"{metric} {most:.2g}" for metric, most in apart.items()))
-    print(f"{images:,} scores: {took:.0f} minutes on {cores} cores; {passes:.0f} minutes of one core are forward passes")
-    return int(took > LIMIT)
+    total, passes = (rows[column].sum() / 60 for column in ("seconds", "passes"))
+    spent = f"{total:.0f} minutes on one core, {passes:.0f} of them forward passes, {total / cores:.0f} on {cores}"
+    print(f"{rows['images'].sum():,} scores: {spent}")
+    return int(total / cores > LIMIT)
 
 
 def _seconds(net: torch.nn.Module, *inputs: torch.Tensor) -> float:
@@ -238,7 +246,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--again", type=int, default=0, metavar="N", help="time the first N images of each set again")
-    parser.add_argument("--whole", action="store_true", help="score all images of each set again")
+    parser.add_argument("--whole", type=Path, metavar="TABLE", help="score all images of each set again")
     parser.add_argument("--transformed", action="store_true", help="measure transformed kernels instead")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
     parser.add_argument("--memory", action="store_true", help="measure memory kept between layers instead")
@@ -248,7 +256,7 @@ def main() -> int:
     if args.together:
         return together(args.together, args.repeats)
     if args.whole:
-        return whole(args.cores)
+        return whole(args.cores, args.whole)
     if args.transformed:
         return transformed(args.repeats)
     if args.memory:

@@ -1,11 +1,13 @@
 """Memory that is kept between layers, counted in processes of their own: the rule stays for as long as a process lives."""
 
+import math
 import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from srlib import memory
 from srlib.errors import SRError
@@ -39,6 +41,21 @@ def passes(context: str) -> list[int]:
     return [int(word) for word in subprocess.check_output([sys.executable, "-c", script], text=True).split()]
 
 
+def in_a_block(first: str = "") -> list[int]:
+    """Return MB held after an inner and after the outermost block."""
+    script = PASSES.replace("before, began", "outer = kept_between_layers()\nouter.__enter__()\nbefore, began")
+    script = first + script + "outer.__exit__(None, None, None)\nprint(resident() - before)"
+    script = script.format(context="kept_between_layers()", block=BLOCK)
+    return [int(word) for word in subprocess.check_output([sys.executable, "-c", script], text=True).split()][2:]
+
+
+def test_free_and_held_memory_are_numbers_of_bytes():
+    assert 2**20 < memory.free_memory() < math.inf
+    before = memory.held_memory()
+    block = torch.ones(BLOCK << 18)
+    assert block.nbytes * 0.9 < memory.held_memory() - before < block.nbytes * 1.5
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
 class TestKept:
     def test_pages_are_not_cleared_again(self):
@@ -53,11 +70,12 @@ class TestKept:
         assert passes("kept_between_layers()")[2] < BLOCK / 2
 
     def test_the_outermost_block_gives_it_back(self):
-        script = PASSES.replace("before, began", "outer = kept_between_layers()\nouter.__enter__()\nbefore, began")
-        script += "outer.__exit__(None, None, None)\nprint(resident() - before)"
-        script = script.format(context="kept_between_layers()", block=BLOCK)
-        _, _, after_inner, after_outer = map(int, subprocess.check_output([sys.executable, "-c", script], text=True).split())
+        after_inner, after_outer = in_a_block()
         assert after_inner >= BLOCK - 1 and after_outer < BLOCK / 2
+
+    def test_where_less_is_left_than_is_held_every_block_gives_it_back(self):
+        after_inner, _ = in_a_block("import srlib.memory\nsrlib.memory.free_memory = lambda: 0\n")
+        assert after_inner < BLOCK / 2
 
     def test_threads_have_their_own(self):
         with memory.kept_between_layers():

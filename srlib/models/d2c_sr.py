@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from srlib.errors import SRError
+from srlib.memory import free_memory
 from srlib.models.bicubic import upsample_bicubic
 from srlib.models.blocks import MEAN, conv, tail
 from srlib.models.rcan import ResidualGroup
@@ -57,13 +58,6 @@ def shift(sign: int) -> nn.Conv2d:
         layer.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
         layer.bias.copy_(sign * torch.tensor(MEAN))
     return layer
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that this machine can give."""
-    import psutil  # comes with accelerate
-
-    return psutil.virtual_memory().available
 
 
 class Tree(nn.Module):

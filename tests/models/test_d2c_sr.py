@@ -1,6 +1,5 @@
 """D2C-SR, and its structure on other networks, beside the numbers of the published code."""
 
-import math
 import re
 from decimal import Decimal
 
@@ -294,7 +293,3 @@ class TestBodies:
             D2CBody(2, body="edrs")
         with pytest.raises(SRError, match=r"blocks \(=0\) must be at least 1"):
             D2CBody(2, blocks=0)
-
-
-def test_free_memory_is_a_number_of_bytes():
-    assert 2**20 < d2c_sr.free_memory() < math.inf
