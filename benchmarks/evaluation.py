@@ -48,6 +48,7 @@ from srlib import convolution, evaluation, paths, results
 from srlib.evaluation import evaluate
 from srlib.memory import kept_between_layers
 from srlib.metrics import protocol
+from srlib.runs import atomic_write
 
 LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
@@ -104,15 +105,20 @@ def spent(cores: int, again: int) -> int:
 
 
 def _scored(name: str, scores: Path) -> dict[str, object]:
-    """Score all images of kept scores again, and compare."""
+    """Score all images of kept scores again, and compare. raises ValueError where these are others than those kept."""
     began = time.perf_counter()
     kept = pd.read_csv(scores, dtype={"image": str}).set_index("image")
     rows = _now(name, scores, len(kept), warm=False).set_index("image")
     apart = (rows - kept).drop(columns="seconds").abs()
     if len(apart) != len(rows) or apart.isna().any(axis=None):
-        raise SystemExit(f"{name} {scores.stem}: other images or metrics than those kept")
+        raise ValueError(f"{_key(scores)}: other images or metrics than those kept")
     seconds = {"passes": rows["seconds"].sum(), "seconds": time.perf_counter() - began}
-    return {"name": name, "scores": scores.stem, "images": len(rows), **seconds, **apart.max()}
+    return {"scores": _key(scores), "images": len(rows), **seconds, **apart.max()}
+
+
+def _key(scores: Path) -> str:
+    """Return what tells scores of one set by one network from all others: the folder has the hash of the weights."""
+    return f"{scores.parent.name}/{scores.stem}"
 
 
 def whole(cores: int, log: Path) -> int:
@@ -120,16 +126,18 @@ def whole(cores: int, log: Path) -> int:
     kept = _kept()
     kept.sort(key=lambda one: -pd.read_csv(one[1])["seconds"].sum())
     done = pd.read_csv(log).to_dict("records") if log.exists() else []
-    known = {(row["name"], row["scores"]) for row in done}
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(_scored, *one) for one in kept if (one[0], one[1].stem) not in known]
+    known = {row["scores"] for row in done}
+    pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"))
+    try:
+        jobs = [pool.submit(_scored, *one) for one in kept if _key(one[1]) not in known]
         for job in as_completed(jobs):
             done.append(row := job.result())
-            pd.DataFrame(done).to_csv(log, index=False)
-            told = f"{row['name']} {row['scores']}: {row['seconds']:.1f} s, PSNR {row['psnr']:.1g} dB apart"
-            print(f"{len(done)}/{len(kept)} {told}", flush=True)
+            atomic_write(log, pd.DataFrame(done).to_csv(index=False))
+            print(f"{len(done)}/{len(kept)} {row['scores']}: {row['seconds']:.1f} s, PSNR {row['psnr']:.1g} dB apart", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
     rows = pd.DataFrame(done)
-    apart = rows.drop(columns=["name", "scores", "images", "passes", "seconds"]).max()
+    apart = rows.drop(columns=["scores", "images", "passes", "seconds"]).max()
     print("At most apart from the scores kept: " + ", ".join(f"{metric} {most:.2g}" for metric, most in apart.items()))
     total, passes = (rows[column].sum() / 60 for column in ("seconds", "passes"))
     spent = f"{total:.0f} minutes on one core, {passes:.0f} of them forward passes, {total / cores:.0f} on {cores}"

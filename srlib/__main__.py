@@ -199,6 +199,10 @@ def _evaluate(args: argparse.Namespace) -> None:
     for dataset in args.datasets:
         rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
+        if "accuracy" in rows:
+            right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
+            print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
+            continue
         mean = rows[["psnr", "ssim", "seconds"]].mean()
         print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
     if args.csv:

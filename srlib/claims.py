@@ -38,10 +38,11 @@ RELATIONS = (">", "<", "approx", "best")
 VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 UNITS = {"psnr": "dB", "ssim": "", **dict.fromkeys(COSTS, "ratio")}
-# Two trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by
-# more with small ones. Times of one machine repeat within some per cent.
+# Trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by more with
+# small ones: two seeds of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps. Times of one machine
+# repeat within some per cent.
 COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
-NOISE = {"psnr": 0.05, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
+NOISE = {"psnr": 0.1, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
 MIN_IMAGES = 5
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -58,18 +58,19 @@ def spread_box(predictions: np.ndarray, side: int) -> Box:
 
 
 def sheet(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], note: str = "") -> Figure:
-    """Draw rows of pictures of one size, the row's name at its left, a line under each picture; note: below all."""
+    """Draw rows of pictures of one size, the row's name at its left, a label under each picture; note: below all."""
     use_style()
     columns = max(len(row) for row in rows.values())
     first = next(iter(rows.values()))[0][1]
     width = min(1.75, 12 / columns)
     height = width * first.shape[0] / first.shape[1]
-    size = (columns * (width + 0.05) + 0.4, len(rows) * (height + 0.3) + (0.3 if note else 0))
+    lines = max(label.count("\n") + 1 for row in rows.values() for label, _ in row)
+    size = (columns * (width + 0.05) + 0.4, len(rows) * (height + 0.14 + 0.16 * lines) + (0.3 if note else 0))
     fig, axes = plt.subplots(len(rows), columns, figsize=size, layout="constrained", squeeze=False)
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax in line:
-            ax.set(xticks=[], yticks=[])
+            ax.set(xticks=[], yticks=[], anchor="N")
             ax.grid(False)
             for spine in ax.spines.values():
                 spine.set_visible(False)

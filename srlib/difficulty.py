@@ -65,15 +65,27 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
 
     Raises SRError where the set has no patch, as its images are too small.
     """
+    modes = {name: net.training for name, net in networks.items()}
+    try:
+        for net in networks.values():
+            net.eval().to(memory_format=torch.channels_last)
+        return _compare(networks, dataset, scale, limit)
+    finally:
+        for name, net in networks.items():
+            net.train(modes[name])
+
+
+def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None) -> pd.DataFrame:
     frames = []
-    networks = {name: net.eval().to(memory_format=torch.channels_last) for name, net in networks.items()}
     for some in patches(dataset, scale, limit):
         bicubic = difficulty(some.lr, some.hr)
         rows = {"image": some.image, "y": [y for y, _ in some.corners], "x": [x for _, x in some.corners]}
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
+            device = next(net.parameters(), torch.empty(0)).device
             with kept_between_layers(), fastest(net) as order:
-                outputs = torch.cat([net(batch.contiguous(memory_format=order)) for batch in some.lr.split(32)])
+                batches = (batch.to(device).contiguous(memory_format=order) for batch in some.lr.split(32))
+                outputs = torch.cat([net(batch) for batch in batches]).cpu()
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()
                 rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}

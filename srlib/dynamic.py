@@ -131,9 +131,9 @@ def crops(dataset: str, side: int | None = SIDE, limit: int | None = None) -> It
     images = open_set(dataset)
     for i, (name, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, 1)
-        side = side or max(hr.shape)
-        top, left = (max((length - side) // 2, 0) for length in hr.shape[:2])
-        yield name, lr[top : top + side, left : left + side], hr[top : top + side, left : left + side]
+        most = side or max(hr.shape)
+        top, left = (max((length - most) // 2, 0) for length in hr.shape[:2])
+        yield name, lr[top : top + most, left : left + most], hr[top : top + most, left : left + most]
 
 
 def _displacements(shifts: tuple[int, ...]) -> list[tuple[int, int, int]]:

@@ -94,10 +94,13 @@ def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None, progres
     return total / 8
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
 def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool, progress: bool) -> np.ndarray:
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
-    device = next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device, torch.float32) / 255
+    lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(_device(model), torch.float32) / 255
     run = self_ensemble if ensemble else forward
     model = model.to(memory_format=torch.channels_last)
     with fastest(model) as order:
@@ -107,12 +110,18 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
+    """Have a model in eval mode, and a trained one on the GPU where there is one; at the end it is as it was before."""
+    training, home = model.training, _device(model)
+    moves = torch.cuda.is_available() and home.type == "cpu" and any(True for _ in model.parameters())
     model.eval()
     try:
+        if moves:
+            model.to("cuda")
         with kept_between_layers():
             yield
     finally:
+        if moves:
+            model.to(home)
         model.train(training)
 
 
@@ -227,7 +236,7 @@ def evaluate(
     images.check_scale(scale)
     total = min(len(images), limit or len(images))
     bar = tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False)
-    with kept_between_layers():
+    with _evaluating(model):
         for i, (name, hr) in enumerate(bar):
             try:
                 lr = images.lr(i, hr, scale) if images.paired else None

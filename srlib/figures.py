@@ -19,17 +19,18 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from srlib import claims
 from srlib.color import to_rgb
 from srlib.errors import SRError, unknown
 from srlib.metrics import COLORS, Protocol, psnr
 from srlib.runs import atomic_write
-from srlib.tables import METRICS, check_name, header
+from srlib.tables import check_name, header
 
 DPI = 300
 PALETTE = [tuple(color) for color in sns.color_palette("colorblind")]
 GREY = "0.45"
 TICKS = [("major", "width", 0.8), ("major", "size", 4.0), ("minor", "width", 0.6), ("minor", "size", 2.5)]
-COSTS = [name for name, (_, _, _, better) in METRICS.items() if better is None and name not in ("layers", "sharpness")]
+COSTS = (*claims.COSTS, "megabytes")
 
 
 def use_style() -> None:

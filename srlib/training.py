@@ -274,6 +274,8 @@ def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) ->
     if experiment.steps is None:
         raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
     with run.lock():
+        if run.complete:  # another process has done it in between
+            return
         run.write_config()
         began = time.monotonic()
         net = models.create(experiment.model, experiment.scale, **experiment.model_args)
@@ -301,6 +303,8 @@ def _descend(
     if experiment.batch % processes:
         raise SRError(f"batch (={experiment.batch}) must be a multiple of the {processes} processes")
     with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
+        if processes == 1 and run.complete:  # another process has done it in between
+            return
         trainer = Trainer(experiment, accelerator, start)
         batches = _Batches(sampler, trainer)
         loop = _Loop(trainer, batches, run, progress)

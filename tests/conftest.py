@@ -24,6 +24,15 @@ def one_seed():
 
 
 @pytest.fixture
+def one_thread():
+    """Small tensors gain nothing from threads, and parallel tests lose by them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def datasets(monkeypatch) -> Path:
     """The benchmark images, for tests that need them."""
     root = Path(os.environ.get("SRLIB_TEST_DATA") or DATASETS)

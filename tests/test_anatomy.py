@@ -9,14 +9,7 @@ from srlib.errors import SRError
 from srlib.models.btsrn import BLOCKS, Upsample
 from srlib.models.prosrn import STRUCTURES
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors do not gain from threads, and lose to them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def layers(anatomy):

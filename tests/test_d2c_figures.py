@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from srlib import d2c_figures, fusion, models
 from srlib.metrics import protocol, psnr
@@ -85,6 +86,16 @@ def test_sheet_and_story():
     assert np.array_equal(panels[-1][1], hr[2:10, 4:12]) and panels[0][1].shape == (8, 8, 3)
     fig = d2c_figures.sheet({"a": panels, "b": panels[:3]}, "note")
     assert len(fig.axes) == 14 and fig.axes[0].get_ylabel() == "a"
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_note_of_a_sheet_lies_below_all_labels(lines):
+    panels = [("\n".join(["label"] * lines), random(8, 8, 3))] * 7
+    fig = d2c_figures.sheet({"a": panels}, "A note that is as long as several panels are wide; PSNR of the crop")
+    fig.canvas.draw()
+    lowest = min(ax.xaxis.label.get_window_extent().y0 for ax in fig.axes)
+    (note,) = (text for text in fig.findobj(Text) if text.get_text().startswith("A note"))
+    assert note.get_window_extent().y1 < lowest
 
 
 @pytest.mark.parametrize(("depth", "children"), [(2, 2), (1, 3), (3, 1)])

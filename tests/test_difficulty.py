@@ -48,6 +48,13 @@ def test_compare_scores_branches_and_identifiers_patch_by_patch(data):
     assert table.to_numpy().sum() == 6 and tuple(table.columns) == CLASSES and table.iloc[1:4].to_numpy().sum() == 0
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_compare_leaves_networks_in_their_mode(data, training):
+    net = Identifier(2).train(training)
+    compare({"told": net}, data, 2)
+    assert net.training == net.classify.training == training
+
+
 def test_an_identifier_is_scored_by_its_accuracy(data):
     net = Identifier(2)
     with torch.no_grad():

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -39,12 +38,7 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -56,8 +50,8 @@ def data(tmp_path) -> str:
     return f"folder:{tmp_path / 'photos'}"
 
 
-def torchrun(tmp_path, fields: list[dict]) -> subprocess.CompletedProcess:
-    (tmp_path / "worker.py").write_text(WORKER)
+def torchrun(tmp_path, fields: list[dict], first: str = "") -> subprocess.CompletedProcess:
+    (tmp_path / "worker.py").write_text(first + WORKER)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -87,6 +81,23 @@ def test_two_processes_equal_one(data, tmp_path):
     # only one of the processes prints
     steps = [line for line in done.stdout.splitlines() if line.startswith("tiny x2 step 6/6")]
     assert len(steps) == len(CASES)
+
+
+def test_a_process_whose_patches_train_nothing_takes_part(tmp_path):
+    (tmp_path / "photos").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(imresize(noise, size=(100, 100))).save(tmp_path / "photos" / "large.png")
+    routed = """
+import os
+import torch
+from srlib.models.difficulty_sr import DualWay
+DualWay.easy = lambda self, probabilities: torch.full((len(probabilities),), os.environ["RANK"] == "0")
+"""
+    fields = {**NET, "hr_patch": 96, "batch": 2, "data": f"folder:{tmp_path / 'photos'}"}
+    fields |= {"model": "difficulty_sr", "model_args": {"complex": "espcn"}}
+    done = torchrun(tmp_path, [fields], routed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tiny x2 step 6/6" in done.stdout
 
 
 def test_a_batch_that_cannot_be_split_is_told(data, tmp_path):

@@ -16,13 +16,7 @@ from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, up
 from srlib.metrics import PROTOCOLS, protocol, psnr, score, ssim
 from srlib.models.bicubic import Bicubic
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def picture(*shape, seed=0) -> np.ndarray:
@@ -198,6 +192,18 @@ class TestUpscale:
         sr = upscale(model, lr)
         assert sr.shape == (18, 14, 3) and sr.dtype == np.float64
         assert np.abs(sr - expected).max() < 1e-3
+
+    @pytest.mark.parametrize(("name", "there_and_back"), [("espcn", ["cuda", torch.device("cpu")]), ("bicubic", [])])
+    def test_a_trained_model_is_on_the_gpu_meanwhile(self, monkeypatch, name, there_and_back):
+        model, moved = network(name), []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(model, "to", lambda *where, **_: [moved.extend(where), model][1])
+        assert upscale(model, picture(9, 7)).shape == (18, 14) and moved == there_and_back
+        with pytest.raises(SRError, match="lr has shape"):
+            upscale(model, picture(9, 7)[..., None])
+        with pytest.raises(SRError, match="a layer"), evaluation._evaluating(model):
+            raise SRError("a layer failed")
+        assert moved == 2 * there_and_back
 
     def test_luma_model_keeps_the_chroma_bicubic(self):
         model, lr = network("espcn", 3), picture(9, 7, 3)

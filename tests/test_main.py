@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -23,13 +22,7 @@ from srlib.metrics import PROTOCOLS
 from srlib.runs import Run
 from srlib.training import digest, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
@@ -348,6 +341,28 @@ def save(path, image, **options):
     return path
 
 
+def release_identifier() -> None:
+    """Make a released identifier x2 that calls every patch the hardest."""
+    model, home = models.create("identifier", 2), paths.home() / "data" / "weights"
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    model.classify[-1].bias.data[0] = 1.0
+    home.mkdir()
+    save_file(model.state_dict(), home / "identifier_x2.safetensors")
+    (home / "identifier_x2.json").write_text(json.dumps({"experiment": {"model": "identifier", "model_args": {}}}))
+
+
+def test_an_identifier_is_evaluated_by_its_patches(ok, tmp_path):
+    release_identifier()
+    (tmp_path / "photos").mkdir()
+    flat = np.full((96, 96, 3), 90, dtype=np.uint8)
+    save(tmp_path / "photos" / "flat.png", flat)
+    save(tmp_path / "photos" / "rough.png", np.random.default_rng(0).integers(0, 256, (96, 192, 3), dtype=np.uint8))
+    out = ok("evaluate", "identifier", f"folder:{tmp_path / 'photos'}", "--csv", tmp_path / "scores.csv")
+    assert "2 images  66.7% of 3 patches told right" in out
+    assert pd.read_csv(tmp_path / "scores.csv")["accuracy"].tolist() == [0.0, 1.0]
+
+
 class TestUpscale:
     @pytest.mark.parametrize(("scale", "given"), [(2, []), (3, ["--scale", 3]), (8, ["--scale", 8])])
     def test_beside_the_photo(self, ok, tmp_path, scale, given):
@@ -446,10 +461,7 @@ class TestUpscale:
         assert f"no released weights for {name} x{scale};" in fails("upscale", photo, "--model", name)
 
     def test_an_experiment_that_makes_no_picture(self, fails, tmp_path):
-        model, home = models.create("identifier", 2), paths.home() / "data" / "weights"
-        home.mkdir()
-        save_file(model.state_dict(), home / "identifier_x2.safetensors")
-        (home / "identifier_x2.json").write_text(json.dumps({"experiment": {"model": "identifier", "model_args": {}}}))
+        release_identifier()
         photo = save(tmp_path / "p.png", picture(9, 7, 3))
         message = fails("upscale", photo, "--model", "identifier")
         assert "model (=identifier) says how difficult a patch is and makes no picture" in message

@@ -28,13 +28,9 @@ BTSRN = {"model": "btsrn", "model_args": {"width": 8, "bottleneck": 4, "low": 1,
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
+def one_thread_everywhere(one_thread, monkeypatch):
     """The same number of threads in every process: sums are split the same way, bit for bit."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -162,6 +158,14 @@ class TestRun:
         runs = [train(experiment(data, precision=p, steps=2), progress="none") for p in ("fp32", "bf16", "fp32")]
         assert not equal(weights(runs[0]), weights(runs[1])) and runs[0].dir == runs[2].dir
         assert all(tensor.dtype == torch.float32 for tensor in weights(runs[1]).values())
+
+    def test_a_run_that_another_process_ends_in_between_is_left_alone(self, data, monkeypatch):
+        run = train(experiment(data), progress="none")
+        before = {file.name: file.read_bytes() for file in run.dir.iterdir()}
+        answers = iter([False, True])
+        monkeypatch.setattr(Run, "complete", property(lambda self: next(answers, True)))
+        assert train(experiment(data), progress="none").dir == run.dir
+        assert {file.name: file.read_bytes() for file in run.dir.iterdir()} == before
 
     def test_complete_run_is_returned_without_work(self, data, monkeypatch):
         run = train(experiment(data), progress="none")

@@ -166,6 +166,20 @@ def survivors() -> list[str]:
     return found
 
 
+SHARED = [(8, 5, (5, 1)), (7, 4, (4, 1)), (3, 2, (2, 1)), (8, 2, (8, 4)), (1, 4, (1, 1))]
+
+
+@pytest.mark.parametrize(("count", "jobs", "expected"), SHARED)
+def test_no_more_notebooks_at_a_time_than_asked_for(monkeypatch, tmp_path, count, jobs, expected):
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    reproduce = load("reproduce")
+    monkeypatch.setattr(reproduce, "cores", lambda: count)
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "--jobs", str(jobs)])
+    call = reproduce.command(reproduce.arguments(), tmp_path)
+    cores, threads = int(call[call.index("--cores") + 1]), int(call[-1].removeprefix("threads="))
+    assert (cores, threads) == expected and cores // threads <= jobs
+
+
 def test_smoke_is_killed_continues_and_is_then_complete():
     process = subprocess.Popen(
         [*REPRODUCE, "--profile", "smoke"], stdout=subprocess.PIPE, text=True, start_new_session=True

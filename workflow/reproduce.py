@@ -66,8 +66,9 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
     call += ["--profile", ROOT / "workflow" / args.on, "--quiet", "rules", "host", "reason"]
     if args.on == "laptop":
         jobs = min(int(args.jobs or 2), cores())
-        call += ["--cores", str(cores())]
-        config.append(f"threads={cores() // jobs}")
+        threads = cores() // jobs
+        call += ["--cores", str(jobs * threads)]
+        config.append(f"threads={threads}")
     elif args.jobs:
         call += ["--jobs", args.jobs]
     return [str(part) for part in [*call, "--config", *config]]
@@ -144,7 +145,8 @@ def main() -> int:
     except KeyboardInterrupt:
         if args.on == "laptop":
             process.kill()
-            time.sleep(1)  # its jobs see that it is gone
+            alive.close()
+            time.sleep(1)  # its jobs see that the lock is gone
         else:
             process.send_signal(signal.SIGINT)  # it cancels what it has sent to the cluster
         process.wait()

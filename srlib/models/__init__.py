@@ -49,7 +49,6 @@ from srlib.models.vdsr import VDSR
 __all__ = [
     "Structure",
     "Summary",
-    "channels",
     "check",
     "check_discriminator",
     "create",
@@ -60,7 +59,6 @@ __all__ = [
     "structure",
     "summary",
 ]
-
 
 
 def _difficulty_sr(

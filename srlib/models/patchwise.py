@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from srlib.errors import SRError
 from srlib.models.bicubic import upsample_bicubic
+from srlib.models.borders import mirror
 
 PATCH = 3  # LR pixels a side
 WINDOW = 9  # LR pixels a side that the features depend on: the patch, 1 on each side for the gradients, 2 for bicubic
@@ -30,12 +31,8 @@ CHUNK = 8192  # patches that are predicted at a time, to bound the memory
 SCALES = (2, 3, 4, 8)
 
 
-def mirrored(x: Tensor, margin: int) -> Tensor:
-    """Frame `x` by its mirror image, border pixels repeated; works for any size of image."""
-    for dim in (-2, -1):
-        index = np.pad(np.arange(x.shape[dim]), margin, mode="symmetric")
-        x = x.index_select(dim, torch.as_tensor(index, device=x.device))
-    return x
+def _framed(x: Tensor, margin: int) -> Tensor:
+    return mirror(x, (margin, margin), (margin, margin))
 
 
 def rows(x: Tensor) -> Tensor:
@@ -123,7 +120,7 @@ class Patchwise(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
         with torch.autocast(lr.device.type, enabled=False):
-            windows = rows(F.unfold(mirrored(lr.to(base), self.context), WINDOW))
+            windows = rows(F.unfold(_framed(lr.to(base), self.context), WINDOW))
             patches = torch.cat([self.predict(self._features(some)) for some in windows.split(CHUNK)])
             return base + self._averaged(patches.to(base), *lr.shape[-2:])
 
@@ -168,7 +165,7 @@ class Patchwise(nn.Module):
                 continue  # no sample in it: too small a patch shows as too few samples
             cut = scale * (INSIDE - PATCH // 2)
             residual = (hr - upsample_bicubic(lr, scale))[..., cut:-cut, cut:-cut]
-            x = rows(F.unfold(mirrored(lr, WINDOW // 2 - INSIDE), WINDOW)).cpu().numpy()
+            x = rows(F.unfold(_framed(lr, WINDOW // 2 - INSIDE), WINDOW)).cpu().numpy()
             y = rows(F.unfold(residual, PATCH * scale, stride=scale)).cpu().numpy()
             slots = np.arange(seen, seen + len(x))
             late = slots >= self.samples

@@ -35,7 +35,6 @@ _SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3}
 # What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
 _FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
 
-CLASSIC = ("aplus", "srcnn", "fsrcnn", "vdsr", "lapsrn", "memnet")  # Table 1, before IDN
 BRANCHES = {"complex": "idn", "complex_args": {"width": 64}}
 
 PAPER = Paper(

@@ -40,7 +40,6 @@ _SHORT_8 = {**_SHORT, "hr_patch": 128, "batch": 8}
 _SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
 # What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
 _FITTED = {**_OWN, "steps": 2_000}
-# The forest's leaves hold a regressor each: 256 a tree, of 2,048 in its own file's default, make a file of 12 MB, not of 94.
 _SHORT_FITTED = {"hr_patch": 96, "batch": 32, "steps": 150}
 
 
@@ -70,6 +69,7 @@ PAPER = Paper(
     methods={
         "bicubic": Method("bicubic", "Bicubic"),
         "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
+        # The leaves hold a regressor each: 256 a tree, of 2,048 in the model's default, make a file of 12 MB, not of 94.
         "rfl": Method("rfl", "RFL", {"leaves": 256}, fields=_FITTED, short=_SHORT_FITTED),
         "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
         "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
