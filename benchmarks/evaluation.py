@@ -79,6 +79,7 @@ def _kept() -> list[tuple[str, Path]]:
     kept = [
         (file.stem, scores)
         for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors"))
+        if not file.is_symlink()
         for scores in sorted(results.kept_scores(file).glob("*.csv"))
         if "seconds" in pd.read_csv(scores, nrows=0)
     ]

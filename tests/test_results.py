@@ -155,6 +155,7 @@ class TestReleased:
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
         assert not first.is_symlink() and second.is_symlink() and second.readlink() == Path(first.name)
         assert load_released("espcn", 2, seed=1).weights == second
+        assert results.kept_scores(second) == results.kept_scores(first)  # scored once
         assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
         before = first.read_bytes()
         release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
