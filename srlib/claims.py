@@ -2,8 +2,8 @@
 
 A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`).
 
-What is compared. For psnr (dB) and ssim: mean(left) - mean(right) over the same images. For costs (`COSTS`): mean(left) /
-mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half as much again.
+What is compared. For psnr (dB) and ssim (any of `SSIMS`): mean(left) - mean(right) over the same images. For costs (`COSTS`):
+mean(left) / mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half again.
 
 Interval. 95 %, from a paired bootstrap: images are resampled, the same for both sides, and seeds: together where both sides
 have the same ones (one seed is one order of patches, whatever is trained on them), else on each side. Each draw
@@ -37,12 +37,13 @@ from srlib.errors import SRError, unknown
 RELATIONS = (">", "<", "approx", "best")
 VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
-UNITS = {"psnr": "dB", "ssim": "", **dict.fromkeys(COSTS, "ratio")}
+SSIMS = ("ssim", "ssim_uniform7")  # by the window of `metrics.Protocol`
+UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio")}
 # Trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by more with
 # small ones: two seeds of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps. Times of one machine
 # repeat within some per cent.
 COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
-NOISE = {"psnr": 0.1, "ssim": 0.001, "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
+NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001), "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
 MIN_IMAGES = 5
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -95,8 +95,8 @@ def weights_path(name: str, scale: int, seed: int = 0) -> Path:
 
 
 def kept_scores(weights: Path) -> Path:
-    """Return the folder in `data/scores/` for released weights: a link has that of the file it leads to, other weights of the same
-    name have another one."""
+    """Return the folder in `data/scores/` for released weights; other weights of the same name have another one, a link has that
+    of the file it leads to."""
     weights = weights.resolve()
     return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
 
