@@ -12,13 +12,11 @@ import shlex
 import sys
 from pathlib import Path
 
-for variable in ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES"):
-    if os.environ.get(variable):  # a relative folder means the one seen from here, in every notebook
-        os.environ[variable] = os.path.abspath(os.environ[variable])
-
 from srlib import papers, paths
 from srlib.errors import SRError, unknown
 from srlib.experiments import profile as find_profile
+
+paths.make_absolute()  # each notebook works in a folder of its own
 
 
 def chosen(name, known):

@@ -106,7 +106,7 @@ def spent(cores: int, again: int) -> int:
 
 
 def _scored(name: str, scores: Path) -> dict[str, object]:
-    """Score all images of kept scores again, and compare. raises ValueError where these are others than those kept."""
+    """Score all images of kept scores again, and compare. Raises ValueError where these are others than those kept."""
     began = time.perf_counter()
     kept = pd.read_csv(scores, dtype={"image": str}).set_index("image")
     rows = _now(name, scores, len(kept), warm=False).set_index("image")

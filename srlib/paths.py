@@ -10,6 +10,15 @@ from pathlib import Path
 
 from srlib.errors import SRError
 
+FOLDERS = ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES")
+
+
+def make_absolute() -> None:
+    """Let relative folders in the environment mean those seen from here, also in processes that work elsewhere."""
+    for variable in FOLDERS:
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
+
 
 def home() -> Path:
     """Return the repository: the folder that holds `data/published` and `notebooks`."""

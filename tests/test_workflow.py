@@ -166,6 +166,18 @@ def survivors() -> list[str]:
     return found
 
 
+def test_explorers_lie_in_the_runs_folder_that_the_caller_means(monkeypatch, tmp_path):
+    called, explore = [], load("explore")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SRLIB_RUNS", "out")
+    monkeypatch.setattr(sys, "argv", ["explore.py", "--profile", "smoke"])
+    monkeypatch.setattr(os, "execv", lambda program, call: called.append(call))
+    explore.main()
+    folder = tmp_path / "out" / "explorers" / "smoke"
+    assert called == [explore.call(folder)] and os.environ["SRLIB_RUNS"] == str(tmp_path / "out")
+    assert {file.stem for file in folder.iterdir()} == set(papers.names())
+
+
 SHARED = [(8, 5, (5, 1)), (7, 4, (4, 1)), (3, 2, (2, 1)), (8, 2, (8, 4)), (1, 4, (1, 1))]
 
 

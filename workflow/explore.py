@@ -33,9 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", choices=experiments.PROFILES, default="released", help="whose networks (default: released)")
     arguments, more = parser.parse_known_args()
-    for variable in ("SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES"):
-        if os.environ.get(variable):
-            os.environ[variable] = os.path.abspath(os.environ[variable])  # a kernel works in the folder of its notebook
+    paths.make_absolute()  # a kernel works in the folder of its notebook
     folder = paths.runs_dir() / "explorers" / arguments.profile
     write(folder, arguments.profile)
     print(f"Voila serves the explorers with the networks of profile {arguments.profile}; end it with Ctrl-C.", flush=True)

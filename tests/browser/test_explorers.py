@@ -80,10 +80,11 @@ def test_every_slider_changes_what_is_shown(page, lab, voila, shot, trained, nam
         handle, before = handles.nth(i), state(explorer)
         push(page, handle, 4)
         try:
-            changed(page, explorer, before)
+            after = changed(page, explorer, before)
         except AssertionError:
             continue  # a slider whose rule is not the chosen one
         moved += 1
+        assert after[0] != before[0]
     shot(page, "_after")
     assert moved >= max(1, handles.count() - 2), f"{moved} of {handles.count()} sliders moved something"
     page.goto(f"{voila}/voila/render/{name}.ipynb", timeout=WAIT)
