@@ -45,11 +45,30 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
 
 
 def _conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """Do what `torch.conv_transpose2d` does. With overlapping kernels oneDNN's output is in channels-last order and copied into
-    that of its input: let it be the same. Without overlap the next layers would lose more by it."""
+    """Do what `torch.conv_transpose2d` does, in the way that takes the least time."""
+    sizes = [*map(set, map(_pair, (stride, padding, output_padding, weight.shape[2:])))]
+    plain = groups == 1 and _pair(dilation) == (1, 1) and input.dim() == 4 and all(len(size) == 1 for size in sizes)
+    if plain:
+        (step,), (crop,), (more,), (side,) = sizes
+        if (weight.shape[1] < CHANNELS or side == step) and more <= crop:
+            return _shuffled(input, weight, bias, step, crop, more)
+    # With overlapping kernels oneDNN's output is in channels-last order and copied into that of its input: let it be the same.
     order = torch.channels_last if weight.shape[-1] > max(_pair(stride)) else torch.contiguous_format
     input, weight = input.contiguous(memory_format=order), weight.clone(memory_format=order)
     return F.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _shuffled(input, weight, bias, step: int, crop: int, more: int) -> Tensor:
+    """Transposed convolution: every step-th pixel comes from the same part of the kernel, so that a convolution can make those of
+    each part as a channel; then they are shuffled together. For kernels without overlap, and for few outputs."""
+    inputs, outputs, side, _ = weight.shape
+    taps = -(-side // step)  # of a part, across; the last of some are zeros
+    parts = F.pad(weight.contiguous(), (0, taps * step - side) * 2).view(inputs, outputs, taps, step, taps, step)
+    parts = parts.flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(-1, inputs, taps, taps)
+    biases = None if bias is None else bias.repeat_interleave(step * step)
+    whole = F.pixel_shuffle(_conv2d(input, parts, biases, padding=taps - 1), step)
+    height, width = ((length - 1) * step - 2 * crop + side + more for length in input.shape[2:])
+    return whole[..., crop : crop + height, crop : crop + width].contiguous()
 
 
 # Kernels are cloned, as those of one pixel or channel would keep the strides of channels-last order, which oneDNN goes by.

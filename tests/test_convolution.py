@@ -54,11 +54,34 @@ class TestSame:
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
-    @pytest.mark.parametrize("kernel", [3, 2])
-    @pytest.mark.parametrize("options", [{}, {"bias": False, "output_padding": 1}, {"groups": 2}])
-    def test_transposed(self, kernel, options):
-        net = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ConvTranspose2d(32, 32, kernel, stride=2, **options))
-        x = torch.randn(2, 32, 9, 12)
+    @pytest.mark.parametrize("outputs", [32, 3])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"kernel_size": 2, "stride": 2},
+            {"kernel_size": 3, "stride": 2},
+            {"kernel_size": 3, "stride": 2, "bias": False, "output_padding": 1},
+            {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+            {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False},
+            {"kernel_size": 9, "stride": 2, "padding": 4, "output_padding": 1},
+            {"kernel_size": 9, "stride": 4, "padding": 4, "output_padding": 3},
+            {"kernel_size": 17, "stride": 3, "padding": 8, "output_padding": 2},
+            {"kernel_size": 2, "stride": 3},
+            {"kernel_size": 3, "stride": 1, "padding": 1},
+            {"kernel_size": (3, 5), "stride": 2},
+            {"kernel_size": 3, "stride": (2, 1)},
+            {"kernel_size": 3, "stride": 2, "dilation": 2},
+        ],
+    )
+    def test_transposed(self, options, outputs):
+        net = nn.Sequential(nn.Conv2d(32, 64, 5), nn.ConvTranspose2d(64, outputs, **options))
+        x = torch.randn(2, 32, 13, 16)
+        assert convolution.suits(net)
+        with torch.no_grad():
+            torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
+
+    def test_transposed_in_groups(self):
+        net, x = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ConvTranspose2d(32, 32, 3, 2, groups=2)), torch.randn(2, 32, 9, 12)
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
