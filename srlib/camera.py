@@ -9,7 +9,7 @@ power law for the tone curve and without white balance.
 
 import numpy as np
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.degradation import imresize, modcrop
 from srlib.errors import SRError
 
@@ -47,7 +47,7 @@ def photograph(hr: np.ndarray, scale: int, seed: int) -> np.ndarray:
     colours = _demosaic(_sensor(light, rng))
     lr = 255 * np.clip(colours, 0, 1) ** (1 / GAMMA)
     lr = imresize(lr, size=(height, width)) if scale == 1 else lr
-    return np.floor(np.clip(lr, 0, 255) + 0.5).astype(np.uint8)
+    return to_uint8(lr)
 
 
 def _defocus(light: np.ndarray, axis: int, sigma: float, shift: float) -> np.ndarray:

@@ -20,6 +20,11 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     raise SRError(f"image: got shape {image.shape}, expected (H, W) or (H, W, 3)")
 
 
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Return a picture in 0..255 as uint8: clipped, rounded half up; uint8 as it is."""
+    return image if image.dtype == np.uint8 else np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
+
+
 def to_y(image: np.ndarray, rounded: bool) -> np.ndarray:
     """Return the studio-range luma (H, W), 16..235, of an image in 0..255 as MATLAB's rgb2ycbcr computes it.
 

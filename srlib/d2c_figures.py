@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.figures import GREY, PALETTE, use_style
 from srlib.fusion import Look, differences
 from srlib.metrics import Protocol, psnr
@@ -20,19 +20,14 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 HEAT = plt.get_cmap("RdBu_r")  # white in the middle, red above it, which colour-blind readers tell from blue
 
 
-def clip(image: np.ndarray) -> np.ndarray:
-    """Return a picture in 0..255 as uint8, rounded half up."""
-    return np.floor(np.clip(image, 0, 255) + 0.5).astype(np.uint8)
-
-
 def weight_picture(weights: np.ndarray, count: int) -> np.ndarray:
     """Return a weight map `(H, W)` as a uint8 picture: blue is 0, white the even share of `count` predictions, red twice that."""
-    return clip(255 * HEAT(np.clip(weights * count / 2, 0, 1))[..., :3])
+    return to_uint8(255 * HEAT(np.clip(weights * count / 2, 0, 1))[..., :3])
 
 
 def difference_picture(predictions: np.ndarray, full: float) -> np.ndarray:
     """Return `fusion.differences` as a uint8 picture: black is none, white is `full` grey levels or more."""
-    return to_rgb(clip(differences(predictions) / full * 255))
+    return to_rgb(to_uint8(differences(predictions) / full * 255))
 
 
 def whole_levels(*several: np.ndarray) -> float:
@@ -167,8 +162,8 @@ def story(found: Look, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int, by:
     """Return the panels of the paper's Figure 5 for a box in HR pixels, PSNR in the box below each: LR enlarged, the predictions,
     the result, HR."""
     enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)
-    predictions = [(f"prediction {i}", one) for i, one in enumerate(clip(found.predictions), 1)]
-    shown = [(label, cut(one, box)) for label, one in (("LR", enlarged), *predictions, ("result", clip(found.fused)))]
+    predictions = [(f"prediction {i}", one) for i, one in enumerate(to_uint8(found.predictions), 1)]
+    shown = [(label, cut(one, box)) for label, one in (("LR", enlarged), *predictions, ("result", to_uint8(found.fused)))]
     truth = cut(hr, box)
     return [*((f"{label}\n{psnr(one, truth, by, scale):.2f} dB", one) for label, one in shown), ("HR", truth)]
 

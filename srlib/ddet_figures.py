@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.figures import GREY, PALETTE, use_style
 from srlib.models.ddet import DDet
 
@@ -41,7 +41,7 @@ def kernel_picture(kernel: np.ndarray, side: int, full: float) -> np.ndarray:
 
 def signed_picture(values: np.ndarray, full: float) -> np.ndarray:
     """Return values `(H, W)` as a uint8 picture in the colours of `kernel_picture`."""
-    return np.floor(255 * SIGNED(np.clip(values / full, -1, 1) / 2 + 0.5)[..., :3] + 0.5).astype(np.uint8)
+    return to_uint8(255 * SIGNED(np.clip(values / full, -1, 1) / 2 + 0.5)[..., :3])
 
 
 def _count(module: nn.Module) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import upscale
@@ -97,7 +97,7 @@ def picture(luma: Tensor, lr: np.ndarray) -> np.ndarray:
     colours = rgb_to_ycbcr(to_rgb(lr).astype(float))[..., 1:]
     y = luma[0, 0].double().numpy() * 255
     rgb = ycbcr_to_rgb(np.concatenate([y[..., None], colours], axis=2))
-    return np.floor(rgb.clip(0, 255) + 0.5).astype(np.uint8)
+    return to_uint8(rgb)
 
 
 def _sums(image: np.ndarray, side: int) -> np.ndarray:

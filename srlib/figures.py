@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from srlib import claims
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.errors import SRError, unknown
 from srlib.metrics import COLORS, Protocol, psnr
 from srlib.runs import atomic_write
@@ -217,7 +217,7 @@ def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
     if min(top, left) < 0 or min(height, width) < 8 or top + height > image.shape[0] or left + width > image.shape[1]:
         raise SRError(f"box (={example.box}) of {example.name} must lie inside {image.shape[:2]} and be at least 8 pixels a side")
     part = image[top : top + height, left : left + width]
-    return part if part.dtype == np.uint8 else np.floor(part.clip(0, 255) + 0.5).astype(np.uint8)
+    return to_uint8(part)
 
 
 def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:

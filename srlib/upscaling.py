@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 from tqdm.auto import tqdm
 
+from srlib.color import to_uint8
 from srlib.data.images import SUFFIXES, WRITERS, Photo, list_images, natural, read_photo, write_image
 from srlib.degradation import imresize
 from srlib.errors import SRError
@@ -95,7 +96,7 @@ def _pixels(model: nn.Module, photo: Photo, **options) -> np.ndarray:
     grey = photo.pixels.ndim == 2
     rgb = np.repeat(photo.pixels[..., None], 3, axis=2) if grey else photo.pixels
     sr = upscale(model, rgb, **options)
-    return np.floor((sr[..., 1] if grey else sr).clip(0, 255) + 0.5).astype(np.uint8)
+    return to_uint8(sr[..., 1] if grey else sr)
 
 
 def upscale_file(model: nn.Module, source: Path, target: Path, *, overwrite: bool = False, **options) -> str:

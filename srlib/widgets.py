@@ -17,7 +17,7 @@ import ipywidgets as ipy
 import numpy as np
 from PIL import Image
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.data.images import read_image
 from srlib.errors import SRError
 from srlib.figures import error_map
@@ -50,7 +50,7 @@ def png(image: np.ndarray, zoom: int = ZOOM) -> bytes:
 
 def error_picture(sr: np.ndarray, hr: np.ndarray, full: float = 96.0) -> np.ndarray:
     """Return `figures.error_map` as a uint8 picture: black is none, white is `full` grey levels or more."""
-    return to_rgb((error_map(sr, hr) / full * 255).clip(0, 255).astype(np.uint8))
+    return to_rgb(to_uint8(error_map(sr, hr) / full * 255))
 
 
 LARGEST = 384  # pixels a side; of a larger picture that is uploaded the centre is taken, so that sliders stay quick
@@ -169,11 +169,6 @@ class Explorer:
             ax.imshow(panel.image, interpolation="nearest")
             ax.set_title(panel.label.replace("<br>", "\n"), fontsize=9)
         return fig
-
-
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Clip to 0..255, round half up and return uint8."""
-    return np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
 def places(images: dict, step: int = 1) -> dict[str, ipy.Widget]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from srlib.color import luma, rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.color import luma, rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
 from srlib.errors import SRError
 
 
@@ -19,6 +19,12 @@ def test_y_has_matlabs_values():
         [16, 128, 128], [235, 128, 128], [81, 90, 240], [145, 54, 34], [41, 240, 110],
     ]  # fmt: skip
     np.testing.assert_allclose(to_y(corners, rounded=False)[0], [16, 235, 81.481, 144.553, 40.966], atol=1e-9)
+
+
+def test_pictures_are_clipped_and_rounded_half_up(rgb):
+    values = np.array([[-3.0, 0.49, 0.5, 1.5, 254.5, 255.4, 300.0]])
+    assert to_uint8(values).tolist() == [[0, 0, 1, 2, 255, 255, 255]] and to_uint8(values).dtype == np.uint8
+    assert to_uint8(rgb) is rgb
 
 
 def test_grey_is_converted_as_equal_channels(rgb):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from srlib import models, widgets
 from srlib.camera import photograph
+from srlib.color import to_uint8
 from srlib.data.sets import open_set
 from srlib.degradation import downscale
 from srlib.errors import SRError
@@ -50,7 +51,7 @@ def pixels(image: ipy.Image) -> np.ndarray:
 def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, networks, images):
     panel = explorer.panels[2]
     hr = images["chelsea"]
-    sr = widgets.to_uint8(upscale(networks["split"]["1+1"], downscale(hr, 2)))
+    sr = to_uint8(upscale(networks["split"]["1+1"], downscale(hr, 2)))
     height, width = hr.shape[0] // 2, hr.shape[1] // 2
     top, left = (height - 24) * 50 // 100 * 2, (width - 24) * 50 // 100 * 2
     expected = sr[top : top + 48, left : left + 48].astype(int)
@@ -133,7 +134,7 @@ class TestUnroll:
         unroll.controls["factor"].value = 4
         lr = downscale(hr, 4)
         for panel, factor in zip(unroll.panels[1:3], (2, 4), strict=True):
-            sr = widgets.to_uint8(upscale(nets[factor], lr))
+            sr = to_uint8(upscale(nets[factor], lr))
             assert np.array_equal(panel.image[:: 4 // factor, :: 4 // factor], sr)
 
     def test_nothing_trained_says_what_to_do(self, images):

@@ -5,7 +5,8 @@ from functools import lru_cache
 import ipywidgets as ipy
 import numpy as np
 
-from srlib.d2c_figures import clip, cut, difference_picture, weight_picture
+from srlib.color import to_uint8
+from srlib.d2c_figures import cut, difference_picture, weight_picture
 from srlib.errors import SRError
 from srlib.explorers.pairs import Pairs, Windows
 from srlib.figures import PALETTE
@@ -44,11 +45,11 @@ def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Pro
 
     def draw(alpha: float, image: str, across: int, down: int) -> list[Panel]:
         found, lr, hr = inside(alpha, image, across, down)
-        several = clip(found.predictions)
+        several = to_uint8(found.predictions)
         count = len(found.weights)
         panels = [Panel(f"LR<br>{_decibel(lr, hr, protocol, scale)}", lr)]
         panels += [Panel(f"prediction {i}<br>{_decibel(one, hr, protocol, scale)}", one) for i, one in enumerate(several, 1)]
-        result = clip(found.fused)
+        result = to_uint8(found.fused)
         panels += [Panel(f"result<br>{_decibel(result, hr, protocol, scale)}", result), Panel("HR<br>ground truth", hr)]
         apart = differences(found.predictions).mean()
         apart_picture = difference_picture(found.predictions, FULL)
@@ -72,7 +73,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
     """
     scale, count = net.scale, net.divergence.leaves
     windows = Windows(pictures, scale, side)
-    palette = clip(255 * np.array(PALETTE))
+    palette = to_uint8(255 * np.array(PALETTE))
 
     @lru_cache(maxsize=256)
     def inside(image: str, across: int, down: int) -> tuple[Look, np.ndarray]:
@@ -87,7 +88,7 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
         weights = factors[:, None, None] * (found.weights if rule != "by hand" else np.ones_like(found.weights))
         weights = weights / weights.sum(axis=0).clip(1e-12)
         best = nearest(found.predictions, hr)
-        by_hand, learned, ideal = (clip(fuse(found.predictions, w)) for w in (weights, found.weights, best))
+        by_hand, learned, ideal = (to_uint8(fuse(found.predictions, w)) for w in (weights, found.weights, best))
         shares = ", ".join(f"{c} {100 * one.mean():.0f} %" for c, one in zip(COLORS, best, strict=False))
         which = palette[best.argmax(axis=0)]
         return [

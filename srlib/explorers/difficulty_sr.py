@@ -7,13 +7,13 @@ import ipywidgets as ipy
 import numpy as np
 import torch
 
-from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
 from srlib.degradation import downscale, imresize, modcrop
 from srlib.difficulty import CLASSES
 from srlib.errors import SRError
 from srlib.metrics import Protocol, lr_from_hr, psnr
 from srlib.models.difficulty_sr import PATCH, DualWay
-from srlib.widgets import Explorer, Panel, adding, error_picture, to_uint8
+from srlib.widgets import Explorer, Panel, adding, error_picture
 
 
 def difficulty_explorer(networks: dict[int, DualWay], images: dict[str, np.ndarray], protocol: Protocol) -> Explorer:

@@ -5,12 +5,12 @@ from functools import lru_cache
 import ipywidgets as ipy
 import numpy as np
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_uint8
 from srlib.degradation import downscale, modcrop
 from srlib.errors import SRError
 from srlib.evaluation import upscale
 from srlib.metrics import Protocol, psnr
-from srlib.widgets import Explorer, Panel, adding, corner, places, to_uint8
+from srlib.widgets import Explorer, Panel, adding, corner, places
 
 
 def unroll_explorer(
