@@ -231,6 +231,11 @@ def _nothing(detail: str) -> Verdict:
     return Verdict("not tested", math.nan, math.nan, math.nan, 0, 0, detail)
 
 
+def _sides(claim: Claim, cell: Cell) -> str:
+    labels = papers.get(claim.paper).labels
+    return f"{cell.name}: {labels[claim.left]} against {labels[cell.right]}"
+
+
 def _from_costs(claim: Claim, cell: Cell, costs: pd.DataFrame) -> Verdict:
     values = []
     for method in (claim.left, cell.right):
@@ -241,7 +246,8 @@ def _from_costs(claim: Claim, cell: Cell, costs: pd.DataFrame) -> Verdict:
             return _nothing(f"{cell.name}: no {claim.metric} of {method}")
         values.append(float(found.iloc[0]))
     d = values[0] / values[1] - 1
-    detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}, measured once"
+    how = "counted" if claim.metric in COUNTED else "measured once"
+    detail = f"{_sides(claim, cell)} {show(claim.metric, d)}, {how}"
     return Verdict(_decide(claim, d, d, d, NOISE[claim.metric]), d, d, d, 0, 0, detail)
 
 
@@ -255,12 +261,14 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     shared = left.columns.equals(right.columns)
     d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS, same_seeds=shared)
     paper = papers.get(claim.paper)
-    n_seeds = min((side.shape[1] for method, side in sides.items() if paper.trains(method)), default=0)
+    trained = [side.shape[1] for method, side in sides.items() if paper.trains(method)]
+    n_seeds = min(trained, default=0)
     known = paper.noise.get(claim.metric, NOISE[claim.metric])
     noise = known if n_seeds == 1 or claim.metric in COSTS else 0.0
     word = _decide(claim, d, low, high, noise)
     seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
-    detail = f"{cell.name}: {claim.left} against {cell.right} {show(claim.metric, d)}"
+    seeds = f"{trained[0]} seed{'s' * (trained[0] > 1)} against {trained[1]}" if len(set(trained)) == 2 else seeds
+    detail = f"{_sides(claim, cell)} {show(claim.metric, d)}"
     detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {len(left)} images, {seeds}"
     if len(left) < MIN_IMAGES and claim.metric not in COUNTED:
         word, detail = "inconclusive", f"{detail}, too few images"

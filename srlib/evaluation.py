@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -232,21 +232,22 @@ def evaluate(
     """
     if isinstance(model, Identifier):
         return identify(model, dataset, limit)
-    images, scale, rows = open_set(dataset), model.scale, []
+    images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
-    total = min(len(images), limit or len(images))
-    bar = tqdm(islice(images, limit), total=total, desc=dataset, disable=not progress, leave=False)
+    rows = [[] for _ in images.names[:limit]]
+    order = sorted(range(len(rows)), key=images.area, reverse=True)  # smaller ones fit into memory that the largest has left
     with _evaluating(model):
-        for i, (name, hr) in enumerate(bar):
+        for i in tqdm(order, desc=dataset, disable=not progress, leave=False):
+            name, hr = images.names[i], images[i]
             try:
                 lr = images.lr(i, hr, scale) if images.paired else None
                 for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
                     sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, tile=tile, ensemble=ensemble)
                     values = score(sr, target, protocol, scale)
-                    rows.append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
+                    rows[i].append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
             except SRError as error:
                 raise SRError(f"{dataset}, {name}: {error}") from error
-    return pd.DataFrame(rows)
+    return pd.DataFrame(chain.from_iterable(rows))
 
 
 def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:

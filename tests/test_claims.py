@@ -167,7 +167,7 @@ def test_best_needs_every_rival():
     best = claim("btsrn_7+3", "best", ("btsrn_6+4", "btsrn_5+5"))
     top, second, third = result("btsrn_7+3", 31), result("btsrn_6+4", 30.8), result("btsrn_5+5", 30)
     found = verdict(best, pd.concat([top, second, third]))
-    assert found.verdict == "holds" and "btsrn_6+4" in found.detail and found.estimate == pytest.approx(0.2)
+    assert found.verdict == "holds" and "BTSRN 7+3 against BTSRN 6+4" in found.detail and found.estimate == pytest.approx(0.2)
     assert verdict(best, pd.concat([top, third])).verdict == "holds where tested"
     assert verdict(best, pd.concat([top, second.assign(psnr=second["psnr"] + 1)])).verdict == "contradicted"
     assert verdict(best, pd.concat([second, third])).verdict == "not tested"
@@ -184,6 +184,7 @@ def test_costs_are_compared_as_ratios():
     assert found.verdict == "holds" and found.low == found.high == found.estimate == pytest.approx(430.8 / 612.6 - 1)
     found = verdict(claim(relation="<", metric="seconds"), both(30, 30), costs)  # costs win over rows
     assert found.verdict == "inconclusive" and found.estimate == pytest.approx(1 / 1.04 - 1)
+    assert found.detail.startswith("x2: BTSRN against VDSR -3.8 %, measured once")
     assert verdict(claim(relation="approx", metric="seconds", margin=0.25), pd.DataFrame(), costs).verdict == "holds"
     assert verdict(claim(metric="step_seconds", margin=0.5), pd.DataFrame(), costs).verdict == "holds"
     assert verdict(claim(metric="step_seconds", margin=1.5), pd.DataFrame(), costs).verdict == "contradicted"
@@ -197,6 +198,7 @@ def test_parameters_are_a_counted_cost():
     counts = pd.DataFrame({"method": ["btsrn", "vdsr"], "scale": 2, "parameters": [407_441, 814_242]})
     found = verdict(claim(relation="<", metric="parameters"), pd.DataFrame(), counts)
     assert found.verdict == "holds" and found.low == found.high == found.estimate == pytest.approx(407_441 / 814_242 - 1)
+    assert found.detail == "x2: BTSRN against VDSR -50.0 %, counted"
     same = counts.assign(parameters=407_441)
     assert verdict(claim(relation="approx", metric="parameters", margin=1e-3), pd.DataFrame(), same).verdict == "holds"
     assert verdict(claim(relation="<", metric="parameters"), pd.DataFrame(), same).verdict == "contradicted"
@@ -236,7 +238,9 @@ def test_seeds_of_both_sides_are_compared_with_each_other():
     same = verdict(claim(margin=0.1), equal)
     assert same.verdict == "contradicted" and same.estimate == same.low == same.high == 0
     fewer = equal[(equal["method"] == "btsrn") | (equal["seed"] == 0)]
-    assert verdict(claim(margin=0.1), fewer).low < -0.1  # seeds that one side lacks stand for no others
+    found = verdict(claim(margin=0.1), fewer)
+    assert found.low < -0.1  # seeds that one side lacks stand for no others
+    assert "3 seeds against 1" in found.detail and found.n_seeds == 1
 
 
 def test_the_interval_is_that_of_the_mean():

@@ -4,8 +4,10 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,6 +22,8 @@ WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JP
 # what Pillow's decoders raise for a damaged file
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 DAMAGED += (Image.DecompressionBombError,)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,13 @@ def read_image(path: str | Path) -> np.ndarray:
     (v / 257; of 16-bit RGB Pillow keeps the high byte), the EXIF orientation is applied, the first frame is taken.
     Raises SRError for a file that is missing, empty, truncated, not an image, or of floating-point pixels.
     """
-    return _to_array(_decode(Path(path)), Path(path))
+    return _to_array(_read(Path(path), ImageOps.exif_transpose), Path(path))
+
+
+def image_area(path: str | Path) -> int:
+    """Return how many pixels a picture has, from the head of its file. Raises SRError as `read_image` does, unless the damage
+    is further on."""
+    return _read(Path(path), lambda file: file.width * file.height)
 
 
 def read_photo(path: str | Path) -> Photo:
@@ -56,14 +66,14 @@ def read_photo(path: str | Path) -> Photo:
 
     A transparent colour of a palette, of 8-bit grey or of RGB becomes an alpha channel. Raises SRError as `read_image` does.
     """
-    image = _decode(Path(path))
+    image = _read(Path(path), ImageOps.exif_transpose)
     alpha = None
     if image.has_transparency_data and not image.mode.startswith("I"):
         alpha = np.array(image.convert("RGBA").getchannel("A"))
     return Photo(_to_array(image, Path(path)), alpha, image.info.get("icc_profile"))
 
 
-def _decode(path: Path) -> Image.Image:
+def _read(path: Path, what: Callable[[Image.Image], Found]) -> Found:
     if not path.exists():
         raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}")
     if path.is_dir():
@@ -72,7 +82,7 @@ def _decode(path: Path) -> Image.Image:
         raise SRError(f"image {path}: the file is empty (0 bytes); copy or download it again")
     try:
         with Image.open(path) as file:
-            return ImageOps.exif_transpose(file)
+            return what(file)
     except Image.UnidentifiedImageError:
         raise SRError(f"image {path}: not an image that can be read; expected {', '.join(SUFFIXES)}") from None
     except DAMAGED as error:

@@ -14,7 +14,7 @@ import numpy as np
 from srlib import paths
 from srlib.data import layouts, registry
 from srlib.data.files import file_hashes
-from srlib.data.images import list_images, read_image
+from srlib.data.images import image_area, list_images, read_image
 from srlib.errors import SRError, unknown
 
 # Photographs in the scikit-image wheel: the training part, and a test part of other scenes. Left out: the second view
@@ -60,6 +60,10 @@ class ImageSet:
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         for i, name in enumerate(self.names):
             yield name, self[i]
+
+    def area(self, i: int) -> int:
+        """Return how many pixels the file of image i has, without decoding it."""
+        return image_area(self.paths[i])
 
     @property
     def paired(self) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from srlib.data import images
-from srlib.data.images import list_images, read_image, read_photo, write_image
+from srlib.data.images import image_area, list_images, read_image, read_photo, write_image
 from srlib.errors import SRError
 
 
@@ -27,6 +27,18 @@ def png16(path, values):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_the_area_is_known_without_decoding(tmp_path, rgb):
+    path = tmp_path / "a.png"
+    write_image(path, rgb)
+    path.write_bytes(path.read_bytes()[:60])
+    assert image_area(path) == 9 * 13
+    with pytest.raises(SRError, match="cannot be decoded"):
+        read_image(path)
+    path.write_bytes(b"no picture")
+    with pytest.raises(SRError, match=r"a\.png: not an image that can be read"):
+        image_area(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "deep/er/a.PNG"])
