@@ -235,7 +235,8 @@ def evaluate(
     images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
     rows = [[] for _ in images.names[:limit]]
-    order = sorted(range(len(rows)), key=images.area, reverse=True)  # smaller ones fit into memory that the largest has left
+    order = sorted(range(len(rows)), key=images.area)
+    order = order[:1] + order[:0:-1]  # the smallest may be too small; the others fit into memory that the largest has left
     with _evaluating(model):
         for i in tqdm(order, desc=dataset, disable=not progress, leave=False):
             name, hr = images.names[i], images[i]

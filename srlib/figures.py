@@ -59,8 +59,9 @@ def use_style() -> None:
     )
 
 
-def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name`.png (300 dpi) and `name`.svg, each whole or not at all; return their paths.
+def save_figure(fig: Figure, folder: Path, name: str, points: pd.DataFrame | None = None) -> list[Path]:
+    """Write `name`.png (300 dpi) and `name`.svg, and `name`.csv of the points that it draws where they are given, each whole or
+    not at all; return their paths.
 
     Raises SRError for a name that is no file name.
     """
@@ -72,6 +73,9 @@ def save_figure(fig: Figure, folder: Path, name: str) -> list[Path]:
             fig.savefig(out, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
         files.append(Path(folder) / f"{name}.{suffix}")
         atomic_write(files[-1], out.getvalue())
+    if points is not None:
+        files.append(Path(folder) / f"{name}.csv")
+        atomic_write(files[-1], points.to_csv(index=False, float_format="%.8g"))
     return files
 
 

@@ -6,6 +6,7 @@ References: Z. Wang et al., "Image quality assessment: from error visibility to 
 
 import dataclasses
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -98,8 +99,8 @@ class Protocol:
         """Return this protocol with another way to make LR; the name says so."""
         return self if lr == self.lr else dataclasses.replace(self, lr=lr, name=f"{self.name}/{lr}")
 
-    def describe(self) -> str:
-        """Return one sentence for a table's caption."""
+    def describe(self, shown: Collection[str] | None = None) -> str:
+        """Return one sentence for a table's caption; shown: the metrics in it, whose windows are named (default: all)."""
         parts = [COLORS[self.color] + (" in whole numbers" if self.round_y else "")]
         if self.color == "y":
             parts.append(GREYS[self.grey])
@@ -112,7 +113,8 @@ class Protocol:
         parts += [f"LR cropped to multiples of {self.multiple} pixels"] if self.multiple > 1 else []
         if self.window:
             parts.append(f"larger LR images in windows of {self.window} pixels, {self.stride} apart, scored one by one")
-        parts += [f"SSIM with {WINDOWS[metric]}" for metric in self.metrics if metric in WINDOWS]
+        named = [metric for metric in self.metrics if metric in WINDOWS and (shown is None or metric in shown)]
+        parts += [f"SSIM with {WINDOWS[metric]}" for metric in named]
         return f"Protocol {self.name}: {'; '.join(parts)}."
 
 

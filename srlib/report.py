@@ -49,12 +49,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: links to its preview, to the PNG and to the SVG ("" where there is none)."""
+    """A figure: links to its preview, to the PNG, and by kind to the SVG and to the CSV of its points, where there are such."""
 
     name: str
     preview: str
     png: str
-    svg: str
+    others: dict[str, str]
 
 
 def _environment() -> jinja2.Environment:
@@ -148,8 +148,8 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
                 image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
                 image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
             link = f"{out.name}/files/{file.stem}"
-            svg = f"{link}.svg" if file.with_suffix(".svg") in found else ""
-            pictures.append(Picture(file.stem.replace("_", " ").capitalize(), f"{link}.preview.png", f"{link}.png", svg))
+            others = {kind: f"{link}.{kind.lower()}" for kind in ("SVG", "CSV") if file.with_suffix(f".{kind.lower()}") in found}
+            pictures.append(Picture(file.stem.replace("_", " ").capitalize(), f"{link}.preview.png", f"{link}.png", others))
     return tables, pictures
 
 

@@ -38,7 +38,8 @@ class NotReleased(SRError):
 
 def _told(label: str, spent: dict) -> str:
     patches = f"{spent['steps']:,} steps of {spent['batch']} patches of {spent['hr_patch']} px"
-    return f"{label} x{spent['scale']} {patches}, {spent['minutes']:.1f} minutes"
+    precision = f" in {spent['precision']}" if "precision" in spent else ""  # older cards do not have that of a start
+    return f"{label} x{spent['scale']} {patches}{precision}, {spent['minutes']:.1f} minutes"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Trained:
             return ""
         if models.fitted(one.model):
             return f"{self.label} x{one.scale} fitted to {one.data}, {made['minutes']:.1f} minutes"
-        return _told(self.label, {**made, "scale": one.scale, "batch": one.batch, "hr_patch": one.hr_patch})
+        return _told(self.label, {**vars(one), **made})
 
     @property
     def budget(self) -> str:
@@ -85,7 +86,7 @@ class Trained:
         if not made or not one:
             return f"{self.label}: not trained."
         data = made["data"]
-        return f"{self.spent} ({one.precision}) on {data['images']} images of {data['name']}; {made['hardware']}."
+        return f"{self.spent} on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
 def weights_path(name: str, scale: int, seed: int = 0) -> Path:

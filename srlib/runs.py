@@ -141,9 +141,9 @@ class Run:
 
 
 def budget_of(weights: Path) -> dict[str, Any] | None:
-    """Return what was spent on a weights file, of a run or released: `name`, `scale`, `steps`, `batch`, `hr_patch`, `minutes`.
+    """Return what was spent on a weights file, of a run or released; None where neither a run nor a card lies beside it.
 
-    None where neither a run nor a card lies beside it.
+    Keys: `name`, `scale`, `batch`, `hr_patch`, `precision`, `steps`, `minutes`.
     """
     card = weights.with_suffix(".json")
     if card.exists():
@@ -154,7 +154,7 @@ def budget_of(weights: Path) -> dict[str, Any] | None:
         experiment, made = vars(run.experiment), run.provenance()
     else:
         return None
-    shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch")}
+    shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch", "precision")}
     return {**shape, "steps": made["steps"], "minutes": made["minutes"]}
 
 

@@ -200,13 +200,15 @@ def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(object)
 
 
-def caption(what: str, by: Protocol | None, profile: Profile, *notes: str) -> str:
+def caption(what: str, by: Protocol | None, profile: Profile, *notes: str, table: pd.DataFrame | None = None) -> str:
     """Return a caption: what the table shows, the protocol (None: nothing was scored), profile, budget, data and notes.
 
-    Data that differ from scale to scale are named with a star for the scale; empty notes are left out.
+    Data that differ from scale to scale are named with a star for the scale; empty notes are left out. table: what is captioned,
+    for the protocol to tell only of the metrics in it (default: of all that it computes).
     """
     data = profile.data.replace("{scale}", "*")
-    parts = [what, by.describe() if by else "", f"Profile {profile.name}: {profile.budget}; training data {data}."]
+    shown = None if table is None else {_metric(_name(column))[0] for column in table.columns}
+    parts = [what, by.describe(shown) if by else "", f"Profile {profile.name}: {profile.budget}; training data {data}."]
     return " ".join(part for part in (*parts, *notes) if part)
 
 

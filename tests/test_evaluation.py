@@ -319,14 +319,20 @@ class TestEvaluate:
         row = evaluate(model, pictures, chosen).iloc[0]
         assert row["psnr"] == psnr(sr, hr[:36, :40], chosen, 2) and row["ssim"] == ssim(sr, hr[:36, :40], chosen, 2)
 
-    def test_largest_images_come_first_and_rows_in_the_order_of_the_set(self, tmp_path, monkeypatch):
-        """Memory that the largest has left is enough for the others; in another order gaps between blocks add up."""
+    def test_images_are_scored_smallest_then_from_the_largest_and_rows_are_in_the_order_of_the_set(self, tmp_path, monkeypatch):
+        """Memory that the largest has left is enough for the others; in another order gaps between blocks add up. What is too
+        small to be scored is known at once."""
         for i, side in enumerate((24, 40, 32)):
             Image.fromarray(picture(side, side, 3)).save(tmp_path / f"{i}.png")
         seen = []
         monkeypatch.setattr(evaluation, "upscale", lambda model, lr, **options: seen.append(lr.shape[0]) or upscale(model, lr))
         rows = evaluate(models.create("bicubic", 2), f"folder:{tmp_path}", protocol("y"))
-        assert seen == [20, 16, 12] and rows["image"].tolist() == ["0", "1", "2"]
+        assert seen == [12, 20, 16] and rows["image"].tolist() == ["0", "1", "2"]
+        Image.fromarray(picture(8, 8, 3)).save(tmp_path / "3.png")
+        seen.clear()
+        with pytest.raises(SRError, match=r", 3: sr: 4x4 pixels inside the border"):
+            evaluate(models.create("bicubic", 2), f"folder:{tmp_path}", protocol("y"))
+        assert seen == [4]
 
     def test_limit_takes_the_first(self, pictures):
         model, chosen = models.create("bicubic", 2), protocol("y")

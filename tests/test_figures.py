@@ -217,6 +217,13 @@ def test_saved_figures_are_the_same_byte_for_byte(tmp_path):
     assert len(list((tmp_path / "a").iterdir())) == 2
 
 
+def test_points_lie_beside_the_figure_that_draws_them(tmp_path):
+    points = splits()
+    files = save_figure(psnr_against_cost(points, connect=True), tmp_path, "figure_3", points)
+    assert [f.name for f in files] == ["figure_3.png", "figure_3.svg", "figure_3.csv"]
+    pd.testing.assert_frame_equal(pd.read_csv(files[-1]), points, rtol=1e-7, check_dtype=False)
+
+
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     fig = training_curves({"a": history()})
     files = save_figure(fig, tmp_path, "curves")

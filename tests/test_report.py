@@ -64,6 +64,7 @@ def executed():
     (figures / "table_4.csv").write_text("method,psnr\nbtsrn,33.64\n")
     (figures / "figure_5.png").write_bytes(png("blue", (3000, 500)))
     (figures / "figure_5.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (figures / "figure_5.csv").write_text("method,psnr\nbtsrn,33.64\n")
 
 
 class Links(HTMLParser):
@@ -96,7 +97,8 @@ def test_the_index_shows_all_there_is(executed):
         assert part in index.text, part
     assert "torch " in index.text and "hardware" in index.text and "Python" in index.text
     assert {"btsrn/train_btsrn_x2.html", "btsrn/ablate.html", "summary/summary.html"} <= set(index.linked)
-    assert {"btsrn/files/table_4.csv", "btsrn/files/figure_5.png", "btsrn/files/figure_5.svg"} <= set(index.linked)
+    assert {"btsrn/files/table_4.csv", "btsrn/files/figure_5.png"} <= set(index.linked)
+    assert {"btsrn/files/figure_5.svg", "btsrn/files/figure_5.csv"} <= set(index.linked)
     assert "btsrn/files/figure_5.preview.png" in index.loaded
     assert "(12 s)" in index.text
 

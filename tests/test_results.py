@@ -115,7 +115,7 @@ class TestLoadRun:
 
     def test_budget_is_said(self, data):
         said = load_run(trained_run(data).dir).budget
-        assert said.startswith("espcn x2 2 steps of 2 patches of 16 px, 0.0 minutes (fp32) on 3 images of folder:")
+        assert said.startswith("espcn x2 2 steps of 2 patches of 16 px in fp32, 0.0 minutes on 3 images of folder:")
 
 
 class TestReleased:

@@ -247,6 +247,20 @@ def test_caption_states_protocol_profile_budget_and_data():
     assert caption("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
 
 
+def test_caption_tells_only_of_the_windows_of_metrics_that_the_table_has():
+    gaussian, uniform = "SSIM with Gaussian 11x11", "SSIM with uniform 7x7"
+
+    def said(*columns):
+        line = caption("Table 5.", protocol("prosrn"), profile("quick"), table=pd.DataFrame(columns=list(columns)))
+        return gaussian in line, uniform in line
+
+    assert said("method", "psnr_ours@Set5 x2") == (False, False)
+    assert said("method", "psnr_ours", "ssim_difference") == (True, False)
+    assert said("method", ("ProSRN", "ssim_uniform7_published"), ("ProSRN", "ssim_ours")) == (True, True)
+    whole = caption("Table 5.", protocol("prosrn"), profile("quick"))
+    assert gaussian in whole and uniform in whole
+
+
 def test_caption_names_data_of_any_scale():
     line = caption("Claims.", None, papers.get("d2c_sr").setting("paper"))
     assert "training data RealSR-V3-x*/train." in line
