@@ -225,7 +225,7 @@ def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
 
 
 def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:
-    """Draw a row per example: each method's picture and its absolute error, then the ground truth.
+    """Draw each example as a row of pictures, one per method and last the ground truth, over a row of their absolute errors.
 
     All examples have the same methods and boxes of one size. Under each picture: the PSNR of the part that is shown, in the
     protocol's colours. All error maps share one scale. panel: width of a picture in inches; a pixel becomes a whole number
@@ -246,39 +246,42 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
     use_style()
     dots = max(round(panel * DPI / width), 1)
     w, h = width * dots / DPI, height * dots / DPI
-    gap, under, head, side, foot, bar = 0.08, 0.28, 0.32, 0.32, 0.28, 0.8
-    columns = 2 * len(methods) + 1
-    size = (side + columns * (w + gap) + bar, head + len(examples) * (h + under) + foot)
+    gap, under, between, head, side, foot = 0.08, 0.28, 0.16, 0.32, 0.32, 0.46
+    tall = 2 * h + under + between
+    size = (side + (len(methods) + 1) * (w + gap), head + len(examples) * tall - between + foot)
     fig = plt.figure(figsize=[round(s * DPI) / DPI for s in size])
-    titles = [title for m in methods for title in (m, f"|{m} − HR|")] + ["HR (ground truth)"]
-    shown = None
+
+    def panel_at(column: int, bottom: float) -> Axes:
+        left = side + column * (w + gap)
+        ax = fig.add_axes([_dot(left, size[0]), _dot(bottom, size[1]), _dot(w, size[0]), _dot(h, size[1])])
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        return ax
+
     for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
-        pictures = [picture for pair in zip(srs[i], errors[i], strict=True) for picture in pair] + [hr]
-        for j, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
-            corner = (side + j * (w + gap), size[1] - head - h - i * (h + under))
-            ax = fig.add_axes([_dot(corner[0], size[0]), _dot(corner[1], size[1]), _dot(w, size[0]), _dot(h, size[1])])
-            ax.set(xticks=[], yticks=[])
-            ax.grid(False)
-            for spine in ax.spines.values():
-                spine.set_visible(False)
-            is_map = j % 2 == 1
-            if is_map:
-                shown = ax.imshow(picture, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
-            else:
-                ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
-            if j < 2 * len(methods) and not is_map:
+        bottom = size[1] - head - h - i * tall
+        for j, (label, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
+            ax = panel_at(j, bottom)
+            ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
+            if j < len(methods):
                 ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
             if i == 0:
-                ax.set_title(title, pad=5)
+                ax.set_title(label, pad=5)
             if j == 0:
                 ax.set_ylabel(example.name, labelpad=4)
-    tall = len(examples) * (h + under) - under
-    bottom = size[1] - head - tall
-    place = [(side + columns * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], tall / size[1]]
-    colorbar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
-    colorbar.set_label("absolute difference, R + G + B (grey levels)", fontsize=9)
-    colorbar.outline.set_visible(False)
-    note = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)"
+        bottom -= under + h
+        for j, error in enumerate(errors[i]):
+            ax = panel_at(j, bottom)
+            shown = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
+            if j == 0:
+                ax.set_ylabel("|SR − HR|", labelpad=4)
+        place = [(side + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
+        bar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
+        bar.set_label("grey levels", fontsize=9)
+        bar.outline.set_visible(False)
+    note = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
+    note += "|SR − HR|: absolute difference, R + G + B"
     fig.text(side / size[0], 0.07 / size[1], note, fontsize=9, color=GREY, va="bottom")
     return fig
 

@@ -140,16 +140,19 @@ def test_error_map_sums_over_colours():
 
 def test_visual_comparison_shows_pictures_errors_and_numbers():
     fig = visual_comparison([example("one"), example("two")], protocol("btsrn_div2k"), 2)
-    *panels, bar = fig.axes
-    assert len(panels) == 2 * 5
-    assert [ax.get_title() for ax in panels[:5]] == ["Bicubic", "|Bicubic − HR|", "BTSRN", "|BTSRN − HR|", "HR (ground truth)"]
-    assert [panels[0].get_ylabel(), panels[5].get_ylabel()] == ["one", "two"]
-    assert panels[0].get_xlabel() == f"{20 * np.log10(255 / 10):.2f} dB" and panels[2].get_xlabel() == "inf dB"
+    assert len(fig.axes) == 2 * 6
+    (*first, first_map, second_map, bar), second = fig.axes[:6], fig.axes[6:]
+    assert [ax.get_title() for ax in first] == ["Bicubic", "BTSRN", "HR (ground truth)"]
+    assert [first[0].get_ylabel(), second[0].get_ylabel()] == ["one", "two"] and first_map.get_ylabel() == "|SR − HR|"
+    assert first[0].get_xlabel() == f"{20 * np.log10(255 / 10):.2f} dB" and first[1].get_xlabel() == "inf dB"
     assert "grey levels" in bar.get_ylabel()
-    maps = [ax.images[0] for ax in (panels[1], panels[3], panels[6], panels[8])]
+    for picture, error in zip(first, (first_map, second_map), strict=False):  # each over its own error
+        (left, top), (x, y) = picture.get_position().p0, error.get_position().p0
+        assert left == x and y + error.get_position().height < top
+    maps = [ax.images[0] for ax in (first_map, second_map, second[3], second[4])]
     assert len({image.get_clim() for image in maps}) == 1  # one scale, so that colours compare
     assert (maps[0].get_array() == 30).all() and (maps[1].get_array() == 0).all()
-    assert (panels[4].images[0].get_array() == example("one").hr[8:32, 16:48]).all()
+    assert (first[2].images[0].get_array() == example("one").hr[8:32, 16:48]).all()
     assert "24" in fig.texts[-1].get_text() and "RGB" in fig.texts[-1].get_text()
 
 
