@@ -224,12 +224,16 @@ def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
     return to_uint8(part)
 
 
+WIDEST = 13  # inches
+
+
 def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:
     """Draw each example as a row of pictures, one per method and last the ground truth, over a row of their absolute errors.
 
-    All examples have the same methods and boxes of one size. Under each picture: the PSNR of the part that is shown, in the
-    protocol's colours. All error maps share one scale. panel: width of a picture in inches; a pixel becomes a whole number
-    of dots at 300 dpi. Raises SRError for sizes or methods that differ and boxes that leave the image.
+    As many examples lie side by side as fit, the others below. All examples have the same methods and boxes of one size. Under
+    each picture: the PSNR of the part that is shown, in the protocol's colours. All error maps share one scale. panel: width of
+    a picture in inches; a pixel becomes a whole number of dots at 300 dpi. Raises SRError for sizes or methods that differ and
+    boxes that leave the image.
     """
     if not examples:
         raise SRError("examples is empty; pass at least one")
@@ -247,12 +251,12 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
     dots = max(round(panel * DPI / width), 1)
     w, h = width * dots / DPI, height * dots / DPI
     gap, under, between, head, side, foot = 0.08, 0.28, 0.16, 0.32, 0.32, 0.46
-    tall = 2 * h + under + between
-    size = (side + (len(methods) + 1) * (w + gap), head + len(examples) * tall - between + foot)
+    wide, tall = side + (len(methods) + 1) * (w + gap), 2 * h + under + between
+    abreast = min(max(int(WIDEST // wide), 1), len(examples))
+    size = (abreast * wide, head + -(-len(examples) // abreast) * tall - between + foot)
     fig = plt.figure(figsize=[round(s * DPI) / DPI for s in size])
 
-    def panel_at(column: int, bottom: float) -> Axes:
-        left = side + column * (w + gap)
+    def panel_at(left: float, bottom: float) -> Axes:
         ax = fig.add_axes([_dot(left, size[0]), _dot(bottom, size[1]), _dot(w, size[0]), _dot(h, size[1])])
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
@@ -260,23 +264,23 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         return ax
 
     for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
-        bottom = size[1] - head - h - i * tall
+        left, bottom = i % abreast * wide + side, size[1] - head - h - i // abreast * tall
         for j, (label, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
-            ax = panel_at(j, bottom)
+            ax = panel_at(left + j * (w + gap), bottom)
             ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
             if j < len(methods):
                 ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
-            if i == 0:
+            if i < abreast:
                 ax.set_title(label, pad=5)
             if j == 0:
                 ax.set_ylabel(example.name, labelpad=4)
         bottom -= under + h
         for j, error in enumerate(errors[i]):
-            ax = panel_at(j, bottom)
+            ax = panel_at(left + j * (w + gap), bottom)
             shown = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
             if j == 0:
                 ax.set_ylabel("|SR − HR|", labelpad=4)
-        place = [(side + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
+        place = [(left + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
         bar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
         bar.set_label("grey levels", fontsize=9)
         bar.outline.set_visible(False)

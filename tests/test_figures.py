@@ -156,6 +156,20 @@ def test_visual_comparison_shows_pictures_errors_and_numbers():
     assert "24" in fig.texts[-1].get_text() and "RGB" in fig.texts[-1].get_text()
 
 
+def test_visual_comparisons_stand_side_by_side_where_they_fit():
+    def corners(methods):
+        one = example()
+        shown = Example("one", one.hr, {f"{method}": one.hr for method in range(methods)}, one.box)
+        fig = visual_comparison(3 * [shown], protocol("y"), 2)
+        assert fig.get_size_inches()[0] < 13.1
+        return [tuple(np.round(ax.get_position().p0, 6)) for ax in fig.axes[:: 2 * methods + 2]]
+
+    (x, y), (right, same), (left, below) = corners(2)
+    assert right > x and same == y and left == x and below < y
+    found = corners(5)
+    assert len({x for x, _ in found}) == 1 and [y for _, y in found] == sorted({y for _, y in found}, reverse=True)
+
+
 def test_visual_comparison_enlarges_by_whole_pixels(tmp_path):
     one = example("one")
     (file, _) = save_figure(visual_comparison([one], protocol("btsrn"), 2, panel=1.0), tmp_path, "figure_5")
