@@ -41,7 +41,8 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     weight = weight.clone(memory_format=torch.contiguous_format)
     if plain and weight.shape[-2:] == (1, 1):  # on one thread PyTorch multiplies matrices instead, at two thirds of the speed
         return torch.mkldnn_convolution(input, weight, bias, (0, 0), (1, 1), (1, 1), 1)
-    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    # Of one channel, an input is in both orders at once, and oneDNN gives channels-last; sums of two orders take four times as long.
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups).contiguous()
 
 
 def _conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
