@@ -41,7 +41,7 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     weight = weight.clone(memory_format=torch.contiguous_format)
     if plain and weight.shape[-2:] == (1, 1):  # on one thread PyTorch multiplies matrices instead, at two thirds of the speed
         return torch.mkldnn_convolution(input, weight, bias, (0, 0), (1, 1), (1, 1), 1)
-    # Of one channel, an input is in both orders at once, and oneDNN gives channels-last; sums of two orders take four times as long.
+    # One channel is in both orders at once, and oneDNN may go on in the other one; a sum of two orders takes ten times as long.
     return F.conv2d(input, weight, bias, stride, padding, dilation, groups).contiguous()
 
 

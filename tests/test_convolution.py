@@ -101,6 +101,13 @@ class TestSame:
         plain = upscale(net, lr)
         assert 0 < np.abs(sr - plain).max() < 0.02
 
+    def test_what_follows_a_layer_of_one_channel_is_in_one_order(self):
+        """Else sums with what is in the other order take several times as long."""
+        net = models.create("prosrn", 2).to(memory_format=torch.channels_last)
+        with torch.no_grad(), convolution.fastest(net):
+            source = net.entry(torch.rand(1, 40, 48, 1).movedim(-1, 1))  # as pictures come
+            assert source.is_contiguous() and net.extract.layers[0](source).is_contiguous()
+
     def test_the_network_stays_as_it_is(self):
         """Or training would go on with other rounding after a validation."""
         net = models.create("vdsr", 2).to(memory_format=torch.channels_last)
