@@ -436,9 +436,9 @@ class TestPairs:
         assert len(rows) == 2 and (rows["psnr"] < clean["psnr"] - 1).all()
 
     def test_same_size_models_need_pairs(self, pictures, pairs):
-        with pytest.raises(SRError, match="img_0: lr: got None at scale 1, expected LR of the size of HR; take a set of pairs"):
+        with pytest.raises(SRError, match="img_1: lr: got None at scale 1, expected LR of the size of HR; take a set of pairs"):
             evaluate(Bicubic(1), pictures, protocol("realsr"))
-        with pytest.raises(SRError, match=r"img_0.png: 37x41 pixels, expected 18x20 for scale 2"):
+        with pytest.raises(SRError, match=r"img_1.png: 40x33 pixels, expected 20x16 for scale 2"):
             evaluate(Bicubic(2), pairs, protocol("realsr"))
         with pytest.raises(SRError, match=r"lr: got \(9, 9\) pixels for hr of \(9, 8\) at scale 1, expected \(9, 8\)"):
             super_resolve(Bicubic(1), picture(9, 8, 3), protocol("realsr"), lr=picture(9, 9, 3))
