@@ -36,19 +36,25 @@ def within(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return net(x.contiguous(memory_format=order) if x.dim() == 4 else x)
 
 
-@needs_nnpack
-@pytest.mark.usefixtures("gaining")
+@pytest.fixture(params=[pytest.param(True, marks=needs_nnpack), False], ids=["transformed", "channels last"])
+def gaining_or_not(request, monkeypatch):
+    """Whether the processor gains from transformed kernels."""
+    monkeypatch.setattr(convolution, "available", lambda: request.param)
+    return request.param
+
+
 class TestSame:
     @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (5, 8), (33, 40), (64, 31)])
     @pytest.mark.parametrize("kernel", [3, 5, 9, 15])
-    def test_as_pytorchs_own(self, kernel, shape):
+    def test_as_pytorchs_own(self, gaining_or_not, kernel, shape):
         net = nn.Conv2d(32, 48, kernel, padding=kernel // 2)
         x = torch.randn(2, 32, *shape)
-        assert convolution.suits(net)
+        assert convolution.suits(net) is gaining_or_not
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
     @pytest.mark.parametrize("options", [{"bias": False}, {"padding": 2}, {"padding": (0, 1)}, {"padding_mode": "reflect"}])
+    @pytest.mark.usefixtures("gaining_or_not")
     def test_without_bias_and_with_other_padding(self, options):
         net, x = nn.Conv2d(64, 32, 3, **{"padding": 1, **options}), torch.randn(1, 64, 20, 17)
         with torch.no_grad():
@@ -73,25 +79,29 @@ class TestSame:
             {"kernel_size": 3, "stride": 2, "dilation": 2},
         ],
     )
-    def test_transposed(self, options, outputs):
+    def test_transposed(self, gaining_or_not, options, outputs):
         net = nn.Sequential(nn.Conv2d(32, 64, 5), nn.ConvTranspose2d(64, outputs, **options))
         x = torch.randn(2, 32, 13, 16)
-        assert convolution.suits(net)
+        assert convolution.suits(net) is gaining_or_not
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
+    @pytest.mark.usefixtures("gaining_or_not")
     def test_transposed_in_groups(self):
         net, x = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ConvTranspose2d(32, 32, 3, 2, groups=2)), torch.randn(2, 32, 9, 12)
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
     @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.usefixtures("gaining_or_not")
     def test_of_one_pixel(self, bias):
         net, x = nn.Sequential(nn.Conv2d(32, 64, 3), nn.Conv2d(64, 48, 1, bias=bias)), torch.randn(2, 32, 9, 12)
         with torch.no_grad():
             torch.testing.assert_close(within(net, x), net(x), rtol=0, atol=2e-5)
 
     @pytest.mark.parametrize("name, scale", [("vdsr", 2), ("btsrn", 3), ("idn", 2), ("lapsrn", 4), ("srcnn", 3), ("ddet", 1)])
+    @needs_nnpack
+    @pytest.mark.usefixtures("gaining")
     def test_pictures_are_the_same(self, name, scale, monkeypatch):
         net = models.create(name, scale)
         lr = np.random.default_rng(0).integers(0, 256, (21, 26, 3))
@@ -101,13 +111,23 @@ class TestSame:
         plain = upscale(net, lr)
         assert 0 < np.abs(sr - plain).max() < 0.02
 
-    def test_what_follows_a_layer_of_one_channel_is_in_one_order(self):
+    @pytest.mark.parametrize("name, scale", [("idn", 2), ("fsrcnn", 4)])
+    def test_pictures_are_those_of_pytorchs_own_convolutions(self, gaining_or_not, name, scale, monkeypatch):
+        net = models.create(name, scale)
+        lr = np.random.default_rng(0).integers(0, 256, (21, 26, 3))
+        sr = upscale(net, lr)
+        monkeypatch.setattr(convolution, "FASTER", {})
+        assert 0 < np.abs(sr - upscale(net, lr)).max() < 0.02
+
+    def test_what_follows_a_layer_of_one_channel_is_in_one_order(self, gaining_or_not):
         """Else sums with what is in the other order take several times as long."""
         net = models.create("prosrn", 2).to(memory_format=torch.channels_last)
-        with torch.no_grad(), convolution.fastest(net):
+        with torch.no_grad(), convolution.fastest(net) as order:
             source = net.entry(torch.rand(1, 40, 48, 1).movedim(-1, 1))  # as pictures come
-            assert source.is_contiguous() and net.extract.layers[0](source).is_contiguous()
+            assert (order is torch.contiguous_format) is gaining_or_not
+            assert all(x.is_contiguous(memory_format=order) for x in (source, net.extract.layers[0](source)))
 
+    @pytest.mark.usefixtures("gaining_or_not")
     def test_the_network_stays_as_it_is(self):
         """Or training would go on with other rounding after a validation."""
         net = models.create("vdsr", 2).to(memory_format=torch.channels_last)
@@ -133,6 +153,12 @@ class TestWhich:
     def test_other_inputs_stay(self, change, transformed):
         net, x = change(nn.Conv2d(32, 32, 3), torch.randn(1, 32, 9, 9))
         within(net, x)
+        assert not transformed
+
+    def test_a_single_image_without_a_batch(self, transformed):
+        net, x = nn.Sequential(nn.Conv2d(32, 32, 3), nn.ConvTranspose2d(32, 32, 4, 2)), torch.randn(32, 9, 9)
+        with torch.no_grad():
+            torch.testing.assert_close(within(net, x), net(x))
         assert not transformed
 
     def test_gradients_stay(self, transformed):
@@ -167,3 +193,12 @@ def test_where_there_is_no_nnpack(monkeypatch):
     monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not convolution.suits(nn.Conv2d(32, 32, 3))
+
+
+def test_where_there_is_no_onednn(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(convolution, "FASTER", {})  # nothing may be asked of it
+    monkeypatch.setattr(convolution._Faster, "__enter__", lambda self: pytest.fail("another way to convolve than PyTorch's own"))
+    net, x = nn.Conv2d(32, 32, 1), torch.randn(1, 32, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(within(net, x), net(x))
