@@ -22,7 +22,7 @@ FIGURES := $(or $(SRLIB_FIGURES),figures)
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
 	@echo '     PROFILE=    smoke (a minute), quick (minutes; default), released (released weights), paper (GPUs)'
-	@echo '     PAPER=      btsrn, ... (default: all)         SCALE=  2, 3 or 4 (default: all of the profile)'
+	@echo '     PAPER=      btsrn, ... (default: all)         SCALE=  1, 2, 3, 4 or 8 (default: all of the profile)'
 	@echo '     JOBS=       notebooks at a time (default: 2)  ON=     laptop (default), slurm or kubernetes'
 	@echo 'make test        all tests and the linter (ARGS="tests/test_metrics.py -k psnr" for some)'
 	@echo 'make lab         open the notebooks in JupyterLab'
