@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from srlib.color import to_y
 from srlib.data.sets import open_set
 from srlib.losses import levels
 from srlib.metrics import lr_from_hr, protocol
@@ -46,7 +45,7 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
     spent = {name: [] for name in networks}
     for i, (_, image) in enumerate(islice(open_set(dataset), limit)):
         lr = lr_from_hr(image, protocol("y"), scale)
-        lr = torch.from_numpy(lr if lr.ndim == 2 else to_y(lr, rounded=False))[None, None].float() / 255
+        lr = torch.from_numpy(lr)[None, None].float() / 255
         with torch.no_grad():
             for name in [*networks][:: 1 if i % 2 else -1]:
                 net = networks[name].eval()

@@ -34,13 +34,13 @@ class Patches:
 def patches(dataset: str, scale: int, limit: int | None = None) -> Iterator[Patches]:
     """Cut the images of a set into 48x48 LR patches that do not overlap; incomplete ones at the border are dropped.
 
-    LR luma is made from the rounded luma of the whole image (the protocol "y"). limit: only the first images. Images smaller
-    than a patch give none. Difficulty-SR section 3.5.
+    LR luma is made from the rounded luma of the whole image, and grey images are luma (the protocol "y"). limit: only the first
+    images. Images smaller than a patch give none. Difficulty-SR section 3.5.
     """
     for name, image in islice(open_set(dataset), limit):
-        hr = to_y(modcrop(image, scale), rounded=True)
-        lr = lr_from_hr(image, protocol("y"), scale)
-        lr = lr if lr.ndim == 2 else to_y(lr, rounded=False)
+        hr = modcrop(image, scale)
+        lr = lr_from_hr(hr, protocol("y"), scale)
+        hr = hr if hr.ndim == 2 else to_y(hr, rounded=True)
         corners = tuple(product(*(range(0, side - PATCH + 1, PATCH) for side in lr.shape)))
         if corners:
             yield Patches(name, corners, _cut(lr, corners, PATCH, 1), _cut(hr, corners, PATCH * scale, scale))

@@ -34,6 +34,18 @@ def test_patches_lie_side_by_side_and_incomplete_ones_are_dropped(data):
     assert [p.image for p in patches(data, 2, limit=1)] == ["big"]
 
 
+def test_grey_images_are_luma_in_both_resolutions(tmp_path):
+    picture = np.random.default_rng(1).integers(0, 256, (96, 192), dtype=np.uint8)
+    picture[:] = picture[::-1].cumsum(axis=1) // 40 % 200 + 20
+    Image.fromarray(picture).save(tmp_path / "grey.png")
+    (found,) = patches(f"folder:{tmp_path}", 2)
+    assert torch.equal(found.hr, torch.from_numpy(np.stack([picture[:, :96], picture[:, 96:]])[:, None]).float() / 255)
+    assert float((found.lr.mean() - found.hr.mean()).abs()) < 0.01
+    rows = compare({"complex": models.create("bicubic", 2)}, f"folder:{tmp_path}", 2)
+    whole = evaluate(models.create("bicubic", 2), f"folder:{tmp_path}", protocol("y"))
+    assert abs(rows["bicubic"].mean() - whole["psnr"].item()) < 1
+
+
 def test_patch_psnr_is_exact_and_infinite_for_a_perfect_patch():
     hr = torch.zeros(2, 1, 4, 4)
     assert patch_psnr(torch.stack([hr[0], hr[1] + 0.1]), hr).tolist() == [math.inf, pytest.approx(20, abs=1e-5)]
