@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train an experiment; a killed training continues")
     train.add_argument("experiment", help="a name from `list experiments`")
-    train.add_argument("--scale", type=int, help="default: the smallest that the experiment has")
+    train.add_argument("--scale", type=int, help="default: the smallest that the experiment and the profile have")
     train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
     train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
     train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
@@ -86,7 +86,7 @@ def _data(args: argparse.Namespace) -> None:
             damaged += [f"{row.file} ({row.status})" for row in status.itertuples() if row.status != "ok"]
         else:
             found = registry.fetch(name, workers=args.workers)
-            print(f"{name}: {len(found)} files verified in {paths.data_dir() / name}")
+            print(f"{name}: {len(found)} files verified in {os.path.commonpath([file.parent for file in found])}")
     if damaged:
         shown = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
         raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {shown}. Run the same without --check")
@@ -147,12 +147,14 @@ def _start(args: argparse.Namespace, method) -> dict[str, Path]:
 
 def _train(args: argparse.Namespace) -> None:
     from srlib import papers
+    from srlib.experiments import profile
     from srlib.training import describe, digest, train
 
     paper = papers.owner(args.experiment, args.scale)
     method = paper.method(args.experiment)
     if args.scale is None:
-        args.scale = method.trained_at or min(method.scales or paper.scales)
+        scales = [scale for scale in paper.scales_of(profile(args.profile)) if paper.has(args.experiment, scale)]
+        args.scale = method.trained_at or min(scales or method.scales or paper.scales)
     paper.check(args.experiment, args.scale)
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
@@ -189,25 +191,28 @@ def _evaluate(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from srlib.data.files import atomic
+    from srlib.data.sets import open_set
     from srlib.evaluation import evaluate
     from srlib.metrics import protocol
 
     by = protocol(args.protocol)
     trained = _trained(args.name, args.scale)
     print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
+    for dataset in args.datasets:  # a mistake in the last name is told before the first set
+        open_set(dataset)
     frames = []
     for dataset in args.datasets:
         rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
+        if args.csv:  # after each set, so that nothing is lost where a later one fails
+            with atomic(args.csv) as temporary:
+                pd.concat(frames).to_csv(temporary, index=False)
         if "accuracy" in rows:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
             print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
             continue
         mean = rows[["psnr", "ssim", "seconds"]].mean()
         print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
-    if args.csv:
-        with atomic(args.csv) as temporary:
-            pd.concat(frames).to_csv(temporary, index=False)
 
 
 def _upscale(args: argparse.Namespace) -> None:
@@ -251,7 +256,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command continues where this one ended", file=sys.stderr)
+        goes_on = "; the same command continues where this one ended" if args.command in ("train", "data") else ""
+        print(f"stopped{goes_on}", file=sys.stderr)
         return 130
     return 0
 

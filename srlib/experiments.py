@@ -101,6 +101,8 @@ class Experiment:
         for name in ("drops", "clip", "ema", "seed", "content", "adversarial"):
             if getattr(self, name) < 0:
                 raise SRError(f"{name} (={getattr(self, name)!r}) must not be negative")
+        if self.seed >= 2**32:
+            raise SRError(f"seed (={self.seed}) must be less than 2**32")
         if self.ema >= 1:
             raise SRError(f"ema (={self.ema!r}) must be less than 1, e.g. 0.999")
         if self.discriminator:

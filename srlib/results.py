@@ -140,7 +140,7 @@ def load_run(folder: Path, scale: int | None = None) -> Trained:
     if not run.complete:
         raise SRError(f"{folder} is not a complete run; the same `python -m srlib train ...` continues it")
     experiment = run.experiment
-    scale = scale or experiment.scale
+    scale = experiment.scale if scale is None else scale
     if scale != experiment.scale and not owner(experiment.name).method(experiment.name).trained_at:
         raise SRError(f"scale (={scale}) does not fit {folder}, which is x{experiment.scale}; leave the scale out")
     model = models.create(experiment.model, scale, **experiment.model_args)

@@ -254,8 +254,11 @@ def train(
         progress = "bar" if interactive() else "lines"
     start = start or {}
     _check_start(experiment, start)
-    if experiment.validation:
-        open_set(experiment.validation)  # what is missing is told before the first step
+    if experiment.validation:  # what is missing or does not fit is told before the first step
+        found = open_set(experiment.validation)
+        found.check_scale(experiment.scale)
+        if experiment.scale == 1 and not found.paired:
+            raise SRError(f"validation (={found.name}) has no LR images, which scale 1 needs; take a set of pairs")
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
     if run.complete:

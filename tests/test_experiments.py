@@ -55,6 +55,7 @@ def test_is_frozen_and_fits_json():
         ({"clip": -0.1}, r"clip \(=-0.1\) must not be negative"),
         ({"drops": -1}, r"drops \(=-1\) must not be negative"),
         ({"seed": -1}, r"seed \(=-1\) must not be negative"),
+        ({"seed": 2**32}, r"seed \(=4294967296\) must be less than 2\*\*32"),
         ({"ema": 1.0}, r"ema \(=1.0\) must be less than 1"),
         ({"factor": 0}, r"factor \(=0.0\) must be greater than 0"),
         ({"content": -1}, r"content \(=-1.0\) must not be negative"),

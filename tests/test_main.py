@@ -111,9 +111,12 @@ class TestParser:
         def pressed(args):
             raise KeyboardInterrupt
 
-        monkeypatch.setitem(COMMANDS, "list", pressed)
-        assert main(["list", "models"]) == 130
+        for command in ("train", "evaluate"):
+            monkeypatch.setitem(COMMANDS, command, pressed)
+        assert main(["train", "vdsr"]) == 130
         assert "the same command continues" in capsys.readouterr().err
+        assert main(["evaluate", "bicubic", "embedded-test"]) == 130  # it begins anew
+        assert capsys.readouterr().err == "stopped\n"
 
     def test_mistakes_of_the_program_keep_their_traceback(self, monkeypatch):
         def broken(args):
@@ -206,6 +209,7 @@ class TestTrain:
             (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
             (["bicubic"], "unknown experiment 'bicubic'"),
             (["vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
+            (["srresnet_rgb", "--profile", "paper"], "RealSR-V3-x2/"),  # the smallest scale that the profile has, too
             (["vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
             (["prosrn", "--scale", "3"], "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8"),
             (["srgan", "--scale", "2"], "scale (=2) of srgan must be one that prosrn has: x4"),
@@ -330,6 +334,16 @@ class TestEvaluate:
     def test_csv_that_cannot_be_written(self, fails, data, tmp_path):
         (tmp_path / "file").write_text("")
         assert "cannot write" in fails("evaluate", "bicubic", data, "--csv", tmp_path / "file" / "rows.csv")
+
+    def test_a_misspelt_set_is_told_before_the_first_is_scored(self, fails, data, monkeypatch):
+        monkeypatch.setattr("srlib.evaluation.evaluate", lambda *args, **options: pytest.fail("scored"))
+        assert "unknown dataset 'Set15'" in fails("evaluate", "bicubic", data, "Set15")
+
+    def test_csv_has_what_was_scored_before_an_error(self, fails, data, tmp_path):
+        (tmp_path / "damaged").mkdir()
+        (tmp_path / "damaged" / "1.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])
+        assert "1.png" in fails("evaluate", "bicubic", data, f"folder:{tmp_path / 'damaged'}", "--csv", tmp_path / "rows.csv")
+        assert set(pd.read_csv(tmp_path / "rows.csv")["dataset"]) == {data}
 
     def test_damaged_image_is_named(self, fails, data, tmp_path):
         (tmp_path / "photos" / "2.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from srlib import color, losses, models, training
 from srlib.data.pairs import open_pairs
+from srlib.data.sets import open_set
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.experiments import Experiment
@@ -471,6 +472,15 @@ class TestBadInput:
         at_step(monkeypatch, 1, interrupt)
         with pytest.raises(SRError, match="unknown dataset 'Set55'.*'Set5'"):
             train(experiment(data, validation="Set55"), progress="none")
+        assert not (tmp_path / "runs").exists()
+
+    def test_validation_of_another_scale_is_told_before_the_first_step(self, data, tmp_path, monkeypatch):
+        at_step(monkeypatch, 1, interrupt)
+        with monkeypatch.context() as patch, pytest.raises(SRError, match="scale: got 2, but embedded-camera-test has LR and HR"):
+            patch.setattr(training, "open_set", lambda name: dataclasses.replace(open_set(name), scale=1))
+            train(experiment(data, validation="embedded-camera-test"), progress="none")
+        with pytest.raises(SRError, match="validation \\(=embedded-test\\) has no LR images"):
+            train(experiment("embedded-camera", scale=1, model="ddet", validation="embedded-test"), progress="none")
         assert not (tmp_path / "runs").exists()
 
     def test_model_without_weights(self, data, tmp_path):

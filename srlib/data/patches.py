@@ -11,7 +11,7 @@ class PatchSampler:
     """Draw batches of aligned patches from packed pairs.
 
     pairs: see `pairs.open_pairs`. batch: patches of a step, over all processes. lr_patch: side in LR pixels; the HR
-    patch has lr_patch * scale. seed: any whole number of at least 0.
+    patch has lr_patch * scale. seed: a whole number, 0 to 2**64 - 1.
 
     Every patch position of every image is equally likely, and so is each of the 8 symmetries of the square. Images
     smaller than the patch are left out and listed in `.skipped`. Raises SRError when none is large enough.
