@@ -129,7 +129,7 @@ def _start(args: argparse.Namespace, method) -> dict[str, Path]:
     for given in args.start:
         part, path = given.split("=", 1) if "=" in given and not Path(given).exists() else ("", given)
         if part not in (method.start or {"": ""}):
-            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in method.start)
+            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in method.start or ("",))
             raise SRError(f"start (={given}): {args.experiment} starts from {wanted}")
         file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
         if not file.is_file():

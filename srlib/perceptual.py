@@ -71,12 +71,15 @@ def lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
 def score(model: nn.Module, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
     """Return a row per image of a set: `image`, `gmsd`, `sharpness`, and `lpips` where it is installed.
 
-    limit: only the first images. Pictures are as the protocol makes and crops them; no border is left out.
+    limit: only the first images. Pictures are as the protocol makes and crops them; no border is left out. Raises SRError for
+    a luma network, whose range is not that of the pictures.
     """
     measures = {"gmsd": gmsd, "sharpness": sharpness} | ({"lpips": lpips()} if lpips() else {})
     images, rows = open_set(dataset), []
     for i, (name, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, model.scale) if images.paired else None
         sr, target, _ = super_resolve(model, hr, protocol, lr=lr)
+        if sr.ndim < target.ndim:
+            raise SRError(f"model: makes luma alone under the protocol {protocol.name!r}, expected a network of RGB")
         rows.append({"image": name, **{metric: measure(sr, target) for metric, measure in measures.items()}})
     return pd.DataFrame(rows)

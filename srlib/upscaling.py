@@ -1,5 +1,6 @@
 """Upscaling a user's pictures: which ones, where to, what becomes of alpha, profiles and bad files."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def find(given: str, ending: str) -> list[Path]:
     if is_glob(given):
         files = [path for path in map(Path, glob(given, recursive=True)) if path.is_file()]
         found = sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: natural(str(path)))
-    elif Path(given).is_dir():
+    elif os.path.isdir(given):  # unlike Path, also where a name is too long
         found = list_images(given)
     else:
         return [Path(given)]
@@ -55,7 +56,7 @@ def find(given: str, ending: str) -> list[Path]:
 
 def _folder(inputs: Sequence[str], output: Path) -> bool:
     """Whether the output is a folder, and not a file; raises SRError where it can be neither."""
-    if len(inputs) > 1 or is_glob(inputs[0]) or Path(inputs[0]).is_dir():
+    if len(inputs) > 1 or is_glob(inputs[0]) or os.path.isdir(inputs[0]):
         if output.is_file() or output.suffix.lower() in WRITERS:
             raise SRError(f"output (={output}) must be a folder, as there may be several images; give another name")
         return True
@@ -105,7 +106,7 @@ def upscale_file(model: nn.Module, source: Path, target: Path, *, overwrite: boo
     options: `tile`, `ensemble` and `progress` of `evaluation.upscale`. Raises SRError where the picture cannot be read, the
     output exists and is not to be overwritten, or cannot be written or hold a transparent picture, or memory runs out.
     """
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise SRError(f"{target} exists; give --output another name, or --overwrite")
     photo = read_photo(source)
     alpha = photo.alpha
@@ -119,7 +120,9 @@ def upscale_file(model: nn.Module, source: Path, target: Path, *, overwrite: boo
         if not isinstance(error, MemoryError) and not out_of_memory(error):
             raise
         height, width = photo.pixels.shape[:2]
-        raise SRError(f"image {source}: memory ran out at {width}x{height} pixels; give a smaller --tile or --scale") from error
+        whole = options.get("tile") == 0 and model.context is not None
+        remedy = "leave out --tile 0" if whole else "give a smaller picture or --scale, or another --model"
+        raise SRError(f"image {source}: memory ran out at {width}x{height} pixels; {remedy}") from error
     alpha = None if alpha is None else imresize(alpha, model.scale)
     write_image(target, sr, alpha=alpha, profile=photo.profile if photo.profile_fits else None)
     note = ", without its ICC profile, which is for other colours" if photo.profile and not photo.profile_fits else ""

@@ -259,6 +259,9 @@ class TestTrainFromWeights:
         assert f"{name} starts from a trained {first}, and {file} is not there; train that first" in message
         assert f"(python -m srlib train {first}) and name its run with --start" in message
 
+    def test_a_part_of_an_experiment_that_has_none(self, fails):
+        assert "start (=foo=none): vdsr starts from --start PATH" in fails("train", "vdsr", *self.SMALL, "--start", "foo=none")
+
     def test_from_a_run_and_from_released_weights(self, ok, data):
         options = (*self.SMALL, "--data", data)
         first = ok("train", "prosrn_2_4", *options).splitlines()[-1]

@@ -57,3 +57,8 @@ def test_lpips_is_none_where_it_is_not_installed(monkeypatch):
     perceptual.lpips.cache_clear()
     assert perceptual.lpips() is None and "pip install" in perceptual.NO_LPIPS
     perceptual.lpips.cache_clear()
+
+
+def test_luma_alone_is_refused():
+    with pytest.raises(SRError, match="makes luma alone under the protocol 'y', expected a network of RGB"):
+        perceptual.score(models.create("espcn", 2), "embedded-test", protocol("y"))

@@ -177,14 +177,22 @@ class TestFailures:
         assert capsys.readouterr().out == f"in/a{END}: 10x12\n"
         assert names(here / "in") == ["a.png", f"a{END}", "b.png", "c.png", f"c{END}"]
 
+    def test_a_name_that_is_too_long_is_one_pictures_failure(self, capsys):
+        photos("a.png")
+        with pytest.raises(SRError, match="1 of 2 images were not upscaled:\n  image a+: File name too long"):
+            upscale_files(bicubic(), ["a.png", 300 * "a"])
+        assert capsys.readouterr().out == f"a{END}: 10x12\n"
+
     def test_memory_that_runs_out_is_one_pictures_failure(self, monkeypatch):
         def no_memory(*args, **options):
             raise torch.OutOfMemoryError("too large")
 
         photos("a.png")
         monkeypatch.setattr(evaluation, "forward", no_memory)
-        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; give a smaller --tile or --scale"):
+        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; give a smaller picture or --scale"):
             upscale_file(bicubic().model, Path("a.png"), Path("out.png"))
+        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; leave out --tile 0"):
+            upscale_file(bicubic().model, Path("a.png"), Path("out.png"), tile=0)
 
     def test_other_mistakes_are_not_swallowed(self, monkeypatch):
         def broken(*args, **options):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -21,7 +22,6 @@ WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JP
 
 # what Pillow's decoders raise for a damaged file
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-DAMAGED += (Image.DecompressionBombError,)
 
 Found = TypeVar("Found")
 
@@ -74,17 +74,25 @@ def read_photo(path: str | Path) -> Photo:
 
 
 def _read(path: Path, what: Callable[[Image.Image], Found]) -> Found:
-    if not path.exists():
-        raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}")
-    if path.is_dir():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}") from None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise SRError(f"image {path}: {error.strerror}") from None
+    if stat.S_ISDIR(found.st_mode):
         raise SRError(f"image {path}: is a folder, expected an image file; use list_images for its files")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise SRError(f"image {path}: the file is empty (0 bytes); copy or download it again")
     try:
         with Image.open(path) as file:
             return what(file)
     except Image.UnidentifiedImageError:
         raise SRError(f"image {path}: not an image that can be read; expected {', '.join(SUFFIXES)}") from None
+    except PermissionError as error:
+        raise SRError(f"image {path}: {error.strerror}") from None
+    except Image.DecompressionBombError as error:
+        raise SRError(f"image {path}: cannot be decoded ({error}); cut it into smaller pictures") from error
     except DAMAGED as error:
         raise SRError(f"image {path}: cannot be decoded ({error}); truncated or damaged, copy it again") from error
 

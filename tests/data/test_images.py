@@ -143,6 +143,8 @@ def test_missing_folder_and_empty_files_are_named(tmp_path):
     (tmp_path / "text.png").write_text("not an image\n" * 20)
     cases = {
         "none.png": rf"none\.png: no such file; looked in {tmp_path}",
+        "text.png/a.png": r"a\.png: no such file",
+        300 * "a" + ".png": r"a\.png: File name too long",
         ".": "is a folder",
         "empty.png": r"empty\.png: the file is empty",
         "text.png": r"text\.png: not an image",
@@ -186,7 +188,14 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path, suffix):
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, rgb):
     write_image(tmp_path / "a.png", rgb)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(SRError, match=r"a\.png: cannot be decoded.*exceeds limit"):
+    with pytest.raises(SRError, match=r"a\.png: cannot be decoded.*exceeds limit.*; cut it into smaller pictures"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, rgb):
+    write_image(tmp_path / "a.png", rgb)
+    monkeypatch.setattr(Image, "open", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(SRError, match=r"a\.png: Permission denied$"):
         read_image(tmp_path / "a.png")
 
 
