@@ -65,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
     )
     upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
-    upscale.add_argument("--tile", type=int, help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none)")
+    upscale.add_argument(
+        "--tile",
+        type=int,
+        help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
+    )
     upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
 
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")

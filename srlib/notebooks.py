@@ -34,20 +34,21 @@ def _problem(name: str, value: object, expected: type | Collection) -> str | Non
     if isinstance(expected, type):
         right = isinstance(value, expected) and not (expected is int and isinstance(value, bool))
         return None if right else f"{name} (={value!r}) must be of type {expected.__name__}, not {type(value).__name__}"
-    known = list(expected)
-    values = value if isinstance(value, (list, tuple)) else [value]
-    wrong = [one for one in values if one not in known or type(one) is not type(known[0])]
-    if not values or wrong:
-        shown = str(unknown(name, wrong[0] if wrong else value, known)) if isinstance(known[0], str) else None
-        return shown or f"{name} (={value!r}) must be one of {', '.join(repr(k) for k in known)}"
-    return None
+    several, known = isinstance(expected, list), list(expected)
+    listed = ", ".join(repr(k) for k in known)
+    if several and not (isinstance(value, (list, tuple)) and value):
+        return f"{name} (={value!r}) must be a list of some of {listed}, e.g. [{known[0]!r}]"
+    wrong = [one for one in (value if several else [value]) if one not in known or type(one) is not type(known[0])]
+    if wrong and isinstance(known[0], str):
+        return str(unknown(name, wrong[0], known))
+    return f"{name} (={value!r}) must be one of {listed}" if wrong else None
 
 
 def check(namespace: dict, **expected: type | Collection) -> None:
     """Check a notebook's parameters: call it as `notebooks.check(globals(), profile=PROFILES, scale=(2, 3, 4), seed=int)`.
 
-    expected: for each parameter a type, or the values that it, or each item of a list, may take. Raises SRError that lists
-    every unknown name, wrong type and wrong value together.
+    expected: for each parameter a type, or a tuple or mapping of the values that it may take, or, where the parameter is a list,
+    a list of those that its items may take. Raises SRError that lists every unknown name, wrong type and wrong value together.
     """
     given = _given(namespace.get("In", []))
     problems = [str(unknown("parameter", name, expected)) for name in sorted(given - set(expected))]

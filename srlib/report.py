@@ -218,6 +218,8 @@ def build(profile: str) -> Path:
     folder = paths.runs_dir() / "report" / profile
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{profile}-*"):  # by a run that was killed
+            shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{profile}-") as temporary:
             fresh = Path(temporary) / "new"
             fresh.mkdir()

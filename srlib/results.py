@@ -291,6 +291,8 @@ def scores(
                     continue
                 for dataset in datasets or paper.tests(name, profile):
                     rows = score(trained, dataset, chosen, limit=limit, ensemble=ensemble)
+                    if "accuracy" in rows:
+                        raise SRError(f"{name} tells patches apart and has no {chosen.metrics[0]}; see `results.score`")
                     about = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}
                     frames.append(rows.assign(**about))
     columns = ["paper", "method", "dataset", "scale", "seed", "image", *chosen.metrics, "seconds"]

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -228,6 +228,8 @@ def digest(start: dict[str, Path]) -> str:
 
 def _check_start(experiment: Experiment, start: dict[str, Path]) -> None:
     given = ", ".join(str(file) for file in start.values())
+    if start and models.fitted(experiment.model):
+        raise SRError(f"start (={given}) was given, but {experiment.name} is fitted in closed form; leave it out")
     if not experiment.start:
         if start:
             raise SRError(f"start (={given}) was given, but {experiment.name} starts from fresh weights; leave it out")
@@ -276,8 +278,8 @@ def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) ->
     """Let a model learn its steps * batch patches in one go, without gradients; nothing is left of a call that was killed."""
     if experiment.steps is None:
         raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
-    with run.lock():
-        if run.complete:  # another process has done it in between
+    with PartialState().main_process_first(), run.lock():
+        if run.complete:  # the first process, or another call, has done it in between
             return
         run.write_config()
         began = time.monotonic()

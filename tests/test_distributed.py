@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -65,7 +66,8 @@ def test_two_processes_equal_one(data, tmp_path):
     fields = [{**NET, **case, "data": data, "validation": data} for case in CASES.values()]
     minutes = {**NET, "model": "espcn", "data": data, "steps": None, "minutes": 0.02, "validation": data}
     alone = [train(Experiment(**one), root=tmp_path / "alone", progress="none") for one in fields]
-    done = torchrun(tmp_path, [*fields, minutes])
+    fitted = {**NET, "model": "aplus", "hr_patch": 32, "steps": 8, "data": data}
+    done = torchrun(tmp_path, [*fields, minutes, fitted])
     assert done.returncode == 0, done.stderr[-3000:]
     for name, one, run in zip(CASES, fields, alone, strict=True):
         together = Run(Experiment(**one), run.fingerprint)
@@ -78,6 +80,10 @@ def test_two_processes_equal_one(data, tmp_path):
     # a budget in minutes: both processes agree on its steps
     timed = Run(Experiment(**minutes), alone[0].fingerprint)
     assert timed.complete and timed.provenance()["steps"] >= 4
+    # what is fitted at once is fitted by the first process; the other takes its run
+    expected = load_file(train(Experiment(**fitted), root=tmp_path / "alone", progress="none").weights)
+    found = load_file(Run(Experiment(**fitted), alone[0].fingerprint).weights)
+    assert expected.keys() == found.keys() and all(torch.equal(expected[key], found[key]) for key in expected)
     # only one of the processes prints
     steps = [line for line in done.stdout.splitlines() if line.startswith("tiny x2 step 6/6")]
     assert len(steps) == len(CASES)

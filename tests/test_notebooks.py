@@ -51,7 +51,25 @@ def test_values_outside_the_choice_are_refused(value):
 
 
 def test_a_list_may_hold_several_choices():
-    notebooks.check(namespace(scale=[2, 4]), scale=(2, 3, 4))
+    notebooks.check(namespace(scales=[2, 4]), scales=[2, 3, 4])
+
+
+@pytest.mark.parametrize("value", [[2], [2, 4], (2,)])
+def test_one_choice_is_no_list(value):
+    with pytest.raises(SRError, match=r"scale \(=.*\) must be one of 2, 3, 4"):
+        notebooks.check(namespace(scale=value), scale=(2, 3, 4))
+
+
+@pytest.mark.parametrize("value", [2, [], None, "2"])
+def test_a_list_is_no_single_choice(value):
+    with pytest.raises(SRError, match=r"scales \(=.*\) must be a list of some of 2, 3, 4, e.g. \[2\]"):
+        notebooks.check(namespace(scales=value), scales=[2, 3, 4])
+
+
+@pytest.mark.parametrize("value", [[2, 7], ["2"], [2.0]])
+def test_a_list_with_a_wrong_item_is_refused(value):
+    with pytest.raises(SRError, match="must be one of 2, 3, 4"):
+        notebooks.check(namespace(scales=value), scales=[2, 3, 4])
 
 
 def test_a_missing_parameter_is_named():

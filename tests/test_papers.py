@@ -64,6 +64,9 @@ def test_scales_are_those_that_paper_profile_and_method_have():
     ours, theirs = papers.get("btsrn"), papers.get("prosrn")
     assert (ours.scales_of(profile("smoke")), ours.scales_of(profile("paper"))) == ([2], [2, 3, 4])
     assert (theirs.scales_of(profile("smoke")), theirs.scales_of(profile("paper"))) == ([2], [2, 4, 8])
+    assert theirs.scales_of(profile("paper"), [8, 2]) == [8, 2]
+    with pytest.raises(SRError, match=r"scales \(=\[8\]\): profile smoke has 2 of prosrn"):
+        theirs.scales_of(profile("smoke"), [8])
     assert [theirs.has("lapsrn", scale) for scale in (2, 3, 4, 8)] == [True, False, True, True]
     assert [theirs.has("srgan", scale) for scale in (2, 4, 8)] == [False, True, False]
 

@@ -221,6 +221,14 @@ def test_a_new_report_replaces_the_old_one_whole(executed):
     assert [p.name for p in folder.parent.iterdir()] == [PROFILE]
 
 
+def test_what_a_killed_report_left_goes_with_the_next(executed):
+    folder = report.build(PROFILE).parent
+    (folder.parent / f".{PROFILE}-abc" / "new").mkdir(parents=True)
+    (folder.parent / ".another-abc").mkdir()
+    report.build(PROFILE)
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".another-abc", PROFILE]
+
+
 def test_a_failed_report_leaves_the_old_one(executed):
     index = report.build(PROFILE)
     before = index.read_text()

@@ -16,8 +16,10 @@ from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
 from srlib.experiments import Experiment, Profile
+from srlib.experiments import profile as find_profile
 from srlib.metrics import protocol
 from srlib.papers import Method, Paper
+from srlib.papers.difficulty_sr import PAPER as DIFFICULTY
 from srlib.papers.prosrn import PAPER as PROSRN
 from srlib.results import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
 from srlib.runs import Run, budget_of
@@ -367,6 +369,12 @@ class TestScores:
             scores(PAPER, ["espn"], [2], [data], profile)
         with pytest.raises(SRError, match="unknown protocol 'z'"):
             scores(PAPER, ["bicubic"], [2], [data], profile, by="z")
+
+    def test_an_identifier_has_no_psnr(self, tmp_path, monkeypatch):
+        one = Trained("identifier", "Identifier", models.create("identifier", 2), tmp_path / "scores")
+        monkeypatch.setattr(results, "obtain", lambda *_: one)
+        with pytest.raises(SRError, match="identifier tells patches apart and has no psnr"):
+            scores(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 
 
 def _with_patch(profile: Profile, side: int) -> Profile:

@@ -280,3 +280,11 @@ class TestFitted:
         with pytest.raises(SRError, match=r"tiny is fitted to steps \* batch patches at once; give it steps, not minutes"):
             train(chosen, progress="none")
         assert not (tmp_path / "runs").exists()
+
+    def test_weights_to_start_from_are_refused(self, data, tmp_path):
+        (tmp_path / "some.safetensors").write_bytes(b"some")
+        start = {"": tmp_path / "some.safetensors"}
+        chosen = experiment(data, **self.FITTED, start=digest(start))
+        with pytest.raises(SRError, match=r"start \(=.*some.safetensors\) was given, but tiny is fitted in closed form"):
+            train(chosen, start=start, progress="none")
+        assert not (tmp_path / "runs").exists()

@@ -72,7 +72,7 @@ def file_hashes(files: Sequence[Path]) -> list[str]:
     """Return the sha256 of each file, computed again only when its size or modification time has changed.
 
     The hashes are remembered in the cache folder, one small JSON per folder of files. A cache that cannot be
-    written costs time, not correctness, and gives a warning.
+    written costs time, not correctness, and gives a warning. Raises SRError for a file that cannot be read.
     """
     memories: dict[Path, dict] = {}
     changed = set()
@@ -81,12 +81,15 @@ def file_hashes(files: Sequence[Path]) -> list[str]:
         folder = Path(file).parent.resolve()
         if folder not in memories:
             memories[folder] = _recall(folder)
-        stat = os.stat(file)
         known = memories[folder].get(file.name)
-        if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
-            known = [stat.st_size, stat.st_mtime_ns, sha256(file)]
-            memories[folder][file.name] = known
-            changed.add(folder)
+        try:
+            stat = os.stat(file)
+            if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+                known = [stat.st_size, stat.st_mtime_ns, sha256(file)]
+                memories[folder][file.name] = known
+                changed.add(folder)
+        except OSError as error:
+            raise SRError(f"cannot read {file}: {error.strerror}") from error
         hashes.append(known[2])
     for folder in changed:
         _remember(folder, memories[folder])

@@ -140,14 +140,17 @@ def write_image(path: str | Path, image: np.ndarray, *, alpha: np.ndarray | None
 def list_images(folder: str | Path) -> list[Path]:
     """Return the image files directly in `folder` in natural order (img_2 before img_10); hidden files are left out.
 
-    Raises SRError when the folder is missing or holds no image.
+    Raises SRError when the folder is missing, cannot be read or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise SRError(f"folder: {folder} {what}; expected a folder of images")
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise SRError(f"folder: {folder} cannot be read: {error.strerror}") from error
     found = [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not found:
         raise SRError(f"folder: {folder} holds no image among its {len(names)} files; expected {', '.join(SUFFIXES)}")

@@ -1,6 +1,7 @@
 """What a paper is to this project: named methods, each of them one experiment at any scale and profile."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,9 +120,14 @@ class Paper:
             raise unknown(f"method of {self.name}:", name, known)
         return known[name]
 
-    def scales_of(self, profile: Profile) -> list[int]:
-        """Return the scales of the paper that a profile has."""
-        return [scale for scale in self.scales if scale in self.setting(profile).scales]
+    def scales_of(self, profile: Profile, wanted: Collection[int] = ()) -> list[int]:
+        """Return the scales of the paper that a profile has; of those `wanted`, where given, or SRError where none is left."""
+        known = [scale for scale in self.scales if scale in self.setting(profile).scales]
+        found = [scale for scale in wanted or known if scale in known]
+        if wanted and not found:
+            shown = ", ".join(str(scale) for scale in known)
+            raise SRError(f"scales (={list(wanted)}): profile {profile.name} has {shown} of {self.name}")
+        return found
 
     def has(self, name: str, scale: int) -> bool:
         """Whether a method exists at a scale."""

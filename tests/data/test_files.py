@@ -60,6 +60,11 @@ def test_a_damaged_memory_of_hashes_is_ignored(tmp_path, content):
     assert files.file_hashes([one]) == expected
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(SRError, match=r"cannot read .*gone: No such file"):
+        files.file_hashes([tmp_path / "gone"])
+
+
 def test_a_cache_that_cannot_be_written_gives_a_warning_only(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SRLIB_CACHE", str(tmp_path / "file" / "cache"))

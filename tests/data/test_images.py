@@ -1,4 +1,5 @@
 import errno
+import os
 import struct
 import zlib
 
@@ -214,6 +215,15 @@ def test_a_folder_without_images_is_an_error(tmp_path):
         list_images(tmp_path / "none")
     with pytest.raises(SRError, match="is a file"):
         list_images(tmp_path / "notes.txt")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refused(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(SRError, match=r"folder: .* cannot be read: Permission denied"):
+        list_images(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
