@@ -5,20 +5,20 @@ A claim compares two methods, `left relation right`, by one metric on some sets 
 What is compared. For psnr (dB) and ssim (any of `SSIMS`): mean(left) - mean(right) over the same images. For costs (`COSTS`):
 mean(left) / mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half again.
 
-Interval. 95 %, from a paired bootstrap: images are resampled, the same for both sides, and seeds: together where both sides
-have the same ones (one seed is one order of patches, whatever is trained on them), else on each side. Each draw
-takes one element fewer than there are, which makes the spread of the resampled mean that of the mean itself also for
-few images (Rao and Wu, JASA 1988). One seed or a counted cost adds no spread.
+Interval. 95 %, of two parts that are added as squares; a counted cost has neither.
+- Images: a paired bootstrap. Pictures are resampled, the same for both sides; patches of one picture stay together. Each draw
+  takes one picture fewer than there are, which makes the spread of the resampled mean that of the mean itself also for few
+  (Rao and Wu, JASA 1988), and the interval is stretched from the normal to Student's distribution.
+- Training, for psnr and ssim: the spread over seeds by Student's t, of their differences where both sides have the same seeds
+  (one seed is one order of patches, whatever is trained on them). Where a trained side has one seed, the noise that is known
+  of such trainings (`NOISE`, or `Paper.noise`). For seconds instead the noise of the machine.
 
 Relations, with the margin m and d as above:
 - ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
 - "<"       the same for -d.
 - "approx"  holds if the whole interval lies within -m..m, contradicted if none of it does.
 - "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
-Otherwise inconclusive, and always so
-- on fewer than `MIN_IMAGES` images (psnr, ssim, and seconds per image);
-- where d is closer to the margin than the noise that the interval does not contain (`NOISE`, or `Paper.noise`): for psnr and
-  ssim that of training, where a trained side has one seed only; for seconds that of the machine.
+Otherwise inconclusive, and always so on fewer than `MIN_IMAGES` pictures (psnr, ssim, and seconds per image).
 
 Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; holds if
 all hold; "holds where tested" if all that are tested hold and some are not tested; else inconclusive.
@@ -30,6 +30,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from srlib import papers, paths
 from srlib.errors import SRError, unknown
@@ -39,11 +40,11 @@ VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not 
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 SSIMS = ("ssim", "ssim_uniform7")  # by the window of `metrics.Protocol`
 UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio")}
-# Trainings that differ in nothing but the seed differ by 0.01 to 0.02 dB in these papers with their own budgets, and by more with
-# small ones: two seeds of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps. Times of one machine
-# repeat within some per cent.
+# How far two measurements may lie apart that differ in nothing but chance. Seeds: 0.01 to 0.02 dB in these papers with their own
+# budgets, and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
+# Times of a frame repeat within some per cent; that of a training step, PConv's in PixelCNN's, was 1.11, 1.30 and 1.63 in turn.
 COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
-NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001), "seconds": 0.05, "step_seconds": 0.05, **dict.fromkeys(COUNTED, 0.0)}
+NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001), "seconds": 0.05, "step_seconds": 0.5, **dict.fromkeys(COUNTED, 0.0)}
 MIN_IMAGES = 5
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -52,7 +53,8 @@ COLUMNS = ("method", "dataset", "scale", "seed", "image")
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of claims.csv. right: rivals, several only for "best". datasets, scales: empty for all that are evaluated.
+    """One row of claims.csv. right: rivals, several only for "best". datasets, scales: empty for all that are evaluated; a set
+    that begins with "!" is left out of those.
 
     Raises SRError for an unknown paper, relation, metric or method, and for a margin that the relation cannot have.
     """
@@ -96,7 +98,7 @@ class Claim:
 @dataclass(frozen=True)
 class Verdict:
     """verdict: one of `VERDICTS`; "holds where tested" only of a whole claim. estimate, low, high: d and its interval (nan
-    where not tested). n_images: of the set. n_seeds: the fewest that a trained side has. detail: one line for readers."""
+    where not tested). n_images: pictures. n_seeds: the fewest that a trained side has. detail: one line for readers."""
 
     verdict: str
     estimate: float
@@ -154,6 +156,7 @@ def _scores(rows: pd.DataFrame, method: str, cell: Cell, metric: str) -> pd.Data
     where = f"{method} on {cell.name}"
     mine = mine.assign(seed=mine["seed"].fillna(0), image=mine["image"].astype(str))
     mine = mine.drop_duplicates(["seed", "image", metric])  # the same result from two notebooks is one result
+    mine = mine[mine[metric].notna() | ~mine.duplicated(["seed", "image"], keep=False)]  # one of them may lack the metric
     if mine.duplicated(["seed", "image"]).any():
         first = mine[mine.duplicated(["seed", "image"])].iloc[0]
         raise SRError(
@@ -187,37 +190,59 @@ def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.multinomial(n - 1, np.full(n, 1 / n), size=RESAMPLES) / (n - 1)
 
 
-def bootstrap(left: np.ndarray, right: np.ndarray, ratio: bool = False, same_seeds: bool = False) -> tuple[float, float, float]:
-    """Return the difference of means (ratio: of quotients, minus 1) and its interval.
+def _quantile(freedom: float) -> float:
+    """Return how many standard errors an interval reaches to each side, by the degrees of freedom of the error."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
-    left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ. same_seeds: column j of both is
-    the same seed.
+
+def over_images(
+    left: np.ndarray, right: np.ndarray, pictures: np.ndarray | None = None, ratio: bool = False
+) -> tuple[float, float, float]:
+    """Return the difference of means (ratio: of quotients, minus 1) and its interval as far as images go.
+
+    left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ. pictures: (images,) the picture
+    that an image is a patch of, where it is one.
     """
-    rng = np.random.default_rng(0)
-    images = _weights(rng, len(left))
-    seeds = _weights(rng, left.shape[1])
-    others = seeds if same_seeds else _weights(rng, right.shape[1])
-    means = [((images @ side) * drawn).sum(axis=1) for side, drawn in ((left, seeds), (right, others))]
+    names = np.arange(len(left)) if pictures is None else pictures
+    n, place = len(np.unique(names)), np.unique(names, return_inverse=True)[1]
+    drawn = _weights(np.random.default_rng(0), n)
+    counts = drawn @ np.bincount(place)
+    means = [drawn @ np.bincount(place, side.mean(axis=1)) / counts for side in (left, right)]
 
     def compare(a, b):
         return a / b - 1 if ratio else a - b
 
-    low, high = np.quantile(compare(*means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(compare(left.mean(), right.mean())), float(low), float(high)
+    d = float(compare(left.mean(), right.mean()))
+    stretch = _quantile(n - 1) / _quantile(math.inf) if n > 1 else 1.0
+    low, high = d + stretch * (np.quantile(compare(*means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - d)
+    return d, float(low), float(high)
 
 
-def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> str:
+def over_seeds(left: np.ndarray, right: np.ndarray, same_seeds: bool = False) -> float:
+    """Return half the width of the interval of the difference of means as far as seeds go, 0 for one seed on each side.
+
+    left, right: (images, seeds). same_seeds: column j of both is the same seed.
+    """
+    sides = [side.mean(axis=0) for side in (left, right)]
+    sides = [sides[0] - sides[1]] if same_seeds else sides
+    parts = [(side.var(ddof=1) / len(side), len(side) - 1) for side in sides if len(side) > 1]
+    error = sum(square for square, _ in parts)
+    if error == 0:
+        return 0.0
+    freedom = error**2 / sum(square**2 / n for square, n in parts)  # Welch and Satterthwaite
+    return _quantile(freedom) * math.sqrt(error)
+
+
+def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
+    """Return the word, and the interval with the noise in it."""
+    low, high = estimate - math.hypot(estimate - low, noise), estimate + math.hypot(high - estimate, noise)
     if claim.relation == "approx":
         holds = -claim.margin <= low and high <= claim.margin
         contradicted = low > claim.margin or high < -claim.margin
-        gap = abs(abs(estimate) - claim.margin)
     else:
-        low, high = sorted((claim.sign * low, claim.sign * high))
-        holds, contradicted = low > claim.margin, high <= claim.margin
-        gap = abs(claim.sign * estimate - claim.margin)
-    if gap < noise or not (holds or contradicted):
-        return "inconclusive"
-    return "holds" if holds else "contradicted"
+        least, most = sorted((claim.sign * low, claim.sign * high))
+        holds, contradicted = least > claim.margin, most <= claim.margin
+    return "holds" if holds else "contradicted" if contradicted else "inconclusive", low, high
 
 
 def show(metric: str, value: float) -> str:
@@ -247,8 +272,8 @@ def _from_costs(claim: Claim, cell: Cell, costs: pd.DataFrame) -> Verdict:
         values.append(float(found.iloc[0]))
     d = values[0] / values[1] - 1
     how = "counted" if claim.metric in COUNTED else "measured once"
-    detail = f"{_sides(claim, cell)} {show(claim.metric, d)}, {how}"
-    return Verdict(_decide(claim, d, d, d, NOISE[claim.metric]), d, d, d, 0, 0, detail)
+    word, low, high = _decide(claim, d, d, d, NOISE[claim.metric])
+    return Verdict(word, d, low, high, 0, 0, f"{_sides(claim, cell)} {show(claim.metric, d)}, {how}")
 
 
 def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
@@ -258,23 +283,28 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
             return _nothing(f"{cell.name}: no {claim.metric} of {method}")
     left, right = sides.values()
     _same_images(left, right, claim, cell)
-    shared = left.columns.equals(right.columns)
-    d, low, high = bootstrap(left.to_numpy(), right.to_numpy(), ratio=claim.metric in COSTS, same_seeds=shared)
+    pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
+    values = left.to_numpy(), right.to_numpy()
+    d, low, high = over_images(*values, pictures, ratio=claim.metric in COSTS)
+    n_images = len(set(pictures))
     paper = papers.get(claim.paper)
     trained = [side.shape[1] for method, side in sides.items() if paper.trains(method)]
     n_seeds = min(trained, default=0)
-    known = paper.noise.get(claim.metric, NOISE[claim.metric])
-    noise = known if n_seeds == 1 or claim.metric in COSTS else 0.0
-    word = _decide(claim, d, low, high, noise)
+    noise = paper.noise.get(claim.metric, NOISE[claim.metric])
+    if claim.metric not in COSTS and n_seeds != 1:
+        noise = over_seeds(*values, same_seeds=left.columns.equals(right.columns))
+    without, *_ = _decide(claim, d, low, high, 0.0)
+    word, low, high = _decide(claim, d, low, high, noise)
     seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
     seeds = f"{trained[0]} seed{'s' * (trained[0] > 1)} against {trained[1]}" if len(set(trained)) == 2 else seeds
     detail = f"{_sides(claim, cell)} {show(claim.metric, d)}"
-    detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {len(left)} images, {seeds}"
-    if len(left) < MIN_IMAGES and claim.metric not in COUNTED:
+    patches = f"{len(left)} patches of " if n_images < len(left) else ""
+    detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {patches}{n_images} images, {seeds}"
+    if n_images < MIN_IMAGES and claim.metric not in COUNTED:
         word, detail = "inconclusive", f"{detail}, too few images"
-    elif word == "inconclusive" and _decide(claim, d, low, high, 0.0) != word:
-        detail += f", closer to the margin than the noise of {show(claim.metric, noise).lstrip('+')}"
-    return Verdict(word, d, low, high, len(left), n_seeds, detail)
+    elif word != without:
+        detail += f", undecided for the noise of {show(claim.metric, noise).lstrip('+')}"
+    return Verdict(word, d, low, high, n_images, n_seeds, detail)
 
 
 def _cells(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Cell]:
@@ -284,8 +314,9 @@ def _cells(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Cell]:
     for method, (dataset, scale) in zip(rows["method"], keys, strict=True):
         where.setdefault(method, set()).add((dataset, int(scale)))
     both = where.get(claim.left, set()) & set().union(*(where.get(name, set()) for name in claim.right))
-    named = ("",) if from_costs else claim.datasets
-    both = {(d, s) for d, s in both if (not named or d in named) and (not claim.scales or s in claim.scales)}
+    without = {d.removeprefix("!") for d in claim.datasets if d.startswith("!")}
+    named = ("",) if from_costs else tuple(d for d in claim.datasets if not d.startswith("!"))
+    both = {(d, s) for d, s in both if (d in named if named else d not in without) and (not claim.scales or s in claim.scales)}
     datasets, scales = named or sorted({d for d, _ in both}), claim.scales or sorted({s for _, s in both})
     pairs = sorted(both) if not (named or claim.scales) else product(datasets, scales)
     return [Cell(right, dataset, scale) for dataset, scale in pairs for right in claim.right]

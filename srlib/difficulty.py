@@ -52,7 +52,9 @@ def _cut(image: np.ndarray, corners: tuple[tuple[int, int], ...], side: int, sca
 
 
 def patch_psnr(sr: Tensor, hr: Tensor) -> np.ndarray:
-    """Return the PSNR in dB of each patch `(M, 1, h, w)` in 0..1, no border left out; infinite for a perfect one."""
+    """Return the PSNR in dB of each patch `(M, 1, h, w)` in 0..1, neither clipped nor rounded, no border left out; infinite for a
+    perfect one. Rounded to 8 bits, as whole images are, patches that are nearly perfect would come out otherwise.
+    """
     error = (sr.double() - hr.double()).square().mean(dim=(1, 2, 3)).numpy()
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)

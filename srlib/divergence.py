@@ -1,8 +1,8 @@
 """The divergence loss of D2C-SR: predictions that are each right, and differ in texture.
 
 Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution", ECCV 2022, eq. 1-7.
-Paper's symbol -> here: I_D -> `predictions`; G -> `normalise`; res -> `residuals`; T_D -> `triplet`; beta -> `attenuation`;
-P, C -> number of predictions, `children`. L2 and the distance d, which the paper leaves open, are mean squares.
+Paper's symbol -> here: I_D -> `predictions`; G -> `normalise`; res -> `residuals`; T_D -> `triplet`; beta -> `theta**shared` in
+it; P, C -> number of predictions, `children`. L2 and the distance d, which the paper leaves open, are mean squares.
 
 The published code has the same terms and trains without the second: it turns T_D into a number before it adds it, so no
 gradient flows. It also differs in details, which `released=True` follows: the mean of R, G and B instead of Y, mean and

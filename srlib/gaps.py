@@ -8,6 +8,7 @@ from srlib import models, results, tables
 from srlib.experiments import Experiment, Profile
 from srlib.papers import Paper
 
+PATCHES_OF = "Urban100"  # the set whose patches Difficulty-SR's tables print
 COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "data"]
 
 
@@ -16,15 +17,20 @@ def pixels(experiment: Experiment, steps: int) -> int:
     return steps * experiment.batch * experiment.hr_patch**2
 
 
+def _enlarging(paper: Paper, name: str) -> list[str]:
+    return [first for first in paper.method(name).start.values() if paper.method(first).model != "identifier"]
+
+
 def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
-    """Return the pixels of a training and of those that it started from, and the name of its data; NaN where it is not there."""
+    """Return the pixels of a training and of those that it started from, but for an identifier, which enlarges nothing, and the
+    name of its data; NaN where it is not there."""
     at = paper.method(name).trained_at or scale
     found = results.available(paper, [name], at, profile).get(name)
     if found is None or found.experiment is None:
         return math.nan, ""
     if models.fitted(found.experiment.model):
         return math.nan, found.experiment.data
-    before = sum(_ours(paper, first, at, profile)[0] for first in paper.method(name).start.values())
+    before = sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
     return pixels(found.experiment, found.provenance["steps"]) + before, found.experiment.data
 
 
@@ -33,7 +39,7 @@ def _papers(paper: Paper, name: str, scale: int) -> float:
     method = paper.method(name)
     at = method.trained_at or scale
     one = paper.experiment(name, at, "paper", start="weights" if method.start else "")
-    return pixels(one, one.steps) + sum(_papers(paper, first, at) for first in method.start.values())
+    return pixels(one, one.steps) + sum(_papers(paper, first, at) for first in _enlarging(paper, name))
 
 
 def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
@@ -50,6 +56,8 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
     rows = rows.dropna(subset=["psnr"])
+    if PATCHES_OF not in profile.tests:
+        rows = rows[~rows["dataset"].str.endswith("patches")]
     both = [name for name in names if name in set(printed["method"]) & set(rows["method"])]
     shared = set(printed["dataset"]) & set(rows["dataset"])
     printed, rows = (one[one["method"].isin(both) & one["dataset"].isin(shared)] for one in (printed, rows))

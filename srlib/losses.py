@@ -31,7 +31,8 @@ def l1(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
-    """sqrt(d^2 + 1e-6), the smooth L1 of LapSRN's code."""
+    """sqrt(d^2 + 1e-6), the smooth L1 of LapSRN's code. ProSRN prints epsilon = 1e-6, squared in its formula, which would make
+    it plain L1: the code's epsilon of 1e-3 stands in."""
     return torch.sqrt((sr - hr) ** 2 + 1e-6).mean()
 
 

@@ -32,7 +32,7 @@ METRICS: dict[str, tuple[str, str, str, bool | None]] = {
     "sharpness": ("Gradient energy of HR's", "", ".3f", None),
     "layers": ("Layers", "", ".0f", None),
     "parameters": ("Parameters", "", ",.0f", None),
-    "mult_adds": ("Mult-adds", "G", ",.1f", None),
+    "mult_adds": ("Mult-adds", "G, 1280×720", ",.1f", None),
     "megabytes": ("Weights", "MB", ",.3f", None),
     "seconds": ("Time", "s", ".3f", None),
     "step_seconds": ("Time per training step", "s", ".3f", None),

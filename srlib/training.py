@@ -6,6 +6,7 @@ equals an uninterrupted one bit for bit on a CPU. Device, precision and several 
 """
 
 import contextlib
+import copy
 import math
 import os
 import statistics
@@ -65,6 +66,10 @@ class _Batches:
         assert ready == step
         self.ahead = self.pool.submit(self._cut, step + 1)
         return to_batch(*batch, self.trainer.net.channels, self.trainer.accelerator.device)
+
+    def rewind(self) -> None:
+        """Begin again with whatever step is asked for next."""
+        self.ahead = None
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
@@ -163,9 +168,12 @@ class _Loop:
         return self.trainer.accelerator.gather(mine).max().item()
 
     def fit_budget(self) -> None:
-        """Turn minutes into steps: time the first steps and one validation, then fill the rest of the budget."""
+        """Turn minutes into steps: time some steps and one validation, then fill the rest of the budget from the beginning.
+
+        The timed steps are undone, so that a run is the same as one that was given its steps.
+        """
         budget = self.experiment.minutes * 60
-        times = []
+        first, times = copy.deepcopy(self.trainer.state()), []
         while len(times) < 3 or (self._agreed(self.seconds) < 0.03 * budget and len(times) < 200):
             began = time.monotonic()
             self.take_step()
@@ -175,7 +183,10 @@ class _Loop:
         _validate(self.trainer.result, self.experiment)
         validations = VALIDATIONS * (time.monotonic() - began)
         left = max(budget - self._agreed(self.seconds + validations), 0.0)
-        self.total = self.trainer.done + max(1, int(left / self._agreed(statistics.median(times))))
+        self.total = max(1, int(left / self._agreed(statistics.median(times))))
+        self.trainer.load(first)
+        self.batches.rewind()
+        self.since_validation.clear()
 
     def validate(self) -> None:
         names = ["loss", *(["discriminator"] if self.trainer.adversary else [])]
@@ -275,12 +286,16 @@ def train(
 
 
 def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
-    """Let a model learn its steps * batch patches in one go, without gradients; nothing is left of a call that was killed."""
+    """Let a model learn its steps * batch patches in one go, without gradients; a killed call leaves nothing to go on from."""
     if experiment.steps is None:
         raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
-    with PartialState().main_process_first(), run.lock():
-        if run.complete:  # the first process, or another call, has done it in between
-            return
+    with PartialState().main_process_first():
+        if not run.complete:  # of several processes the first one has done it
+            _fit_once(experiment, run, sampler, data)
+
+
+def _fit_once(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
+    with run.lock():
         run.write_config()
         began = time.monotonic()
         net = models.create(experiment.model, experiment.scale, **experiment.model_args)

@@ -464,3 +464,12 @@ class TestPairs:
         rows = evaluate(Bicubic(1), "City100-nikon/test", protocol("realsr"))
         assert len(rows) == 5 and rows["psnr"].mean() == pytest.approx(28.151, abs=1e-3)
         assert rows["ssim"].mean() == pytest.approx(0.8113, abs=1e-4)
+
+
+@pytest.mark.parametrize("m", [0, 4, 10])
+def test_tiles_of_a_deeper_fsrcnn_are_exact(m):
+    torch.manual_seed(0)
+    net, lr = models.create("fsrcnn", 2, d=8, s=4, m=m).eval(), torch.rand(1, 1, 70, 60)
+    torch.nn.init.normal_(net.deconvolution.weight, std=0.1)
+    with torch.no_grad():
+        assert (forward(net, lr, tile=24) - forward(net, lr, tile=0)).abs().max() < 1e-5

@@ -52,7 +52,15 @@ def test_share_counts_the_trainings_that_a_network_started_from():
     full = {"idn": 20_000 * 64 * side, "identifier": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
     got = largest("difficulty_sr", ("difficulty_sr", "Set5", 4, 31.0), ("idn", "Set5", 4, 31.5)).set_index("method")
     assert got["training_share"]["IDN"] == pytest.approx(100 * seen["idn"] / full["idn"])
-    assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * sum(seen.values()) / sum(full.values()))
+    of_both, of_full = (one["idn"] + one["difficulty_sr"] for one in (seen, full))  # an identifier enlarges nothing
+    assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * of_both / of_full)
+
+
+def test_patches_of_other_images_than_the_papers_are_no_gap():
+    paper = papers.get("difficulty_sr")
+    rows = rows_of("difficulty_sr", ("difficulty_sr", "patches", 4, 20.0), ("difficulty_sr", "Set5", 4, 31.0))
+    assert set(gaps.largest(paper, rows, paper.setting("released"))["dataset"]) == {"patches"}
+    assert set(gaps.largest(paper, rows, paper.setting("quick"))["dataset"]) == {"Set5"}
 
 
 def test_one_training_for_all_scales_counts_once():

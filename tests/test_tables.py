@@ -107,7 +107,7 @@ def test_text(column, value, expected):
 def test_headers_have_units():
     assert tables.header("psnr_published") == "PSNR (dB), published"
     assert tables.header(("BTSRN", "ssim")) == "BTSRN SSIM"
-    assert tables.header("mult_adds") == "Mult-adds (G)" and tables.header("seconds") == "Time (s)"
+    assert tables.header("mult_adds") == "Mult-adds (G, 1280×720)" and tables.header("seconds") == "Time (s)"
     assert tables.header("n_images") == "N images"
 
 

@@ -383,10 +383,11 @@ class TestBudget:
     @pytest.mark.parametrize("first", [0.01, 0.5], ids=["steady", "slow first step"])
     def test_minutes_end_at_the_budget_with_an_annealed_rate(self, data, monkeypatch, first):
         """On a clock of its own: a step takes 10 ms, the first one longer where it compiles, a validation 50 ms."""
-        now, take, score = [100.0], training.Trainer.step, training._validate
+        now, stepped, take, score = [100.0], [], training.Trainer.step, training._validate
 
         def step(self, *args):
-            now[0] += 0.01 if self.done else first
+            now[0] += 0.01 if stepped else first
+            stepped.append(self.done)
             return take(self, *args)
 
         def validate(net, chosen):
@@ -407,6 +408,12 @@ class TestBudget:
         run = train(experiment(data, steps=None, minutes=0.02, validation=data), progress="none")
         assert run.complete and run.history()["learning_rate"].iloc[-1] < 1e-9
 
+    @pytest.mark.parametrize("changes", [{}, {"schedule": "warm_cosine"}, {"ema": 0.5, "clip": 0.1}], ids=str)
+    def test_minutes_give_what_as_many_steps_give(self, data, changes):
+        timed = train(experiment(data, steps=None, minutes=0.01, **changes), progress="none")
+        counted = train(experiment(data, steps=timed.provenance()["steps"], **changes), progress="none")
+        assert equal(weights(timed), weights(counted))
+
     def test_interrupted_budget_keeps_its_schedule(self, data, monkeypatch):
         chosen = experiment(data, steps=None, minutes=0.02)
         validate, seen = training._Loop.validate, []
@@ -425,7 +432,7 @@ class TestBudget:
 
     def test_a_budget_too_small_for_anything_still_ends_whole(self, data):
         run = train(experiment(data, steps=None, minutes=1e-6), progress="none")
-        assert run.complete and run.history()["step"].tolist() == [4]
+        assert run.complete and run.history()["step"].tolist() == [1]
 
 
 class TestBadInput:

@@ -128,7 +128,8 @@ class BTSRN(nn.Module):
     low, high: number of blocks before and after the up-sampling, each >= 0 (the submission: 6 and 4).
     block: "pconv", "pixelcnn", "pixelcnn_gated" or "pixelcnnpp".
     width, bottleneck: channels between and inside the blocks (submission 128, 64; block comparison 128, 32).
-    padding: "same" or "valid". In training "valid" returns only the centre that no padding has touched.
+    padding: "same" or "valid". In training "valid" returns only the centre that no padding has touched, and raises SRError where
+    nothing is left of it.
     Parameters: x2 887,683, x3 969,603, x4 1,035,459.
     """
 
@@ -178,6 +179,11 @@ class BTSRN(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
         framed = self.padding == "valid" and not self.training
+        if self.padding == "valid" and self.training and min(lr.shape[-2:]) <= 2 * self.reach:
+            raise SRError(
+                f"a patch of {min(lr.shape[-2:])} LR pixels is too small: padding='valid' leaves out {2 * self.reach}; "
+                f"set hr_patch to more than {2 * self.reach * self.scale}"
+            )
         x = mirror(lr, (self.reach, self.reach), (self.reach, self.reach)) if framed else lr
         x = self.low(self.entry(x - 0.5))
         residual = self.exit(self.high(self.up(x)))

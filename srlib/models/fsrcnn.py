@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 class FSRCNN(nn.Module):
     channels = 1
-    context = 2 + 4 + 5
 
     def __init__(self, scale: int, d: int = 56, s: int = 12, m: int = 4):
         super().__init__()
         self.scale = scale
+        self.context = 2 + m + 5  # of 5x5, the 3x3s, and 9x9 of the output
         mapping = [layer for _ in range(m) for layer in (nn.Conv2d(s, s, 3, padding=1), nn.PReLU(s))]
         self.extraction = nn.Sequential(nn.Conv2d(1, d, 5, padding=2), nn.PReLU(d))
         self.shrinking = nn.Sequential(nn.Conv2d(d, s, 1), nn.PReLU(s))

@@ -12,6 +12,7 @@ the first layer starts like the others, where the code starts it near zero, whic
 `shared=True` shares the level of LapSRN as it is; MS-LapSRN also shares convolutions inside a level and works with fewer.
 """
 
+import torch
 from torch import Tensor, nn
 
 from srlib.errors import SRError
@@ -32,7 +33,9 @@ class Level(nn.Module):
 
     def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.up(self.extract(features))
-        return features, self.image_up(image) + self.predict(features)
+        residual = self.predict(features)
+        with torch.autocast(image.device.type, enabled=False):  # images stay as exact as they came
+            return features, self.image_up(image) + residual
 
 
 class LapSRN(nn.Module):

@@ -9,8 +9,9 @@ up-sampling and fusion -> `entry` + `extract`, `up`, `fusion`; transposed convol
     lr -> image_up x2 ------------------------------------------- + ---> sub-SR, the next level's lr
 
 Choices where the paper is silent, most of them LapSRN's: 64 channels, LeakyReLU 0.2, the transposed convolution of features
-3x3, that of the image 4x4 and bilinear at first, trained, without bias. With the first convolution outside of the memory
-block the layers are 14, as the paper counts.
+3x3, that of the image 4x4 and bilinear at first, trained, without bias; convolutions begin as He et al. have it, but for
+`fusion`, which begins near zero (std 0.001), so that training begins at the bilinear image. With the first convolution outside
+of the memory block the layers are 14, as the paper counts.
 
 Structures (Figure 6), each of `depth` convolutions:
 - "memory": H_i = LeakyReLU(conv(H_{i-1})) + H_0. "Connects source layer to every other layer" is read as to all others; the
@@ -21,6 +22,7 @@ Structures (Figure 6), each of `depth` convolutions:
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -101,7 +103,8 @@ class ProSRN(nn.Module):
     def step(self, lr: Tensor) -> Tensor:
         """Enlarge by two."""
         residual = self.fusion(self.up(self.extract(self.entry(lr))))
-        return self.image_up(lr) + residual
+        with torch.autocast(lr.device.type, enabled=False):  # images stay as exact as they came
+            return self.image_up(lr) + residual
 
     def unroll(self, lr: Tensor) -> list[Tensor]:
         """Return the sub-SR images, x2, x4, ... up to `scale`; neither clipped nor rounded between the levels."""

@@ -3,10 +3,10 @@
 Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution", ECCV 2022.
 
 Training, section 4.1 and the code: RGB, four patches of 96x96 LR pixels, Adam 1e-4, halved every 2,000 of 20,000 epochs of 114
-steps (459 scenes). The divergence network first ("d2c_divergence"), then, with it frozen, the convergence network ("d2c_sr"),
-whose length is nowhere said: 2,000 epochs here. The published code trains both at once, as all networks of Tables 3 and 4 and
-Figure 7 do here (`freeze=False`). The paper's rivals were retrained with settings that it does not give; they get the same loss,
-patches and steps.
+steps (459 scenes); the code's weight decay of 1e-8 is left out. The divergence network first ("d2c_divergence"), then, with it
+frozen, the convergence network ("d2c_sr"), whose length is nowhere said: 2,000 epochs here. The published code trains both at
+once, as all networks of Tables 3 and 4 and Figure 7 do here (`freeze=False`). The paper's rivals were retrained with settings
+that it does not give; they get the same loss, patches and steps.
 
 Alpha is not printed, and the code's 2e-5 moves nothing, even in the graph (see `ALPHAS`): 0.1 stands in. Names of ablations:
 "a0.1" is alpha, "code" the published loss, whose term has no gradient, "flat" without multi-branch deep residual, "signed"

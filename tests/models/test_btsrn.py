@@ -173,3 +173,11 @@ def test_fewer_blocks_in_high_resolution_cost_less():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(SRError, match=message):
         BTSRN(**{"scale": 2, **arguments})
+
+
+def test_a_patch_of_which_valid_training_leaves_nothing_is_told():
+    net = BTSRN(2, padding="valid", **SMALL).train()
+    least = 2 * net.reach + 1
+    assert net(torch.rand(1, 3, least, least)).shape[-1] > 0
+    with pytest.raises(SRError, match=f"a patch of {least - 1} LR pixels is too small.*hr_patch to more than {2 * least - 2}"):
+        net(torch.rand(1, 3, least - 1, least))

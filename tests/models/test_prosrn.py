@@ -209,3 +209,15 @@ def test_bad_arguments_are_named(arguments, message):
 def test_scales_that_cannot_be_unrolled_are_refused_by_name(scale):
     with pytest.raises(SRError, match=r"scale \(=.*\) is not one that model 'prosrn' has: 2, 4, 8, 16, 32"):
         models.create("prosrn", scale)
+
+
+@pytest.mark.parametrize("name", ["prosrn", "lapsrn"])
+def test_images_stay_in_float32_under_autocast(name):
+    """Only residuals are rounded to bfloat16: with none the sub-SR images are bilinear, exactly."""
+    net, lr = models.create(name, 4, width=8, depth=2).train(), torch.rand(1, 1, 8, 8)
+    for last in (part for key, part in net.named_modules() if key.split(".")[-1] in ("fusion", "predict")):
+        torch.nn.init.zeros_(last.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = net(lr)
+    for one, exact in zip(rounded, net(lr), strict=True):
+        assert one.dtype == torch.float32 and torch.equal(one, exact)
