@@ -171,7 +171,7 @@ def psnr_against_cost(
     groups = table.groupby("method", sort=False)
     means = groups[[x, "psnr"]].mean()
     spread = groups["psnr"].std().fillna(0.0)
-    fig, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(6.4, 4.2) if len(means) <= 12 else (8.2, 5.4), layout="constrained")
     if connect:
         ax.plot(means[x], means["psnr"], color="0.75", lw=1, zorder=1)
     second = means.index.isin(highlight)

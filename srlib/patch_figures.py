@@ -74,7 +74,7 @@ def framework(
     fig, axes = plt.subplots(1, panels, figsize=(3 * panels, 3 * height / width + 1.4), layout="constrained")
     axes[0].imshow(to_rgb(image), interpolation="nearest")
     _grid(axes[0], corners, predicted, 1)
-    axes[0].set_title("LR, 48×48 patches\nby the identifier's class")
+    axes[0].set_title("LR, 48×48 patches by the identifier's\nclass; the last ones overlap")
     for ax, (label, picture) in zip(axes[1:], pictures.items(), strict=True):
         ax.imshow(to_rgb(picture), interpolation="nearest")
         ax.set_title(label)
@@ -145,7 +145,8 @@ def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], 
         gain = table["psnr"] - table.loc[table["threshold"].idxmax(), "psnr"]
         truth, zero = table["threshold"].isna(), table["threshold"] == 0
         line = table[~truth & ~zero]
-        name = f"{label} (threshold 0: {gain[zero].item():.2f} dB)".replace("-", "−")
+        lost = f"{gain[zero].item():.2f}".replace("-", "−")
+        name = f"{label} (threshold 0: {lost} dB)"
         left.plot(line["threshold"], gain[line.index], color=color, marker="o", ms=3, label=name)
         left.axhline(gain[truth].item(), color=color, ls="--", lw=1)
         spent = told + line["share"] * plain + (1 - line["share"]) * complex_

@@ -8,7 +8,7 @@ beside the kernel's main thread, so that the kernel stays free and a slider that
 import html
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from PIL import Image
 from srlib.color import to_rgb, to_uint8
 from srlib.data.images import read_image
 from srlib.errors import SRError
-from srlib.figures import error_map
+from srlib.figures import busiest_box, error_map
 
 ZOOM = 3  # screen pixels per image pixel, at most
 PAGE = 1120  # screen pixels that a row of pictures may take
@@ -171,12 +171,20 @@ class Explorer:
         return fig
 
 
-def places(images: dict, step: int = 1) -> dict[str, ipy.Widget]:
-    """Return the controls that every explorer ends with: which picture, and where in it, in per cent."""
+def places(images: Mapping[str, np.ndarray], side: int, step: int = 1) -> dict[str, ipy.Widget]:
+    """Return the controls that every explorer ends with: which picture, and where in it, in per cent.
+
+    images: HR by name. side: of the square that is shown, in HR pixels; they begin at the busiest one of the first picture.
+    """
+    hr = next(iter(images.values()))
+    at = [
+        round(100 * start / max(length - side, 1) / step) * step
+        for start, length in zip(busiest_box(hr, side)[:2], hr.shape[:2], strict=True)
+    ]
     return {
         "image": ipy.Dropdown(options=list(images), description="image"),
-        "across": ipy.IntSlider(50, 0, 100, step=step, description="across %"),
-        "down": ipy.IntSlider(50, 0, 100, step=step, description="down %"),
+        "across": ipy.IntSlider(at[1], 0, 100, step=step, description="across %"),
+        "down": ipy.IntSlider(at[0], 0, 100, step=step, description="down %"),
     }
 
 

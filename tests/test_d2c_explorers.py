@@ -25,6 +25,8 @@ def test_alpha_chooses_the_network(net, pictures):
     other = models.create("d2c_sr", 1, width=4, groups=1, blocks=1).eval()
     dial = explorers.alpha_explorer({0.0: net, 0.1: other}, pictures, D2C, side=32)
     assert len(dial.panels) == 12 and dial.values["alpha"] == 0.1
+    for way in ("across", "down"):
+        dial.controls[way].value = 50
     before = [panel.image for panel in dial.panels]
     dial.controls["alpha"].value = 0.0
     assert not np.array_equal(dial.panels[1].image, before[1])
@@ -49,6 +51,8 @@ def test_place_and_picture(net, pictures):
 
 def test_a_prediction_alone_and_the_learned_fusion(net, pictures):
     by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+    for way in ("across", "down"):
+        by_hand.controls[way].value = 50
     for i in (1, 2, 4):
         by_hand.controls[f"w{i}"].value = 0.0
     alone = by_hand.panels[0].image

@@ -43,6 +43,8 @@ def labels(explorer) -> list[str]:
 
 
 def test_it_shows_what_the_network_does_at_the_pixel(explorer, net, pictures):
+    for way in ("across", "down"):
+        explorer.controls[way].value = 50
     lr, hr = next(iter(pictures.values()))
     parts, box = dynamic.look(net, lr), (slice(28, 92), slice(28, 92))
     result = dynamic.picture(parts.result, lr)[box]

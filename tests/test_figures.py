@@ -47,7 +47,7 @@ def boxes(fig, ax):
     return [text.get_window_extent() for text in ax.texts if text.get_text()]
 
 
-@pytest.mark.parametrize(("x", "label"), [("seconds", "Time (s)"), ("mult_adds", "Mult-adds (G)")])
+@pytest.mark.parametrize(("x", "label"), [("seconds", "Time (s)"), ("mult_adds", "Mult-adds (G, 1280×720)")])
 @pytest.mark.parametrize("connect", [False, True])
 def test_psnr_against_cost_labels_every_point_without_overlap(x, label, connect):
     fig = psnr_against_cost(splits(), x, where="Set5 ×2", highlight=["6+4"], connect=connect)

@@ -53,7 +53,7 @@ def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, network
     hr = images["chelsea"]
     sr = to_uint8(upscale(networks["split"]["1+1"], downscale(hr, 2)))
     height, width = hr.shape[0] // 2, hr.shape[1] // 2
-    top, left = (height - 24) * 50 // 100 * 2, (width - 24) * 50 // 100 * 2
+    top, left = ((n - 24) * explorer.values[way] // 100 * 2 for n, way in ((height, "down"), (width, "across")))
     expected = sr[top : top + 48, left : left + 48].astype(int)
     assert np.abs(panel.image.astype(int) - expected).max() <= 1
     crop = hr[top : top + 48, left : left + 48]
@@ -293,6 +293,8 @@ class TestUpload:
         pairs = {"a": (np.zeros((100, 90, 3), np.uint8), np.zeros((100, 90, 3), np.uint8))}
         net = models.create(kind, 1, width=16 if kind == "ddet" else 4, blocks=1).eval()
         explorer = {"ddet": kernel_explorer, "d2c_sr": fusion_explorer}[kind](net, pairs, protocol("d2c"), side=40)
+        for way in ("across", "down"):
+            explorer.controls[way].value = 50
         self.upload(explorer, "mine.png", self.png(120, 130))
         assert explorer.values["image"] == "mine.png" and list(pairs) == ["a"]
         hr = np.asarray(Image.open(io.BytesIO(self.png(120, 130))))
@@ -321,3 +323,13 @@ class TestUpload:
     def test_a_name_that_is_taken_is_told(self, explorer):
         self.upload(explorer, "chelsea", self.png(60, 60))
         assert "there is a picture chelsea already" in explorer.message.value
+
+
+def test_explorers_begin_where_there_is_most_to_see():
+    picture = np.zeros((100, 80, 3), np.uint8)
+    picture[70:90:2, 50:70] = 255
+    controls = widgets.places({"a": picture, "b": picture.swapaxes(0, 1)}, 20, step=5)
+    top, left = widgets.corner(100, 80, 20, controls["across"].value, controls["down"].value)
+    assert abs(top - 70) <= 4 and abs(left - 50) <= 4 and controls["across"].value % 5 == controls["down"].value % 5 == 0
+    whole = widgets.places({"a": picture[:20, :20]}, 20)
+    assert whole["across"].value == whole["down"].value == 0

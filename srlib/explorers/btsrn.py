@@ -69,4 +69,4 @@ def comparison_explorer(
     controls: dict[str, ipy.Widget] = {
         family: ipy.SelectionSlider(options=list(members), description=family) for family, members in families.items()
     }
-    return Explorer(controls | places(images), draw, adding(images, side))
+    return Explorer(controls | places(images, side), draw, adding(images, side))

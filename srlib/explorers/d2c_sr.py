@@ -60,7 +60,7 @@ def alpha_explorer(networks: dict[float, object], pictures: Pairs, protocol: Pro
     alpha = ipy.SelectionSlider(
         options=[(f"{value:g}", value) for value in networks], value=list(networks)[len(networks) // 2], description="α"
     )
-    return Explorer({"alpha": alpha} | places(windows.pictures, step=5), draw, windows.adding())
+    return Explorer({"alpha": alpha} | places(windows.wholes, windows.side, step=5), draw, windows.adding())
 
 
 def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96) -> Explorer:
@@ -102,4 +102,4 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
 
     rule = ipy.ToggleButtons(options=["by hand", "learned, times sliders"], description="weights")
     sliders = {f"w{i}": ipy.FloatSlider(1.0, min=0, max=1, step=0.05, description=f"w{i}") for i in range(1, count + 1)}
-    return Explorer({"rule": rule} | sliders | places(windows.pictures, step=5), draw, windows.adding())
+    return Explorer({"rule": rule} | sliders | places(windows.wholes, windows.side, step=5), draw, windows.adding())

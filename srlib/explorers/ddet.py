@@ -94,4 +94,4 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
         "row": ipy.IntSlider(side // 2, 0, side - 1, description="row"),
         "column": ipy.IntSlider(side // 2, 0, side - 1, description="column"),
     }
-    return Explorer(controls | places(windows.pictures, step=5), draw, windows.adding())
+    return Explorer(controls | places(windows.wholes, windows.side, step=5), draw, windows.adding())

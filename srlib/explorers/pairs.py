@@ -27,6 +27,11 @@ class Windows:
         self.side = min(side, smallest, SEEN) // scale * scale
         self.seen = min(SEEN, smallest) // scale * scale
 
+    @property
+    def wholes(self) -> dict[str, np.ndarray]:
+        """HR of every picture, by name."""
+        return {name: hr for name, (_, hr) in self.pictures.items()}
+
     def box(self, image: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int, int]]:
         """Return LR and HR of the square, and the box (top, left, height, width) that is shown of it, in HR pixels."""
         lr, hr = self.pictures[image]

@@ -63,7 +63,7 @@ def unroll_explorer(
         "network": ipy.Dropdown(options=list(families), description="network"),
         "factor": ipy.SelectionSlider(options=factors, value=factors[min(2, len(factors) - 1)], description="factor"),
     }
-    return Explorer(controls | places(images), draw, adding(images, side))
+    return Explorer(controls | places(images, side), draw, adding(images, side))
 
 
 def blend_explorer(
@@ -101,4 +101,4 @@ def blend_explorer(
         return [*panels, Panel("HR<br>ground truth", crops[2])]
 
     share = ipy.FloatSlider(0.5, min=0, max=1, step=0.05, description=sharp[0])
-    return Explorer({"share": share} | places(images), draw, adding(images, side))
+    return Explorer({"share": share} | places(images, side), draw, adding(images, side))
