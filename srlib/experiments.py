@@ -180,8 +180,7 @@ class Profile:
         steps = f"{o['steps']} steps"
         if "steps" in self.ablation:
             steps += f" ({self.ablation['steps']} in ablations)"
-        narrow = f", networks of 1/{self.shrink} the channels" if self.shrink > 1 else ""
-        return f"{steps} of {o.get('batch', 16)} patches{narrow}"
+        return f"{steps}, most networks of 1/{self.shrink} the channels" if self.shrink > 1 else steps
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
