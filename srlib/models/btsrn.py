@@ -45,13 +45,20 @@ class Block(nn.Module):
         return y.add_(crop(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
 
 
+class LeakyReLU(nn.LeakyReLU):
+    """For the backward pass keeps its output, as the convolution after it does, instead of its input, as PyTorch's does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu_(x.clone(), self.negative_slope) if x.requires_grad else super().forward(x)
+
+
 class PConv(Block):
     """Projected convolution (Fig. 2d, the paper's block): 1x1 down to the bottleneck, 3x3 back to full width."""
 
     def __init__(self, width: int, bottleneck: int, padding: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.LeakyReLU(SLOPE),
+            LeakyReLU(SLOPE),
             nn.Conv2d(width, bottleneck, 1),
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(bottleneck, width, 3, padding=padding),
@@ -93,7 +100,7 @@ class PixelCNNGated(Block):
     def __init__(self, width: int, bottleneck: int, padding: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.LeakyReLU(SLOPE),
+            LeakyReLU(SLOPE),
             nn.Conv2d(width, bottleneck, 1),
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(bottleneck, 2 * width, 3, padding=padding),
@@ -116,10 +123,11 @@ class Upsample(nn.Module):
     def __init__(self, width: int, factor: int):
         super().__init__()
         self.factor = factor
+        self.rectify = LeakyReLU(SLOPE)
         self.deconvolution = nn.ConvTranspose2d(width, width, factor, stride=factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.deconvolution(F.leaky_relu(x, SLOPE)).add_(F.interpolate(x, scale_factor=self.factor))
+        return self.deconvolution(self.rectify(x)).add_(F.interpolate(x, scale_factor=self.factor))
 
 
 class BTSRN(nn.Module):
@@ -167,7 +175,7 @@ class BTSRN(nn.Module):
         else:
             self.up = nn.Sequential(Upsample(width, scale))
         self.high = nn.Sequential(*blocks(high))
-        self.exit = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1))
+        self.exit = nn.Sequential(LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1))
         # One pixel per block, in LR pixels; the extra x4 block works at half the final resolution.
         self.reach = low + -(-high // scale) + (1 if scale == 4 else 0)
         self.context = max(self.reach, 4)

@@ -33,9 +33,9 @@ class Level(nn.Module):
 
     def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.up(self.extract(features))
-        residual = self.predict(features)
         with torch.autocast(image.device.type, enabled=False):  # images stay as exact as they came
-            return features, self.image_up(image) + residual
+            enlarged = self.image_up(image)
+        return features, enlarged + self.predict(features)
 
 
 class LapSRN(nn.Module):

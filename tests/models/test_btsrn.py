@@ -9,8 +9,8 @@ from srlib import models
 from srlib.errors import SRError
 from srlib.models.bicubic import upsample_bicubic
 from srlib.models.borders import mirror
-from srlib.models.btsrn import BLOCKS, BTSRN, crop
-from srlib.models.summary import summary
+from srlib.models.btsrn import BLOCKS, BTSRN, LeakyReLU, crop
+from srlib.models.summary import saved_bytes, summary
 
 SMALL = {"width": 8, "bottleneck": 4}
 
@@ -181,3 +181,12 @@ def test_a_patch_of_which_valid_training_leaves_nothing_is_told():
     assert net(torch.rand(1, 3, least, least)).shape[-1] > 0
     with pytest.raises(SRError, match=f"a patch of {least - 1} LR pixels is too small.*hr_patch to more than {2 * least - 2}"):
         net(torch.rand(1, 3, least - 1, least))
+
+
+def test_leaky_relu_keeps_its_output_and_gives_the_same_gradients():
+    x = torch.randn(2, 8, 5, 5, requires_grad=True)
+    expected = torch.autograd.grad(torch.nn.functional.leaky_relu(x, 0.2).square().sum(), x)[0]
+    y = LeakyReLU(0.2)(x)
+    assert torch.equal(torch.autograd.grad(y.square().sum(), x)[0], expected)
+    kept = {name: saved_bytes(models.create("btsrn", 2, block=name, **SMALL), torch.rand(1, 3, 12, 12)) for name in BLOCKS}
+    assert kept["pconv"] < kept["pixelcnn"] < kept["pixelcnnpp"]  # one 3x3 fewer than PixelCNN, whatever the activation
