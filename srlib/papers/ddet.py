@@ -25,7 +25,8 @@ _OWN = {
     "learning_rate": 1e-4,
     "loss": "mse",
 }
-# Adam's first steps move all weights of all kernels together, which changes the brightness: the rate rises slowly.
+# Adam's first steps move all weights of all kernels together, which changes the brightness: the rate rises slowly. At 2e-4 most
+# units before a head die within 1,500 steps, at 5e-4 all within 400, and kernels are then the same at every pixel: it stays 1e-4.
 _SHORT = {"hr_patch": 64, "batch": 4, "schedule": "warm_cosine", "clip": 1.0}
 _TEST = "embedded-camera-test"
 _EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
@@ -87,7 +88,7 @@ PAPER = Paper(
         "quick": {
             **_EMBEDDED,
             "validation": _TEST,
-            "overrides": {"steps": 100, "batch": 4, "learning_rate": 3e-4},
+            "overrides": {"steps": 100, "batch": 4, "learning_rate": 1e-4},
             "ablation": {"validation": ""},
         },
         "released": {
@@ -96,7 +97,7 @@ PAPER = Paper(
             "tests": ("City100-nikon/test", "City100-iphone/test"),
             "ablation_tests": "City100-nikon/test",
             "scales": (1,),
-            "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 3e-4},
+            "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 1e-4},
         },
         "paper": {
             "data": "RealSR-V2-x2/train",

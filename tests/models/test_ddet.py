@@ -11,6 +11,7 @@ from srlib.models.edrn import EDRN
 from srlib.models.kpn import KPN, LPKPN, collapse, laplacian
 from srlib.models.same_size import Block, pad
 from srlib.models.summary import summary
+from srlib.results import load_released
 
 SMALL = {"width": 16, "blocks": 1}
 PLAIN = {"cdm": False, "mda": False, "refine": False}
@@ -279,3 +280,13 @@ class TestEDRN:
         inside = [name for name, layer in net.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)]
         assert inside == ["down.0.1", "down.1.1", "up.0.1", "up.1.1"]
         assert sum(isinstance(layer, Block) for layer in net.modules()) == 6
+
+
+@pytest.mark.parametrize("name", ["ddet", "ddet_cdm", "ddet_refine", "kpn", "kpn_5", "kpn_13", "kpn_19", "lp_kpn"])
+def test_released_kernels_differ_from_pixel_to_pixel(name):
+    """Where all units before a head have died, a trained network has the same kernel everywhere, whatever its PSNR."""
+    net = load_released(name, 1).model
+    dark = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for kernels in net.kernels(torch.cat([dark, 0.5 * dark.flip(-1)], dim=-1)):
+            assert kernels.std(dim=(2, 3)).mean() > 1e-5
