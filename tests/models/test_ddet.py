@@ -282,7 +282,7 @@ class TestEDRN:
         assert sum(isinstance(layer, Block) for layer in net.modules()) == 6
 
 
-@pytest.mark.parametrize("name", ["ddet", "ddet_cdm", "ddet_refine", "kpn", "kpn_5", "kpn_13", "kpn_19", "lp_kpn"])
+@pytest.mark.parametrize("name", ["ddet", "ddet_cdm", "ddet_refine", "kpn", "kpn_5", "kpn_13", "kpn_19"])
 def test_released_kernels_differ_from_pixel_to_pixel(name):
     """Where all units before a head have died, a trained network has the same kernel everywhere, whatever its PSNR."""
     net = load_released(name, 1).model
