@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from srlib import papers
 from srlib.claims import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +50,8 @@ def test_every_verdict_is_counted():
     assert readme.WORDS == VERDICTS
 
 
-def test_every_picture_and_file_that_readme_names_is_there():
-    text = (ROOT / "README.md").read_text()
-    named = re.findall(r"\]\(([^)#]+)\)", text)
-    assert named and [path for path in named if "://" not in path and not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("page", ["README.md", *(f"notebooks/{name}/README.md" for name in papers.names())])
+def test_every_picture_and_file_that_a_page_names_is_there(page):
+    named = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    folder = (ROOT / page).parent
+    assert len(named) > 5 and [path for path in named if "://" not in path and not (folder / path).exists()] == []
