@@ -1,4 +1,4 @@
-"""The papers' claims as tests: `load_claims`, `verdict`, `evaluate_claims`.
+"""The papers' claims as tests: `load_claims`, `verdict`, `evaluate_claims`, `printed`.
 
 A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`).
 
@@ -245,6 +245,40 @@ def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float
     return "holds" if holds else "contradicted" if contradicted else "inconclusive", low, high
 
 
+def printed(claim: Claim, published: pd.DataFrame) -> dict[Cell, float]:
+    """Return what the paper's own table says: d per rival, set and scale, of the table that is the claim's source; empty where
+    it prints no such numbers.
+
+    published: rows of `tables.published`. A claim about one set of the table is of that set; else all sets of the table count,
+    as the claim may name stand-ins for them, or only those that can be had.
+    """
+    rows = published[(published["table"] == claim.source) & (published["metric"] == claim.metric)]
+    if claim.scales:
+        rows = rows[rows["scale"].isin(claim.scales)]
+    if len(claim.datasets) == 1 and claim.datasets[0] in {*rows["dataset"]}:
+        rows = rows[rows["dataset"] == claim.datasets[0]]
+    found = {}
+    for right in claim.right:
+        for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
+            values = some.set_index("method")["value"]
+            if claim.left in values and right in values:
+                left, rival = float(values[claim.left]), float(values[right])
+                d = left / rival - 1 if claim.metric in COSTS else left - rival
+                found[Cell(right, str(dataset), int(scale))] = round(d, 6)  # 37.78 - 37.53 is 0.25
+    return found
+
+
+def distance(claim: Claim, d: float) -> float:
+    """Return how far a difference lies on the claim's side of its margin; 0 or less denies the claim (approx: less than 0)."""
+    return claim.margin - abs(d) if claim.relation == "approx" else claim.sign * d - claim.margin
+
+
+def denies(claim: Claim, d: float) -> bool:
+    """Return whether a difference, taken for exact, contradicts the claim."""
+    far = distance(claim, d)
+    return far < 0 or (far == 0 and claim.relation != "approx")
+
+
 def show(metric: str, value: float) -> str:
     """Return a difference as text: "+0.123 dB", "+0.0012" or "-12.3 %"."""
     if UNITS[metric] == "ratio":
@@ -344,13 +378,6 @@ def verdicts(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None
     return {cell: one(claim, cell, table) for cell in _cells(claim, table, from_costs)}
 
 
-def _distance(claim: Claim, verdict: Verdict) -> float:
-    """Return how far an estimate lies on the claim's side of its margin."""
-    if claim.relation == "approx":
-        return claim.margin - abs(verdict.estimate)
-    return claim.sign * verdict.estimate - claim.margin
-
-
 def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
     """Return the verdict of the whole claim, with the numbers of the comparison that speaks least for it."""
     tested = [v for v in cells.values() if v.verdict != "not tested"]
@@ -364,7 +391,7 @@ def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
         word = "inconclusive"
     else:
         word = "holds" if complete else "holds where tested"
-    least = min([v for v in tested if v.verdict == word] or tested, key=lambda v: _distance(claim, v))
+    least = min([v for v in tested if v.verdict == word] or tested, key=lambda v: distance(claim, v.estimate))
     detail = least.detail
     if len(cells) > 1:
         counts = ", ".join(f"{words.count(w)} {w}" for w in ("holds", "contradicted", "inconclusive") if w in words)

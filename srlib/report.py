@@ -166,7 +166,7 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
         table = claims_table(part).dropna(axis=1, how="all")
         cells = pd.DataFrame({c: [escape(text(c, value)) for value in table[c]] for c in table.columns})
         cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in table["verdict"]]
-        for column in cells.columns.intersection(["difference", "interval (95 %)"]):
+        for column in cells.columns.intersection(["published", "difference", "interval (95 %)"]):
             cells[column] = cells[column].str.replace(r" (dB|%)", r"&nbsp;\1", regex=True)
         if "detail" in cells:
             cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]

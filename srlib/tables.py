@@ -15,7 +15,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from srlib import papers, paths
-from srlib.claims import show
+from srlib.claims import Claim, denies, distance, load_claims, printed, show
 from srlib.errors import SRError, unknown
 from srlib.experiments import Profile
 from srlib.metrics import Protocol
@@ -178,21 +178,40 @@ def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
+def _signed(metric: str, d: float) -> str:
+    return show(metric, d).replace("-", "−")
+
+
+def _in_print(claim: Claim) -> str | None:
+    """Return what the paper's table has for a claim, by the cell that speaks least for it, and how many cells deny it."""
+    found = list(printed(claim, published(claim.paper)).values())
+    if not found:
+        return None
+    least = _signed(claim.metric, min(found, key=lambda d: distance(claim, d)))
+    denied = sum(denies(claim, d) for d in found)
+    if denied:
+        return f"{least}, denied by {denied} of {len(found)}"
+    return f"{least}, least of {len(found)}" if len(found) > 1 else least
+
+
 def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
-    """Return what `evaluate_claims` found, for readers: verdict, claim, source, difference, interval, images, seeds, detail.
+    """Return what `evaluate_claims` found, for readers: verdict, claim, source, the difference that the source prints, ours,
+    interval, images, seeds, detail.
 
     What is not tested comes last, else in the order given.
     """
     lines, per_set = [], (evaluated["dataset"] != "all").any()
+    claims = {claim.id: claim for claim in load_claims()}
     rows = evaluated.to_dict("records")
     for row in sorted(rows, key=lambda row: row["verdict"] == "not tested"):
         tested = not math.isnan(row["estimate"])
         exact = row["low"] == row["high"]
-        low, d, high = (show(row["metric"], row[key]).replace("-", "−") for key in ("low", "estimate", "high"))
+        low, d, high = (_signed(row["metric"], row[key]) for key in ("low", "estimate", "high"))
         interval = f"{low} to {high}" if tested and not exact else None
         where = {"dataset": row["dataset"] or None, "scale": row["scale"]} if per_set else {}
         lines.append(
             {"verdict": row["verdict"], "claim": row["text"], "source": row["source"], **where}
+            | ({} if per_set else {"published": _in_print(claims[row["id"]])})
             | {"difference": d if tested else None, "interval (95 %)": interval}
             | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None}
             | {"detail": row["detail"] if tested else None}

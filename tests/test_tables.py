@@ -189,8 +189,11 @@ def test_claims_table_is_for_readers():
     assert line["detail"].startswith("6 of 12 tested: 6 holds")
     other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
+    gan = claims_table(evaluate_claims("prosrn", rows)).set_index("claim")
+    assert gan.loc["ProSRGAN has a higher PSNR than SRGAN-VGG54.", "published"] == "−0.240 dB, denied by 1 of 3"  # of Set5
     each = claims_table(evaluate_claims("btsrn", rows, per_set=True))
     assert list(each.columns[:5]) == ["verdict", "claim", "source", "dataset", "scale"]
+    assert line["published"] == "+0.130 dB, least of 12" and pd.isna(other["published"]) and "published" not in each
     untested = (each["verdict"] == "not tested").to_list()
     assert untested == sorted(untested) and set(untested) == {False, True}  # the last
     assert (each["dataset"] == "Urban100").sum() == 6  # two claims at three scales
