@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from srlib.color import to_rgb, to_uint8
-from srlib.figures import GREY, PALETTE, use_style
+from srlib.figures import GREY, PALETTE, note, use_style
 from srlib.fusion import Look, differences
 from srlib.metrics import Protocol, psnr
 from srlib.models.d2c_sr import Fused
@@ -115,11 +115,11 @@ PARTS = {
 }
 
 
-def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
+def alpha_curves(rows: pd.DataFrame, where: str, about: str = "") -> Figure:
     """Draw what alpha does: PSNR of each part of the networks, and that of two predictions against each other.
 
     rows: `fusion.score` of several networks with columns `alpha` and `seed`. Bars span the seeds. Equal steps on the axis,
-    whatever lies between two alphas: the dotted lines only lead the eye.
+    whatever lies between two alphas: the dotted lines only lead the eye. about: a line below, on protocol and budgets.
     """
     use_style()
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
@@ -140,21 +140,26 @@ def alpha_curves(rows: pd.DataFrame, where: str) -> Figure:
         ax.yaxis.set_major_locator(MaxNLocator(6))
     right.set_title("lower: predictions differ more", loc="left", color=GREY, fontsize=9)
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    note(fig, about)
     return fig
 
 
-def trees(table: pd.DataFrame, where: str) -> Figure:
-    """Draw PSNR against the branches at a node and the levels of the tree; table: `depth`, `children`, `seed`, `psnr`."""
+def trees(table: pd.DataFrame, where: str, about: str = "") -> Figure:
+    """Draw PSNR against the branches at a node and the levels of the tree.
+
+    table: `depth`, `children`, `seed`, `psnr`. about: a line below, on protocol and budgets.
+    """
     use_style()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
-    about = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
-    for k, (ax, (x, fixed, label)) in enumerate(zip(axes, about, strict=True)):
+    panels = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
+    for k, (ax, (x, fixed, label)) in enumerate(zip(axes, panels, strict=True)):
         seeds = table[table[fixed] == 2].groupby([x, "seed"])["psnr"].mean()
         line = seeds.groupby(x).agg(["mean", "std"])
         ax.errorbar(line.index, line["mean"], yerr=line["std"].fillna(0), color=PALETTE[k], marker="o", capsize=3)
         ax.set(xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel(f"PSNR (dB), {where}")
+    note(fig, about)
     return fig
 
 

@@ -6,14 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from srlib.color import to_rgb, to_uint8
-from srlib.figures import GREY, PALETTE, use_style
+from srlib.figures import GREY, PALETTE, note, use_style
 from srlib.models.ddet import DDet
 
 SIGNED = plt.get_cmap("RdBu_r")  # red is positive, white 0, blue negative
@@ -24,10 +23,6 @@ LINES = {KERNEL_PATH: PALETTE[0], PIXEL_PATH: PALETTE[3], PLAIN: "0.25"}
 def _root(values: np.ndarray) -> np.ndarray:
     """Return the signed square root: small weights beside a large one stay visible."""
     return np.sign(values) * np.sqrt(np.abs(values))
-
-
-def _square(values: np.ndarray) -> np.ndarray:
-    return np.sign(values) * np.square(values)
 
 
 def kernel_picture(kernel: np.ndarray, side: int, full: float) -> np.ndarray:
@@ -167,19 +162,20 @@ def pixel_kernels(
     given: Mapping[str, Sequence[float]],
     *,
     around: int = 24,
+    about: str = "",
 ) -> Figure:
     """Draw the kernels of chosen pixels: a row each, its surroundings, then the kernel of each size.
 
     image: uint8 LR. pixels: name -> (row, column). kernels: `(H, W, K, K)` per size. given: name -> grey levels that each kernel
-    contributes there. The frames around a pixel are what the kernels see. Colours of all kernels share one scale and go with the
-    root of a weight.
+    contributes there. The frames around a pixel are what the kernels see. Colours of all kernels share one scale, which ends with
+    the largest weight off a centre: centres, where training began, are far beyond it and stand below as numbers.
     """
     use_style()
     columns = 1 + len(kernels)
     size = (2.1 * columns + 0.9, 2.25 * len(pixels) + 0.45)
     fig, axes = plt.subplots(len(pixels), columns, figsize=size, layout="constrained", squeeze=False)
-    full = max(float(np.abs(one[y, x]).max()) for one in kernels for y, x in pixels.values())
-    norm = FuncNorm((_root, _square), vmin=-full, vmax=full)
+    off = [np.delete(one[y, x].ravel(), one[y, x].size // 2) for one in kernels for y, x in pixels.values()]
+    full = max(float(np.abs(np.concatenate(off)).max()), 1e-6)
     height, width = image.shape[:2]
     for line, (name, (y, x)) in zip(axes, pixels.items(), strict=True):
         top = min(max(y - around, 0), max(height - 2 * around, 0))
@@ -190,34 +186,40 @@ def pixel_kernels(
             side = one.shape[-1]
             frame = (x - left - side / 2, y - top - side / 2)
             line[0].add_patch(Rectangle(frame, side, side, fill=False, ec=color, lw=1.2))
-            shown = ax.imshow(one[y, x], cmap=SIGNED, norm=norm, interpolation="nearest")
+            shown = ax.imshow(one[y, x], cmap=SIGNED, vmin=-full, vmax=full, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
             for spine in ax.spines.values():
                 spine.set(visible=True, color=color, lw=1.5)
             ax.set_title(f"{side}×{side}", fontsize=9)
-            ax.set_xlabel(f"sum {one[y, x].sum():+.2f}, gives {value:+.1f}".replace("-", "−"), fontsize=9, labelpad=3)
-    ticks = [sign * full * share for sign, share in ((-1, 1), (-1, 0.25), (-1, 0.05), (1, 0), (1, 0.05), (1, 0.25), (1, 1))]
-    bar = fig.colorbar(shown, ax=axes, shrink=0.5, aspect=25, label="weight, colours by its root", ticks=ticks)
-    bar.ax.set_yticklabels([f"{tick:.3f}".replace("-", "−") for tick in ticks])
+            weights = f"centre {one[y, x, side // 2, side // 2]:+.2f}, sum {one[y, x].sum():+.2f}"
+            ax.set_xlabel(f"{weights},\ngives {value:+.1f} levels".replace("-", "−"), fontsize=9, labelpad=3)
+    fig.colorbar(shown, ax=axes, shrink=0.5, aspect=25, label="weight off the centre", extend="both")
+    note(fig, about)
     return fig
 
 
-def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str) -> Figure:
-    """Draw what displaced inputs cost: PSNR against HR where it is, and against HR displaced alike, a line per network.
+def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str, about: str = "") -> Figure:
+    """Draw what displaced inputs cost: the change of PSNR against HR where it is, and PSNR against HR displaced alike, a line per
+    network, DDet's thick and black.
 
-    rows: of `dynamic.displaced`. where: the set, for the axis.
+    rows: of `dynamic.displaced`. where: the set, for the axis. about: a line below, on protocol and budgets.
     """
     use_style()
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained")
     means = rows.groupby(["method", "shift"], sort=False)[["psnr", "followed"]].mean()
     for k, method in enumerate(means.index.get_level_values(0).unique()):
-        line, look = means.loc[method], {"marker": "os^Dv<>"[k % 7], "ls": ["-", "--"][k // 7 % 2], "lw": 1.5, "ms": 5}
-        for ax, column in zip(axes, ("psnr", "followed"), strict=True):
-            ax.plot(line.index, line[column], color=PALETTE[k % len(PALETTE)], label=labels.get(method, method), **look)
+        line, own = means.loc[method], method == "ddet"
+        look = {"marker": "os^Dv<>"[k % 7], "ls": ["-", "--"][k // 7 % 2], "ms": 5}
+        look |= {"lw": 2.5, "zorder": 3} if own else {"lw": 1.5, "zorder": 2}
+        look |= {"color": "black" if own else PALETTE[k % len(PALETTE)], "label": labels.get(method, method)}
+        for ax, values in zip(axes, (line["psnr"] - line["psnr"].loc[0], line["followed"]), strict=True):
+            ax.plot(line.index, values, **look)
     titles = ("against HR where it is", "against HR displaced alike")
-    for ax, title in zip(axes, titles, strict=True):
-        ax.set(xlabel="displacement of the input (pixels)", ylabel=f"PSNR (dB), {where}", title=title)
+    names = (f"change of PSNR (dB), {where}", f"PSNR (dB), {where}")
+    for ax, title, name in zip(axes, titles, names, strict=True):
+        ax.set(xlabel="displacement of the input (pixels)", ylabel=name, title=title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    note(fig, about)
     return fig

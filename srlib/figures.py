@@ -5,6 +5,7 @@ The palette is seaborn's "colorblind"; files are the same byte for byte whenever
 
 import dataclasses
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,13 @@ def use_style() -> None:
             "svg.hashsalt": "srlib",
         }
     )
+
+
+def note(fig: Figure, text: str) -> None:
+    """Write a line about the whole figure, small and grey, below it."""
+    if text:
+        lines = textwrap.fill(text, int(13 * fig.get_figwidth()))
+        fig.supxlabel(lines, x=0.01, ha="left", fontsize=8.5, color=GREY)
 
 
 def save_figure(fig: Figure, folder: Path, name: str, points: pd.DataFrame | None = None) -> list[Path]:
@@ -149,13 +157,20 @@ def _place_labels(
 
 
 def psnr_against_cost(
-    table: pd.DataFrame, x: str = "seconds", *, where: str = "", highlight: Sequence[str] = (), connect: bool = False
+    table: pd.DataFrame,
+    x: str = "seconds",
+    *,
+    where: str = "",
+    highlight: Sequence[str] = (),
+    connect: bool = False,
+    about: str = "",
 ) -> Figure:
     """Draw accuracy against cost, a labelled point per method; bars are the standard deviation over seeds.
 
     table: columns `method` (its text), `psnr` and the cost; a row per method, or one per method and seed. x: a cost in
-    `tables.METRICS`. where: set and scale, for the axis. highlight: methods set apart. connect: join the
-    points in the table's order. Raises SRError for an unknown cost, missing columns or values, and an empty table.
+    `tables.METRICS`. where: set and scale, for the axis. highlight: methods set apart. connect: join the points in the table's
+    order. about: a line below, on protocol and budgets. Raises SRError for an unknown cost, missing columns or values, and an
+    empty table.
     """
     if x not in COSTS:
         raise unknown("x", x, COSTS)
@@ -188,8 +203,10 @@ def psnr_against_cost(
     ax.set_ylabel(", ".join(filter(None, ("PSNR (dB)", where))))
     seeds = groups.size()
     if seeds.max() > 1:
-        count = f"{seeds.max()}" if seeds.nunique() == 1 else f"up to {seeds.max()}"
-        ax.set_title(f"points: mean, bars: ± standard deviation over {count} seeds", loc="left", color=GREY, fontsize=9)
+        some = "" if seeds.nunique() == 1 else f" of {', '.join(seeds.index[seeds > 1])}"
+        text = f"points: mean, bars: ± standard deviation over {seeds.max()} seeds{some}"
+        ax.set_title(textwrap.fill(text, 80), loc="left", color=GREY, fontsize=9)
+    note(fig, about)
     points = [(row[x], row["psnr"], spread[method]) for method, row in means.iterrows()]
     _place_labels(ax, points, list(means.index), set(highlight), connect)
     return fig
@@ -284,9 +301,9 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         bar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
         bar.set_label("grey levels", fontsize=9)
         bar.outline.set_visible(False)
-    note = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
-    note += "|SR − HR|: absolute difference, R + G + B"
-    fig.text(side / size[0], 0.07 / size[1], note, fontsize=9, color=GREY, va="bottom")
+    said = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
+    said += "|SR − HR|: absolute difference, R + G + B"
+    fig.text(side / size[0], 0.07 / size[1], said, fontsize=9, color=GREY, va="bottom")
     return fig
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from srlib import papers, paths
-from srlib.claims import Claim, denies, distance, load_claims, printed, show
+from srlib import models, papers, paths, results
+from srlib.claims import NOISE, Claim, denies, distance, load_claims, printed, show
 from srlib.errors import SRError, unknown
 from srlib.experiments import Profile
 from srlib.metrics import Protocol
+from srlib.papers import Paper
 from srlib.runs import atomic_write
 
 # header, unit, format, whether more is better (False: less is; None: not marked)
@@ -241,6 +242,29 @@ def seeds(rows: pd.DataFrame) -> str:
     if counts.empty:
         return ""
     return f"Seeds: {counts.min()}." if counts.min() == counts.max() else f"Seeds: {counts.min()} to {counts.max()}."
+
+
+def note(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile, rows: pd.DataFrame) -> str:
+    """Return a line to stand below a figure of scores: protocol, seeds, what another seed may change, and steps of training.
+
+    rows: the scores that are drawn, a row per image and seed. Steps are those of all trainings that a network went through.
+    """
+    names = list(names)
+    ready = [one for scale in scales for one in results.available(paper, names, scale, profile).values() if one.spent]
+    made = [one.provenance for one in ready if not models.fitted(one.experiment.model)]
+    steps = sorted(one["steps"] + sum(first["steps"] for first in one.get("start", {}).values() if first) for one in made)
+    counts = rows[rows["method"].isin(names)].groupby("method", sort=False)["seed"].nunique()
+    counts = counts[counts > 0]
+    parts = [f"protocol {paper.protocol}"]
+    if len(counts) and counts.min() == 1:
+        several = ", ".join(f"{paper.labels[name]} {count}" for name, count in counts.items() if count > 1)
+        noise = paper.noise.get("psnr", NOISE["psnr"])
+        parts.append(f"one seed each{f' ({several})' if several else ''}, another may move a point by {noise:g} dB")
+    elif len(counts):
+        parts.append(f"{counts.min()} seeds" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} seeds")
+    if steps:
+        parts.append(f"{steps[0]:,} steps each" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,} steps")
+    return "; ".join(parts)
 
 
 def published_only(table: pd.DataFrame) -> bool:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from srlib import fusion, models
 from srlib.errors import SRError
@@ -64,6 +65,21 @@ def test_a_prediction_alone_and_the_learned_fusion(net, pictures):
     for i in (1, 2, 4):
         by_hand.controls[f"w{i}"].value = 1.0
     assert np.array_equal(by_hand.panels[0].image, by_hand.panels[2].image)
+
+
+def test_a_prediction_that_the_fusion_dropped_is_shown_when_it_is_all_that_is_left(net, pictures):
+    with torch.no_grad():  # a logit of the first prediction is thousands, those of the others are 0
+        for layer in net.convergence.layers:
+            layer.weight.fill_(1.0)
+        net.convergence.layers[-1].weight[1:] = 0.0
+    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+    by_hand.controls["w1"].value = 0.0
+    for i in (2, 3):
+        by_hand.controls[f"w{i}"].value = 0.0
+    alone = by_hand.panels[0].image
+    by_hand.controls["rule"].value = "learned, times sliders"
+    assert np.array_equal(by_hand.panels[0].image, alone) and alone.std() > 1, "not black"
+    assert by_hand.panels[1].label.startswith("|learned, times sliders - HR|")
 
 
 def test_sliders_at_zero_mean_an_even_share(net, pictures):

@@ -66,6 +66,9 @@ def test_each_chosen_pixel_has_a_row_with_its_kernels():
     for row, (y, x) in zip((0, 3), pixels.values(), strict=True):
         for ax, one in zip(shown[row + 1 : row + 3], kernels, strict=True):
             assert np.array_equal(ax.images[0].get_array(), one[y, x])
+    around = [np.delete(one[y, x].ravel(), one[y, x].size // 2) for one in kernels for y, x in pixels.values()]
+    assert shown[1].images[0].get_clim()[1] == np.abs(np.concatenate(around)).max(), "the centres stand below, as numbers"
+    assert f"centre {kernels[0][10, 10, 4, 4]:+.2f}".replace("-", "−") in shown[1].get_xlabel()
     assert "gives −3.0" in shown[4].get_xlabel() and shown[3].get_ylabel() == "flat"
     limits = {ax.images[0].get_clim() for ax in shown if ax.images[0].get_array().ndim == 2}
     assert len(limits) == 1, "one scale for all kernels"
@@ -91,5 +94,5 @@ def test_displacement_has_a_line_per_network_in_both_panels():
     fig = ddet_figures.displacement(rows, {"bicubic": "LR", "ddet": "DDet"}, "a set")
     left, right = fig.axes
     assert [line.get_label() for line in left.lines] == ["LR", "DDet"]
-    assert list(left.lines[1].get_ydata()) == [32, 31, 30] and list(right.lines[1].get_ydata()) == [31, 31, 31]
+    assert list(left.lines[1].get_ydata()) == [0, -1, -2] and list(right.lines[1].get_ydata()) == [31, 31, 31]
     assert "a set" in left.get_ylabel()

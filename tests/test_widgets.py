@@ -125,7 +125,7 @@ class TestUnroll:
     def test_a_smaller_factor_needs_fewer_levels(self, unroll):
         unroll.controls["factor"].value = 2
         assert [panel.label.split("<br>")[0] for panel in unroll.panels] == ["LR", "SR x2", "x4", "x8", "HR"]
-        assert unroll.panels[2].label == "x4<br>not needed"
+        assert unroll.panels[2].label == "x4<br>beyond the factor"
         assert (unroll.panels[3].image == 128).all()
 
     def test_levels_are_the_networks_outputs(self, images):
@@ -186,7 +186,9 @@ class TestDifficulty:
 
     def test_a_threshold_moves_all_patches(self, explorer):
         shown = {}
+        assert explorer.controls["probability"].disabled
         explorer.controls["rule"].value = "probability"
+        assert not explorer.controls["probability"].disabled
         for probability, alone in ((0.05, 4), (1.05, 3)):
             explorer.controls["probability"].value = probability
             assert np.array_equal(explorer.panels[1].image, explorer.panels[alone].image)

@@ -15,6 +15,7 @@ from srlib.metrics import Protocol, psnr
 from srlib.widgets import Explorer, Panel, error_picture, places
 
 FULL = 24.0  # grey levels that are white in difference pictures
+LEAST = 1e-6  # of a weight that counts: below it the four of a pixel cannot be scaled to 1
 COLORS = ("blue", "orange", "green", "red")  # the first of the palette, for the predictions 1 to 4
 
 
@@ -67,7 +68,8 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
     """Fuse by hand: a slider per prediction against the learned weights and the ideal ones.
 
     net: a D2C network. pictures, side: as in `alpha_explorer`. "by hand": one weight for each prediction and every pixel, in
-    proportion to the sliders. "learned, times sliders": the learned maps, each times its slider, scaled to add up to 1 again.
+    proportion to the sliders. "learned, times sliders": the learned maps, each times its slider, scaled to add up to 1 again;
+    as by hand where the sliders leave nothing of them.
     Shows the result by hand, its error, the learned fusion, the ideal fusion, and where each prediction is the closest one; PSNR
     of the part shown.
     """
@@ -85,15 +87,17 @@ def fusion_explorer(net, pictures: Pairs, protocol: Protocol, *, side: int = 96)
         found, hr = inside(image, across, down)
         factors = np.array([*sliders.values()])
         factors = factors if factors.sum() > 0 else np.ones(count)
+        even = np.broadcast_to((factors / factors.sum())[:, None, None], found.weights.shape)
         weights = factors[:, None, None] * (found.weights if rule != "by hand" else np.ones_like(found.weights))
-        weights = weights / weights.sum(axis=0).clip(1e-12)
+        total = weights.sum(axis=0)
+        weights = np.where(total > LEAST, weights / total.clip(LEAST), even)
         best = nearest(found.predictions, hr)
         by_hand, learned, ideal = (to_uint8(fuse(found.predictions, w)) for w in (weights, found.weights, best))
         shares = ", ".join(f"{c} {100 * one.mean():.0f} %" for c, one in zip(COLORS, best, strict=False))
         which = palette[best.argmax(axis=0)]
         return [
             Panel(f"{rule}<br>{_decibel(by_hand, hr, protocol, scale)}", by_hand),
-            Panel("|by hand - HR|<br>white: 96 levels", error_picture(by_hand, hr)),
+            Panel(f"|{rule} - HR|<br>white: 96 levels", error_picture(by_hand, hr)),
             Panel(f"learned fusion<br>{_decibel(learned, hr, protocol, scale)}", learned),
             Panel(f"ideal fusion<br>{_decibel(ideal, hr, protocol, scale)}", ideal),
             Panel(f"which is the closest<br>{shares}", which),

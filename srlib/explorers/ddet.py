@@ -78,13 +78,14 @@ def kernel_explorer(net: DDet, pictures: Pairs, protocol: Protocol, *, side: int
             label = f"{len(kernel)}×{len(kernel)}, sum {kernel.sum():+.2f}<br>gives {levels[row, column]:+.1f} levels"
             panels.append(Panel(label, kernel_picture(kernel, side, full)))
         change = signed_picture((result.astype(float) - everything).mean(axis=2), ADDED)
+        said = "nothing is switched off" if cdm and refine else f"red: +{ADDED:.0f}, blue: −{ADDED:.0f}"
         return [
             *panels,
             Panel(
                 f"CDM adds {added[row, column]:+.1f} here<br>red: +{ADDED:.0f}, blue: −{ADDED:.0f}", signed_picture(added, ADDED)
             ),
             Panel(f"result, {decibel[1]}<br>all parts: {decibel[2]}", result),
-            Panel(f"what the switches change<br>red: +{ADDED:.0f}, blue: −{ADDED:.0f}", change),
+            Panel(f"what the switches change<br>{said}", change),
             Panel("HR<br>ground truth", hr),
         ]
 

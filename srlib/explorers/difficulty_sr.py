@@ -89,13 +89,16 @@ def difficulty_explorer(networks: dict[int, DualWay], images: dict[str, np.ndarr
             Panel("HR<br>ground truth", hr),
         ]
 
+    rule = ipy.ToggleButtons(options=["likeliest class", "probability"], description="rule")
+    probability = ipy.FloatSlider(0.5, min=0, max=1.05, step=0.05, description="at least", disabled=True)
+    rule.observe(lambda change: setattr(probability, "disabled", change["new"] != "probability"), "value")
     controls: dict[str, ipy.Widget] = {
         "scale": ipy.SelectionSlider(options=list(networks), description="scale"),
-        "rule": ipy.ToggleButtons(options=["likeliest class", "probability"], description="rule"),
+        "rule": rule,
         "easiest": ipy.SelectionSlider(
             options=[(label, k) for k, label in enumerate(CLASSES)], value=len(CLASSES) - 1, description="easy from"
         ),
-        "probability": ipy.FloatSlider(0.5, min=0, max=1.05, step=0.05, description="at least"),
+        "probability": probability,
         "overlap": ipy.SelectionSlider(options=[0, 12, 36], description="overlap"),
         "image": ipy.Dropdown(options=list(images), description="image"),
     }

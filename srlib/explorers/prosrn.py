@@ -54,7 +54,7 @@ def unroll_explorer(
     def draw(network: str, factor: int, image: str, across: int, down: int) -> list[Panel]:
         levels = unrolled(network, image, factor)
         panels = [panel(factor, *level, across, down) for level in levels]
-        panels += [Panel(f"x{f}<br>not needed", np.full_like(panels[0].image, 128)) for f in factors if f > factor]
+        panels += [Panel(f"x{f}<br>beyond the factor", np.full_like(panels[0].image, 128)) for f in factors if f > factor]
         hr = levels[-1][2]
         top, left = corner(*hr.shape[:2], side, across, down)
         return [*panels, Panel("HR<br>ground truth", hr[top : top + side, left : left + side])]
