@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from srlib.color import to_rgb
+from srlib.color import to_rgb, to_y
 from srlib.difficulty import CLASSES
 from srlib.figures import GREY, PALETTE, use_style
 from srlib.models.difficulty_sr import PATCH
@@ -25,8 +25,13 @@ def _seen(starts: Sequence[int]) -> dict[int, int]:
     return {a: min(PATCH, b - a) for a, b in zip(order, [*order[1:], order[-1] + PATCH], strict=True)}
 
 
-def _grid(ax, corners: Sequence[tuple[int, int]], classes: Sequence[int], scale: int) -> None:
-    """Lay the patches' classes over a picture, each pixel once: where patches overlap the last one is seen."""
+def _grid(ax, image: np.ndarray, corners: Sequence[tuple[int, int]], classes: Sequence[int], scale: int) -> None:
+    """Draw the patches' classes over a picture, each pixel once: where patches overlap the last one is seen.
+
+    The picture is grey and of little contrast, so that a class has one colour everywhere, that of the legend.
+    """
+    luma = to_y(to_rgb(image), rounded=False)
+    ax.imshow(0.5 + 0.4 * (luma / 255 - 0.5), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     high, wide = (_seen(starts) for starts in zip(*corners, strict=True))
     for (y, x), k in zip(corners, classes, strict=True):
         place, size = (x * scale - 0.5, y * scale - 0.5), (wide[x] * scale, high[y] * scale)
@@ -51,9 +56,10 @@ def difficulty_maps(
     fig, axes = plt.subplots(1, 3, figsize=(10, 10 / 3 * height / width + 1.1), layout="constrained")
     titles = ("HR", "actual difficulty", "as told from LR alone")
     for ax, classes, title in zip(axes, (None, actual, predicted), titles, strict=True):
-        ax.imshow(to_rgb(image), interpolation="nearest")
-        if classes is not None:
-            _grid(ax, corners, classes, scale)
+        if classes is None:
+            ax.imshow(to_rgb(image), interpolation="nearest")
+        else:
+            _grid(ax, image, corners, classes, scale)
         ax.set_title(title)
         ax.set_axis_off()
     fig.suptitle(f"{about}, ×{scale}; only whole {PATCH}×{PATCH} LR patches", fontsize=10)
@@ -72,8 +78,7 @@ def framework(
     panels = len(pictures) + 1
     height, width = image.shape[:2]
     fig, axes = plt.subplots(1, panels, figsize=(3 * panels, 3 * height / width + 1.4), layout="constrained")
-    axes[0].imshow(to_rgb(image), interpolation="nearest")
-    _grid(axes[0], corners, predicted, 1)
+    _grid(axes[0], image, corners, predicted, 1)
     axes[0].set_title("LR, 48×48 patches by the identifier's\nclass; the last ones overlap")
     for ax, (label, picture) in zip(axes[1:], pictures.items(), strict=True):
         ax.imshow(to_rgb(picture), interpolation="nearest")

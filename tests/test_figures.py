@@ -95,6 +95,16 @@ def test_the_line_to_a_label_crosses_no_other_label():
         assert not any(line.intersects_bbox(text.get_window_extent(), filled=False) for text in others)
 
 
+def test_a_line_below_says_how_the_points_came_about_and_covers_nothing():
+    said = "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
+    fig = psnr_against_cost(splits(), about=said)
+    fig.draw_without_rendering()
+    (ax,), line = fig.axes, fig._supxlabel
+    assert line.get_text().replace("\n", " ") == said
+    assert line.get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0 and line.get_window_extent().x1 <= fig.bbox.x1
+    assert psnr_against_cost(splits())._supxlabel is None
+
+
 def test_psnr_against_cost_shows_the_spread_over_seeds():
     table = pd.DataFrame({"method": ["a", "a", "b", "b"], "psnr": [30.0, 31.0, 33, 33], "seconds": [1.0, 1.0, 2.0, 2.0]})
     (ax,) = psnr_against_cost(table).axes

@@ -201,6 +201,21 @@ def test_claims_table_is_for_readers():
     assert "| not tested | Six blocks" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
 
 
+def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
+    ladder = ["btsrn_6+3", "btsrn_6+4"]
+    rows = pd.concat([scored(name, "Set14", 2, [31.0, 32.0]) for name in ladder] + [scored("bicubic", "Set14", 2, [30.0], None)])
+    said = tables.note(papers.get("btsrn"), ladder, [2], profile("released"), rows)
+    assert said == "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
+    d2c = papers.get("d2c_sr")
+    alphas = ["d2c_a0.1", "d2c_a0.3", "tree_1_2"]
+    rows = pd.concat([*(scored(name, "City100", 1, [29.0]) for name in alphas), scored(alphas[0], "City100", 1, [29.1], seed=1)])
+    said = tables.note(d2c, alphas, [1], d2c.setting("released"), rows)
+    several = f"{d2c.labels['d2c_a0.1']} 2"
+    assert said == f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 6,000 steps"
+    two = pd.concat([scored("btsrn_6+4", "Set14", 2, [31.0], seed) for seed in (0, 1)])
+    assert tables.note(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
+
+
 def test_styled_shows_the_same_as_markdown(table):
     html = styled(table, "A caption.").to_html()
     assert "A caption." in html and "PSNR (dB), published" in html and "−0.25" in html and "—" in html
