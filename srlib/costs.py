@@ -29,11 +29,11 @@ def _step(model: nn.Module, lr: Tensor) -> None:
 
 
 def per_patch(net: nn.Module, side: int = 48, batch: int = 16, repeats: int = 5) -> float:
-    """Return the seconds that a network takes for one luma patch of `side` by `side` LR pixels, in batches; a median."""
+    """Return the seconds that a network takes for one luma patch of `side` by `side` LR pixels, in batches; the least of some."""
     patches = torch.rand(batch, net.channels or 1, side, side)
     with torch.no_grad():
         times = [_seconds(lambda: net.eval()(patches)) for _ in range(repeats + 1)]
-    return statistics.median(times[1:]) / batch
+    return min(times[1:]) / batch
 
 
 def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None = None) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
 def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 3) -> pd.DataFrame:
     """Return what networks of scale 1 cost for one frame of `side` by `side` pixels, all networks in turn.
 
-    Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (median).
+    Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (the least).
     """
     spent = {name: [] for name in networks}
     for turn in range(repeats + 1):  # the first turn warms up
@@ -74,14 +74,15 @@ def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats:
             spent[name] += [seconds] if turn else []
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
     rows = [
-        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 1e6, "seconds": statistics.median(times)}
+        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 1e6, "seconds": min(times)}
         for name, times in spent.items()
     ]
     return pd.DataFrame(rows)
 
 
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5) -> pd.DataFrame:
-    """Return a row per network: what it costs on one `side` by `side` LR image, times as medians of alternating runs.
+    """Return a row per network: what it costs on one `side` by `side` LR image, times as the least of alternating runs: what else
+    the machine does only adds to them.
 
     Columns: `method`, `parameters`, `mult_adds` (G, for a 1280x720 output), `seconds` (one upscaling), `step_seconds` (forward
     and backward), `step_memory` (MB that the forward pass keeps for the backward one).
@@ -104,8 +105,8 @@ def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5)
                 "method": name,
                 "parameters": cost.parameters,
                 "mult_adds": cost.mult_adds / 1e9,
-                "seconds": statistics.median(infer[name]),
-                "step_seconds": statistics.median(step[name]),
+                "seconds": min(infer[name]),
+                "step_seconds": min(step[name]),
                 "step_memory": saved_bytes(net, lrs[name]) / 1e6,
             }
         )
