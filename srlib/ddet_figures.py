@@ -172,7 +172,7 @@ def pixel_kernels(
     """
     use_style()
     columns = 1 + len(kernels)
-    size = (2.1 * columns + 0.9, 2.25 * len(pixels) + 0.45)
+    size = (2.1 * columns + 0.9, 2.45 * len(pixels) + 0.7)
     fig, axes = plt.subplots(len(pixels), columns, figsize=size, layout="constrained", squeeze=False)
     off = [np.delete(one[y, x].ravel(), one[y, x].size // 2) for one in kernels for y, x in pixels.values()]
     full = max(float(np.abs(np.concatenate(off)).max()), 1e-6)

@@ -63,7 +63,7 @@ def use_style() -> None:
 def note(fig: Figure, text: str) -> None:
     """Write a line about the whole figure, small and grey, below it."""
     if text:
-        lines = textwrap.fill(text, int(13 * fig.get_figwidth()))
+        lines = textwrap.fill(text, int(15 * fig.get_figwidth()))
         fig.supxlabel(lines, x=0.01, ha="left", fontsize=8.5, color=GREY)
 
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from srlib.color import to_rgb, to_y
 from srlib.difficulty import CLASSES
-from srlib.figures import GREY, PALETTE, use_style
+from srlib.figures import GREY, PALETTE, note, use_style
 from srlib.models.difficulty_sr import PATCH
 
 SHADES = plt.get_cmap("viridis")(np.linspace(0.05, 0.95, len(CLASSES)))  # hardest dark, easiest bright; safe for all eyes
@@ -137,11 +137,12 @@ def balance(shares: pd.DataFrame, scale: int) -> Figure:
     return fig
 
 
-def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], scale: int) -> Figure:
+def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], scale: int, about: str = "") -> Figure:
     """Draw PSNR and time per patch against the threshold, a line per table of `difficulty.sweep`.
 
     Thresholds rise from 0 (every patch plain: far below, so written into the legend) to one above 1 (every patch complex: the
-    zero of the PSNR axis). seconds: of one patch through the identifier, the plain and the complex branch.
+    zero of the PSNR axis). seconds: of one patch through the identifier, the plain and the complex branch. about: a
+    line below, on budgets and the machine.
     """
     use_style()
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
@@ -165,5 +166,6 @@ def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], 
     right.set(ylabel="milliseconds per patch", ylim=(0, 1100 * (told + complex_)))
     left.set_title(f"×{scale}; dashed: chosen by the truth", fontsize=9, color=GREY)
     right.set_title("dashed: the complex branch alone", fontsize=9, color=GREY)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    note(fig, about)
     return fig

@@ -257,7 +257,7 @@ def note(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Pro
     counts = counts[counts > 0]
     parts = [f"protocol {paper.protocol}"]
     if len(counts) and counts.min() == 1:
-        several = ", ".join(f"{paper.labels[name]} {count}" for name, count in counts.items() if count > 1)
+        several = ", ".join(f"{paper.labels[name]}: {count}" for name, count in counts.items() if count > 1)
         noise = paper.noise.get("psnr", NOISE["psnr"])
         parts.append(f"one seed each{f' ({several})' if several else ''}, another may move a point by {noise:g} dB")
     elif len(counts):
