@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from srlib.data import registry
 from srlib.errors import SRError
+from srlib.paths import home
 
 CONTENT = {f"img_{i}.bin": bytes([i]) * (1000 + i) for i in range(1, 7)}
 
@@ -356,6 +358,18 @@ def test_the_splits_of_city100(camera):
     others = sorted({*range(1, 101)} - {*official} - {*train13})
     assert test20 == sorted(official + sorted(others, key=lambda scene: draw.random())[:15])
     assert set(registry.files(f"{camera}/test20").dataset) == {camera}
+
+
+def test_train13_is_what_the_released_networks_were_trained_on():
+    rows = registry.files("City100-nikon/train13")
+    hashes = {Path(file).stem: value for file, value in zip(rows.file, rows.sha256, strict=True)}
+    lines = "".join(f"{scene:03d} {hashes[f'{scene:03d}H']} {hashes[f'{scene:03d}L']}\n" for scene in range(2, 15))
+    pairs = f"{hashlib.sha256(lines.encode()).hexdigest()} 1 {hashlib.sha256(b'pairs').hexdigest()}"
+    cards = [json.loads(card.read_text()) for card in (home() / "data" / "weights").glob("*.json")]
+    made = [card["provenance"]["data"] for card in cards if card["experiment"]["data"].startswith("City100")]
+    assert made and all(2 * one["images"] == len(registry.files(one["name"])) for one in made)
+    thirteen = {one["fingerprint"] for one in made if one["name"] == "City100-nikon/train13"}
+    assert thirteen == {hashlib.sha256(pairs.encode()).hexdigest()}
 
 
 def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
