@@ -109,15 +109,16 @@ def _list(args: argparse.Namespace) -> None:
             scales = ",".join(str(s) for s in known)
             print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {cost.parameters:12,d} {cost.mult_adds / 1e9:14.1f}")
     elif args.what == "experiments":
-        for name, paper in papers.experiments().items():
-            print(f"{name:24s} {paper.name:14s} {paper.method(name).label}")
+        for name, trained_by in papers.experiments().items():
+            for paper in trained_by:
+                print(f"{f'{paper.name}/{name}':38s} {paper.method(name).label}")
     elif args.what == "datasets":
         print("\n".join(known_sets()))
     elif args.what == "released":
-        from srlib.results import weights_path
+        from srlib.results import weights_dir
 
-        for file in sorted(weights_path("x", 2).parent.glob("*.safetensors")):
-            print(f"{file.stem:24s} {file.stat().st_size / 1e6:6.2f} MB")
+        for file in sorted(weights_dir().glob("*/*.safetensors")):
+            print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
     else:
         root = paths.runs_dir() / "experiments"
         for folder in sorted(p for p in root.glob("*") if p.is_dir()):
@@ -125,7 +126,7 @@ def _list(args: argparse.Namespace) -> None:
             print(f"{state:9s} {folder}")
 
 
-def _start(args: argparse.Namespace, method) -> dict[str, Path]:
+def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
     """Return the weights that a training starts from: those that were named, or the released ones of the right methods."""
     from srlib.results import weights_path
 
@@ -140,11 +141,12 @@ def _start(args: argparse.Namespace, method) -> dict[str, Path]:
             raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
         start[part] = file
     for part, first in method.start.items():
-        file = start.setdefault(part, weights_path(first, method.trained_at or args.scale, args.seed))
+        file = start.setdefault(part, weights_path(paper, first, method.trained_at or args.scale, args.seed))
         if not file.is_file():
+            named = f"--start {f'{part}=' if part else ''}PATH"
             raise SRError(
                 f"{args.experiment} starts from a trained {first}, and {file} is not there; "
-                f"train that first (python -m srlib train {first}) and name its run with --start {f'{part}=' if part else ''}PATH"
+                f"train that first (python -m srlib train {paper.name}/{first}) and name its run with {named}"
             )
     return start
 
@@ -154,17 +156,17 @@ def _train(args: argparse.Namespace) -> None:
     from srlib.experiments import profile
     from srlib.training import describe, digest, train
 
-    paper = papers.owner(args.experiment, args.scale)
-    method = paper.method(args.experiment)
+    paper, name = papers.find(args.experiment, args.scale)
+    method = paper.method(name)
     if args.scale is None:
-        scales = [scale for scale in paper.scales_of(profile(args.profile)) if paper.has(args.experiment, scale)]
+        scales = [scale for scale in paper.scales_of(profile(args.profile)) if paper.has(name, scale)]
         args.scale = method.trained_at or min(scales or method.scales or paper.scales)
-    paper.check(args.experiment, args.scale)
+    paper.check(name, args.scale)
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
-    start = _start(args, method)
+    start = _start(args, paper, method)
     changes["start"] = digest(start)
-    experiment = paper.experiment(args.experiment, args.scale, args.profile, args.seed, **changes)
+    experiment = paper.experiment(name, args.scale, args.profile, args.seed, **changes)
     run = train(experiment, start=start)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes the first one speaks
@@ -179,16 +181,26 @@ def _trained(name: str, scale: int | None):
 
     if (Path(name) / "config.json").exists():
         return load_run(Path(name), scale)
-    if "/" in name:
+    if "/" in name and name.partition("/")[0] not in papers.names():
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
     if name == "bicubic":
         return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
-    paper = papers.owner(name, scale)
+    paper, name = _having_weights(name, scale)
     if scale is None:
         scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
     if models.fitted(paper.method(name).model):
         return obtain(paper, name, scale, paper.setting("released"))
-    return load_released(name, scale)
+    return load_released(paper, name, scale)
+
+
+def _having_weights(name: str, scale: int | None):
+    """Return what `papers.find` does, and of several trainings of that name the only one that is released."""
+    from srlib import papers
+    from srlib.results import weights_dir
+
+    pattern = f"{name}_x{'*' if scale is None else scale}.safetensors"
+    released = [paper for paper in papers.experiments().get(name, ()) if any((weights_dir() / paper.name).glob(pattern))]
+    return papers.find(f"{released[0].name}/{name}" if len(released) == 1 else name, scale)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

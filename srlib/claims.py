@@ -3,22 +3,25 @@
 A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`).
 
 What is compared. For psnr (dB) and ssim (any of `SSIMS`): mean(left) - mean(right) over the same images. For costs (`COSTS`):
-mean(left) / mean(right) - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half again.
+left / right - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half again.
 
 Interval. 95 %, of two parts that are added as squares; a counted cost has neither.
+- Times: the ratio of the sums over alternating rounds (`costs`), with Student's interval of a ratio of paired means, and
+  `REPEATED`, by which the same measurement differs from process to process. Inconclusive where the two sides were not measured
+  in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `BUSY` cores.
 - Images: a paired bootstrap. Pictures are resampled, the same for both sides; patches of one picture stay together. Each draw
   takes one picture fewer than there are, which makes the spread of the resampled mean that of the mean itself also for few
   (Rao and Wu, JASA 1988), and the interval is stretched from the normal to Student's distribution.
 - Training, for psnr and ssim: the spread over seeds by Student's t, of their differences where both sides have the same seeds
   (one seed is one order of patches, whatever is trained on them). Where a trained side has one seed, the noise that is known
-  of such trainings (`NOISE`, or `Paper.noise`). For seconds instead the noise of the machine.
+  of such trainings (`NOISE`, or `Paper.noise`).
 
 Relations, with the margin m and d as above:
 - ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
 - "<"       the same for -d.
 - "approx"  holds if the whole interval lies within -m..m, contradicted if none of it does.
 - "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
-Otherwise inconclusive, and always so on fewer than `MIN_IMAGES` pictures (psnr, ssim, and seconds per image).
+Otherwise inconclusive, and always so on fewer than `MIN_IMAGES` pictures (psnr and ssim).
 
 Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; holds if
 all hold; "holds where tested" if all that are tested hold and some are not tested; else inconclusive.
@@ -33,6 +36,7 @@ import pandas as pd
 from scipy import stats
 
 from srlib import papers, paths
+from srlib.costs import rounds
 from srlib.errors import SRError, unknown
 
 RELATIONS = (">", "<", "approx", "best")
@@ -40,11 +44,14 @@ VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not 
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 SSIMS = ("ssim", "ssim_uniform7")  # by the window of `metrics.Protocol`
 UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio")}
-# How far two measurements may lie apart that differ in nothing but chance. Seeds: 0.01 to 0.02 dB in these papers with their own
-# budgets, and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
-# Times of a frame repeat within some per cent; that of a training step, PConv's in PixelCNN's, was 1.11, 1.30 and 1.63 in turn.
+# How far two trainings may lie apart that differ in nothing but the seed: 0.01 to 0.02 dB in these papers with their own budgets,
+# and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
+NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001)}
+TIMES = ("seconds", "step_seconds")
 COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
-NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001), "seconds": 0.05, "step_seconds": 0.5, **dict.fromkeys(COUNTED, 0.0)}
+REPEATED = 0.05  # of a ratio of times, from process to process
+MIN_ROUNDS = 5
+BUSY = 0.25  # cores
 MIN_IMAGES = 5
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -195,10 +202,8 @@ def _quantile(freedom: float) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def over_images(
-    left: np.ndarray, right: np.ndarray, pictures: np.ndarray | None = None, ratio: bool = False
-) -> tuple[float, float, float]:
-    """Return the difference of means (ratio: of quotients, minus 1) and its interval as far as images go.
+def over_images(left: np.ndarray, right: np.ndarray, pictures: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Return the difference of means and its interval as far as images go.
 
     left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ. pictures: (images,) the picture
     that an image is a patch of, where it is one.
@@ -208,13 +213,9 @@ def over_images(
     drawn = _weights(np.random.default_rng(0), n)
     counts = drawn @ np.bincount(place)
     means = [drawn @ np.bincount(place, side.mean(axis=1)) / counts for side in (left, right)]
-
-    def compare(a, b):
-        return a / b - 1 if ratio else a - b
-
-    d = float(compare(left.mean(), right.mean()))
+    d = float(left.mean() - right.mean())
     stretch = _quantile(n - 1) / _quantile(math.inf) if n > 1 else 1.0
-    low, high = d + stretch * (np.quantile(compare(*means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - d)
+    low, high = d + stretch * (np.quantile(means[0] - means[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - d)
     return d, float(low), float(high)
 
 
@@ -296,18 +297,48 @@ def _sides(claim: Claim, cell: Cell) -> str:
 
 
 def _from_costs(claim: Claim, cell: Cell, costs: pd.DataFrame) -> Verdict:
-    values = []
+    sides = []
     for method in (claim.left, cell.right):
-        found = costs.loc[(costs["method"] == method) & (costs["scale"] == cell.scale), claim.metric].dropna()
+        found = costs[(costs["method"] == method) & (costs["scale"] == cell.scale) & costs[claim.metric].notna()]
         if len(found) > 1:
             raise SRError(f"costs have {claim.metric} of {method} x{cell.scale} {len(found)} times; pass each cost once")
         if found.empty:
             return _nothing(f"{cell.name}: no {claim.metric} of {method}")
-        values.append(float(found.iloc[0]))
-    d = values[0] / values[1] - 1
-    how = "counted" if claim.metric in COUNTED else "measured once"
-    word, low, high = _decide(claim, d, d, d, NOISE[claim.metric])
-    return Verdict(word, d, low, high, 0, 0, f"{_sides(claim, cell)} {show(claim.metric, d)}, {how}")
+        sides.append(found.iloc[0])
+    if claim.metric in TIMES:
+        return _timed(claim, cell, *sides)
+    d = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
+    word, low, high = _decide(claim, d, d, d, 0.0)
+    return Verdict(word, d, low, high, 0, 0, f"{_sides(claim, cell)} {show(claim.metric, d)}, counted")
+
+
+def _timed(claim: Claim, cell: Cell, left: pd.Series, right: pd.Series) -> Verdict:
+    times = [np.array(rounds(side, claim.metric)) for side in (left, right)]
+    if 0 in map(len, times):
+        d = float(left[claim.metric] / right[claim.metric]) - 1
+        detail = f"{_sides(claim, cell)} {show(claim.metric, d)}, measured once, not in rounds"
+        return Verdict("inconclusive", d, math.nan, math.nan, 0, 0, detail)
+    paired, busy = left["session"] == right["session"], max(left["busy"], right["busy"])
+    d, error = ratio(*times) if paired else (times[0].mean() / times[1].mean() - 1, math.nan)
+    word, low, high = _decide(claim, d, d - error, d + error, REPEATED)
+    detail = f"{_sides(claim, cell)} {show(claim.metric, d)} [{show(claim.metric, low)}, {show(claim.metric, high)}]"
+    detail += f", {len(times[0])} rounds"
+    if not paired:
+        word, detail = "inconclusive", f"{_sides(claim, cell)} {show(claim.metric, d)}, not measured in the same rounds"
+    elif busy > BUSY:
+        word, detail = "inconclusive", f"{detail}, while other processes used {busy:.2f} cores"
+    elif len(times[0]) < MIN_ROUNDS:
+        word, detail = "inconclusive", f"{detail}, fewer than {MIN_ROUNDS}"
+    return Verdict(word, d, low, high, 0, 0, detail)
+
+
+def ratio(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Return sum(left) / sum(right) - 1 of paired rounds, and half the width of its interval (the delta method, Student's t)."""
+    n, quotient = len(left), float(left.sum() / right.sum())
+    if n == 1:
+        return quotient - 1, math.inf
+    error = float((left - quotient * right).std(ddof=1) / right.mean()) / math.sqrt(n)
+    return quotient - 1, _quantile(n - 1) * error
 
 
 def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
@@ -319,13 +350,13 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     _same_images(left, right, claim, cell)
     pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
     values = left.to_numpy(), right.to_numpy()
-    d, low, high = over_images(*values, pictures, ratio=claim.metric in COSTS)
+    d, low, high = over_images(*values, pictures)
     n_images = len(set(pictures))
     paper = papers.get(claim.paper)
     trained = [side.shape[1] for method, side in sides.items() if paper.trains(method)]
     n_seeds = min(trained, default=0)
     noise = paper.noise.get(claim.metric, NOISE[claim.metric])
-    if claim.metric not in COSTS and n_seeds != 1:
+    if n_seeds != 1:
         noise = over_seeds(*values, same_seeds=left.columns.equals(right.columns))
     without, *_ = _decide(claim, d, low, high, 0.0)
     word, low, high = _decide(claim, d, low, high, noise)
@@ -334,7 +365,7 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     detail = f"{_sides(claim, cell)} {show(claim.metric, d)}"
     patches = f"{len(left)} patches of " if n_images < len(left) else ""
     detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {patches}{n_images} images, {seeds}"
-    if n_images < MIN_IMAGES and claim.metric not in COUNTED:
+    if n_images < MIN_IMAGES:
         word, detail = "inconclusive", f"{detail}, too few images"
     elif word != without:
         detail += f", undecided for the noise of {show(claim.metric, noise).lstrip('+')}"
@@ -360,10 +391,12 @@ def verdicts(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None
     """Return a verdict per rival, set and scale.
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `image` and the metric; with a column `paper` only the rows
-    of the claim's paper count. costs: a row per `method` and `scale`; a cost that it has is taken from it, not from rows.
+    of the claim's paper count. costs: a row per `method` and `scale`, of `costs`.
     Raises SRError for missing columns, images that the two sides do not share, and results that occur twice.
     """
-    from_costs = costs is not None and claim.metric in COSTS and claim.metric in costs.columns
+    from_costs = claim.metric in COSTS
+    if from_costs and costs is None:
+        return {}
     table, needed = (costs, ("method", "scale")) if from_costs else (rows, COLUMNS)
     if table.empty:
         return {}

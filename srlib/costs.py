@@ -1,10 +1,19 @@
-"""What networks cost side by side: size, work, time and memory, measured in one loop on one input."""
+"""What networks cost side by side: size, work, time and memory, measured in one loop on one input.
+
+Times are measured in rounds, each network once in each, so that what else the machine does meets all of them. A row has every
+round of its network (`seconds_rounds`, `step_seconds_rounds`: numbers joined by ";"), the `session` that it was measured in and
+`busy`, how many cores other processes used meanwhile: claims on times are judged by these (`claims`).
+"""
 
 import statistics
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +22,35 @@ from srlib.losses import levels
 from srlib.metrics import lr_from_hr, protocol
 from srlib.models import summary
 from srlib.models.summary import saved_bytes
+
+
+def _used() -> tuple[float, float]:
+    """Return the seconds of processor time that all processes, and this one, have used since they began."""
+    everything = psutil.cpu_times()
+    idle = everything.idle + getattr(everything, "iowait", 0.0)
+    own = psutil.Process().cpu_times()
+    return sum(everything[:8]) - idle, own.user + own.system  # the fields after the eighth are parts of the first two
+
+
+@contextmanager
+def _session() -> Iterator[dict]:
+    """Yield what a measurement's rows share: `session`, and at the end `busy`, the cores that other processes used meanwhile."""
+    about: dict = {"session": uuid.uuid4().hex[:12]}
+    began, (all_before, own_before) = time.perf_counter(), _used()
+    yield about
+    took, (all_after, own_after) = time.perf_counter() - began, _used()
+    others = (all_after - all_before) - (own_after - own_before)
+    about["busy"] = round(max(others / took, 0.0), 2)
+
+
+def _rounds(times: list[float]) -> str:
+    return ";".join(f"{seconds:.4g}" for seconds in times)
+
+
+def rounds(row: pd.Series, metric: str) -> list[float]:
+    """Return the rounds of a time of a row of costs; empty where it has none."""
+    given = row.get(f"{metric}_rounds")
+    return [float(part) for part in given.split(";")] if isinstance(given, str) and given else []
 
 
 def _seconds(run) -> float:
@@ -40,13 +78,13 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
     """Return what networks cost on the images of a set, luma reduced by `scale`, each image whole and all networks in turn.
 
     Columns: `method`, `parameters`, `megabytes` (2**20 bytes of float32 weights, as in Difficulty-SR's Table 2), `seconds` (mean
-    of an image).
+    of an image); a round is an image.
     """
     spent = {name: [] for name in networks}
-    for i, (_, image) in enumerate(islice(open_set(dataset), limit)):
-        lr = lr_from_hr(image, protocol("y"), scale)
-        lr = torch.from_numpy(lr)[None, None].float() / 255
-        with torch.no_grad():
+    with _session() as about, torch.no_grad():
+        for i, (_, image) in enumerate(islice(open_set(dataset), limit)):
+            lr = lr_from_hr(image, protocol("y"), scale)
+            lr = torch.from_numpy(lr)[None, None].float() / 255
             for name in [*networks][:: 1 if i % 2 else -1]:
                 net = networks[name].eval()
                 if not spent[name]:
@@ -54,33 +92,47 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
                 spent[name].append(_seconds(lambda net=net, lr=lr: net(lr)))
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
     rows = [
-        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 2**20, "seconds": statistics.mean(times)}
+        {
+            "method": name,
+            "parameters": counts[name],
+            "megabytes": counts[name] * 4 / 2**20,
+            "seconds": statistics.mean(times),
+            "seconds_rounds": _rounds(times),
+            **about,
+        }
         for name, times in spent.items()
     ]
     return pd.DataFrame(rows)
 
 
-def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 3) -> pd.DataFrame:
+def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 7) -> pd.DataFrame:
     """Return what networks of scale 1 cost for one frame of `side` by `side` pixels, all networks in turn.
 
     Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (the least).
     """
     spent = {name: [] for name in networks}
-    for turn in range(repeats + 1):  # the first turn warms up
-        for name, net in networks.items():
-            frame = torch.rand(1, net.channels or 3, side, side)
-            with torch.no_grad():
+    with _session() as about, torch.no_grad():
+        for turn in range(repeats + 1):  # the first turn warms up
+            for name, net in networks.items():
+                frame = torch.rand(1, net.channels or 3, side, side)
                 seconds = _seconds(lambda net=net, frame=frame: net.eval()(frame))
-            spent[name] += [seconds] if turn else []
+                spent[name] += [seconds] if turn else []
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
     rows = [
-        {"method": name, "parameters": counts[name], "megabytes": counts[name] * 4 / 1e6, "seconds": min(times)}
+        {
+            "method": name,
+            "parameters": counts[name],
+            "megabytes": counts[name] * 4 / 1e6,
+            "seconds": min(times),
+            "seconds_rounds": _rounds(times),
+            **about,
+        }
         for name, times in spent.items()
     ]
     return pd.DataFrame(rows)
 
 
-def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5) -> pd.DataFrame:
+def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 7) -> pd.DataFrame:
     """Return a row per network: what it costs on one `side` by `side` LR image, times as the least of alternating runs: what else
     the machine does only adds to them.
 
@@ -89,14 +141,15 @@ def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5)
     """
     lrs = {name: torch.rand(1, net.channels or 3, side, side) for name, net in networks.items()}
     infer, step = {name: [] for name in networks}, {name: [] for name in networks}
-    for turn in range(repeats + 1):  # the first turn warms up
-        for name, net in networks.items():
-            with torch.no_grad():
-                forward = _seconds(lambda net=net, name=name: net(lrs[name]))
-            train = _seconds(lambda net=net, name=name: _step(net, lrs[name]))
-            if turn:
-                infer[name].append(forward)
-                step[name].append(train)
+    with _session() as about:
+        for turn in range(repeats + 1):  # the first turn warms up
+            for name, net in networks.items():
+                with torch.no_grad():
+                    forward = _seconds(lambda net=net, name=name: net(lrs[name]))
+                train = _seconds(lambda net=net, name=name: _step(net, lrs[name]))
+                if turn:
+                    infer[name].append(forward)
+                    step[name].append(train)
     rows = []
     for name, net in networks.items():
         cost = summary(net)
@@ -108,6 +161,9 @@ def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 5)
                 "seconds": min(infer[name]),
                 "step_seconds": min(step[name]),
                 "step_memory": saved_bytes(net, lrs[name]) / 1e6,
+                "seconds_rounds": _rounds(infer[name]),
+                "step_seconds_rounds": _rounds(step[name]),
+                **about,
             }
         )
     return pd.DataFrame(rows)

@@ -10,11 +10,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from srlib.degradation import imresize
 from srlib.divergence import divergence_loss
-from srlib.errors import unknown
+from srlib.errors import SRError, unknown
 from srlib.models.difficulty_sr import classes, difficulty
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -77,10 +77,13 @@ def get(name: str, **args) -> Callable[..., Tensor]:
     return partial(OTHERS[name], **args) if name in OTHERS else partial(total, LOSSES[name])
 
 
-def crop_like(hr: Tensor, sr: Tensor) -> Tensor:
-    """Return the centre of `hr` in the size of `sr`, for networks without padding."""
-    top, left = (hr.shape[-2] - sr.shape[-2]) // 2, (hr.shape[-1] - sr.shape[-1]) // 2
-    return hr[..., top : top + sr.shape[-2], left : left + sr.shape[-1]]
+def inside(net: nn.Module, hr: Tensor, outputs: Tensor | list[Tensor]) -> Tensor:
+    """Return what of `hr` a network has an output for: all of it, or the centre where it declares `valid_padding`."""
+    if not getattr(net, "valid_padding", False):
+        return hr
+    height, width = levels(outputs)[-1].shape[-2:]
+    top, left = (hr.shape[-2] - height) // 2, (hr.shape[-1] - width) // 2
+    return hr[..., top : top + height, left : left + width]
 
 
 def levels(outputs: Tensor | list[Tensor]) -> list[Tensor]:
@@ -89,22 +92,39 @@ def levels(outputs: Tensor | list[Tensor]) -> list[Tensor]:
 
 
 def targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
-    """Return what each level should be: `hr` reduced bicubically to its size. LapSRN section 3.2, ProSRN eq. 9."""
-    found = {hr.shape[-1]: hr}
-    for image in outputs:
-        side = image.shape[-1]
-        if side not in found:
-            found[side] = imresize(hr, side / hr.shape[-1])
-    return [found[image.shape[-1]] for image in outputs]
+    """Return what each level should be: `hr` reduced bicubically to its size. LapSRN section 3.2, ProSRN eq. 9.
+
+    Raises SRError where the last level does not have the size of `hr`, or another one a size that is no whole part of it.
+    """
+    sizes = [tuple(image.shape[-2:]) for image in outputs]
+    whole = tuple(hr.shape[-2:])
+    for height, width in sizes:
+        if whole[0] % height or whole[1] % width or whole[0] // height != whole[1] // width:
+            raise _wrong_size(sizes, whole)
+    if sizes[-1] != whole:
+        raise _wrong_size(sizes, whole)
+    resized = {whole: hr}
+    for size in sizes:
+        if size not in resized:
+            resized[size] = imresize(hr, size=size)
+    return [resized[size] for size in sizes]
+
+
+def _wrong_size(sizes: list[tuple[int, int]], hr: tuple[int, int]) -> SRError:
+    given = ", ".join(f"{height}x{width}" for height, width in sizes)
+    return SRError(
+        f"outputs: the network gave {given} pixels for HR patches of {hr[0]}x{hr[1]}; the last image must have the size of HR "
+        "(a network without padding declares valid_padding)"
+    )
 
 
 def total(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor | None = None) -> Tensor:
     """Return the loss of one image batch, or the sum over the levels of a network that returns several, all equal in weight.
 
-    lr: taken and not looked at, as these losses compare images only.
+    lr: ignored, as these losses compare images only. Raises SRError for outputs of another size than `hr`.
     """
     if isinstance(outputs, Tensor):
-        return loss(outputs, crop_like(hr, outputs))
+        return loss(outputs, *targets([outputs], hr))
     return torch.stack([loss(image, target) for image, target in zip(outputs, targets(outputs, hr), strict=True)]).sum()
 
 

@@ -1,30 +1,31 @@
 """From an experiment to its numbers: train or load a network, score it, and remember every score.
 
-Released weights lie in `data/weights/<experiment>_x<scale>.safetensors` with a card beside them, a link where other weights are
-the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered per network,
-set, protocol and data; what has not changed is not evaluated again.
+Released weights lie in `data/weights/<paper>/<experiment>_x<scale>.safetensors` with a card beside them, a link where other
+weights are the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered
+per network, set, protocol and data, with a probe of the scoring (`srlib.probe`), and made anew where the code scores otherwise.
 """
 
+import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import load_file, save
 from torch import nn
 
-from srlib import difficulty, fusion, models, paths
+from srlib import difficulty, fusion, models, papers, paths, probe
 from srlib.data.files import atomic, sha256
 from srlib.data.pairs import open_pairs
-from srlib.data.sets import open_set
+from srlib.data.sets import ImageSet, open_set
 from srlib.errors import SRError
 from srlib.evaluation import evaluate, measure
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
-from srlib.papers import Method, Paper, owner
-from srlib.runs import Run, atomic_write, load_weights, narrowed, widened, write_json
+from srlib.papers import Method, Paper
+from srlib.runs import Outdated, Run, atomic_write, load_weights, narrowed, widened, write_json
 from srlib.training import digest, train
 
 
@@ -36,10 +37,11 @@ class NotReleased(SRError):
         self.which = which
 
 
-def _told(label: str, spent: dict) -> str:
+def _told(label: str, spent: dict, lender: str = "") -> str:
     patches = f"{spent['steps']:,} steps of {spent['batch']} patches of {spent['hr_patch']} px"
     precision = f" in {spent['precision']}" if "precision" in spent else ""  # older cards do not have that of a start
-    return f"{label} x{spent['scale']} {patches}{precision}, {spent['minutes']:.1f} minutes"
+    whose = f" ({lender}'s training)" if lender else ""
+    return f"{label} x{spent['scale']}{whose} {patches}{precision}, {spent['minutes']:.1f} minutes"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Trained:
     """A network ready to use, the folder that remembers its scores, and the file of its weights.
 
     run: None for released weights and methods that are not trained, which have no weights either. kept: the folder of the scores
-    that came with released weights.
+    that came with released weights. lender: the paper whose training it is, where a paper borrows it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Trained:
     run: Run | None = None
     card: dict | None = None
     kept: Path | None = None
+    lender: str = ""
 
     @property
     def provenance(self) -> dict | None:
@@ -77,7 +80,7 @@ class Trained:
             return ""
         if models.fitted(one.model):
             return f"{self.label} x{one.scale} fitted to {one.data}, {made['minutes']:.1f} minutes"
-        return _told(self.label, {**vars(one), **made})
+        return _told(self.label, {**vars(one), **made}, self.lender)
 
     @property
     def budget(self) -> str:
@@ -89,10 +92,23 @@ class Trained:
         return f"{self.spent} on {data['images']} images of {data['name']}; {made['hardware']}."
 
 
-def weights_path(name: str, scale: int, seed: int = 0) -> Path:
-    """Return where the released weights of an experiment lie, or would; seeds but the first are in their names."""
+def weights_path(paper: Paper, name: str, scale: int, seed: int = 0) -> Path:
+    """Return where the released weights of a paper's method lie, or would: its own, or where it has none those that it borrows.
+
+    Seeds but the first are in their names.
+    """
+    own, lender = _released_file(paper.name, name, scale, seed), paper.borrows.get(name)
+    return _released_file(lender, name, scale, seed) if lender and not own.exists() else own
+
+
+def _released_file(paper: str, name: str, scale: int, seed: int) -> Path:
     tail = f"_seed{seed}" if seed else ""
-    return paths.home() / "data" / "weights" / f"{name}_x{scale}{tail}.safetensors"
+    return weights_dir() / paper / f"{name}_x{scale}{tail}.safetensors"
+
+
+def weights_dir() -> Path:
+    """Return the folder that has a folder of released weights for each paper."""
+    return paths.home() / "data" / "weights"
 
 
 def kept_scores(weights: Path) -> Path:
@@ -109,42 +125,74 @@ def _read_card(file: Path) -> dict:
         raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
 
 
-def load_released(name: str, scale: int, label: str | None = None, seed: int = 0) -> Trained:
-    """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale.
+def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained:
+    """Load released weights; raises NotReleased where there are none, SRError for an unknown name or scale, for weights that were
+    changed and for code that no longer gives what it gave with them.
 
     scale: also one that the weights were not trained at, where the method's weights serve all.
     """
-    method = owner(name).method(name)
+    method = paper.method(name)
     models.check(method.model, scale, method.args)
-    file = weights_path(name, method.trained_at or scale, seed)
+    file = weights_path(paper, name, method.trained_at or scale, seed)
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
         raise NotReleased(
             which,
-            f"no released weights for {which}; there are: {', '.join(there) or 'none'}. "
-            f"Train it: python -m srlib train {name} --scale {scale}",
+            f"no released weights of {paper.name} for {which}; there are: {', '.join(there) or 'none'}. "
+            f"Train it: python -m srlib train {paper.name}/{name} --scale {scale}",
         )
     card = _read_card(file.with_suffix(".json"))
-    model = load_weights(models.create(card["experiment"]["model"], scale, **card["experiment"]["model_args"]), file)
+    experiment = Experiment(**card["experiment"])
+    lender = file.parent.name
+    if (experiment.paper, experiment.name) != (lender, name):
+        raise SRError(f"{file}: its card is of {experiment.paper}/{experiment.name}; put weights and card back in their folder")
+    found = sha256(file)
+    if found != card.get("weights"):
+        raise SRError(f"{file} was changed: SHA-256 {found[:10]}, not {str(card.get('weights'))[:10]} as on its card; restore it")
+    model = load_weights(models.create(experiment.model, experiment.scale, **experiment.model_args), file)
+    _check_probe(model, card["probe"], f"released weights {file.stem}", card["provenance"])
+    if scale != experiment.scale:
+        model = load_weights(models.create(experiment.model, scale, **experiment.model_args), file)
     kept = kept_scores(file)
-    return Trained(name, label or name, model, paths.runs_dir() / "released" / kept.name, file, card=card, kept=kept)
+    folder = paths.runs_dir() / "released" / kept.name
+    lent = papers.get(lender).name if lender != paper.name else ""
+    return Trained(name, method.label, model, folder, file, card=card, kept=kept, lender=lent)
+
+
+def _check_probe(model: nn.Module, kept: probe.Groups, what: str, made: dict) -> None:
+    """Raise Outdated where a network with its trained weights no longer gives what it gave after the training."""
+    if not probe.agree(probe.network(model), kept):
+        raise Outdated(
+            f"{what}: the network gives something else than after its training, so its code has changed since; "
+            f"train it again, or go back to commit {str(made.get('commit'))[:10]}"
+        )
 
 
 def load_run(folder: Path, scale: int | None = None) -> Trained:
     """Load the weights of a complete run directory, for its own scale or another one that its model has.
 
-    Raises SRError where the folder is no complete run, or its weights are of one scale only.
+    Raises SRError where the folder is no complete run, its weights are of one scale only or were changed, and Outdated where the
+    code gives something else with them than after the training.
     """
     run = Run.open(folder)
     if not run.complete:
         raise SRError(f"{folder} is not a complete run; the same `python -m srlib train ...` continues it")
     experiment = run.experiment
     scale = experiment.scale if scale is None else scale
-    if scale != experiment.scale and not owner(experiment.name).method(experiment.name).trained_at:
+    if scale != experiment.scale and not _serves_all_scales(experiment):
         raise SRError(f"scale (={scale}) does not fit {folder}, which is x{experiment.scale}; leave the scale out")
-    model = models.create(experiment.model, scale, **experiment.model_args)
-    return Trained(experiment.name, experiment.name, load_weights(model, run.weights), run.dir / "metrics", run.weights, run)
+    run.check_weights()
+    model = load_weights(models.create(experiment.model, experiment.scale, **experiment.model_args), run.weights)
+    made = run.provenance()
+    _check_probe(model, made["probe"], f"run {folder}", made)
+    if scale != experiment.scale:
+        model = load_weights(models.create(experiment.model, scale, **experiment.model_args), run.weights)
+    return Trained(experiment.name, experiment.name, model, run.dir / "metrics", run.weights, run)
+
+
+def _serves_all_scales(experiment: Experiment) -> bool:
+    return bool(papers.get(experiment.paper).method(experiment.name).trained_at)
 
 
 def _untrained(method: Method, name: str, scale: int) -> Trained:
@@ -162,7 +210,7 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
-        return load_released(name, scale, method.label, seed)
+        return load_released(paper, name, scale, seed)
     at = method.trained_at or scale
     start = {part: obtain(paper, first, at, profile, seed, progress).weights for part, first in method.start.items()}
     run = train(paper.experiment(name, scale, profile, seed, start=digest(start)), start=start, progress=progress)
@@ -180,15 +228,18 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | N
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
-        exists = weights_path(name, method.trained_at or scale).exists()
-        return load_released(name, scale, method.label) if exists else None
+        exists = weights_path(paper, name, method.trained_at or scale).exists()
+        return load_released(paper, name, scale) if exists else None
     before = {part: _ready(paper, first, method.trained_at or scale, profile) for part, first in method.start.items()}
     if None in before.values():
         return None
     start = digest({part: first.weights for part, first in before.items()})
     experiment = paper.experiment(name, scale, profile, start=start)
     run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
-    return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
+    try:
+        return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
+    except Outdated:  # trained anew when it is asked for
+        return None
 
 
 def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
@@ -213,10 +264,9 @@ def _spent(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
 
 def at_scale(trained: Trained, scale: int) -> nn.Module:
     """Return the network of a method whose weights serve every scale, for another one; raises SRError where they do not."""
-    method = owner(trained.name).method(trained.name)
-    if not method.trained_at:
-        raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
     one = trained.experiment
+    if one is None or not _serves_all_scales(one):
+        raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
     return load_weights(models.create(one.model, scale, **one.model_args), trained.weights)
 
 
@@ -227,37 +277,75 @@ def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
 
 
 def _remembered(
-    trained: Trained, dataset: str, by: Protocol, limit: int | None, tail: str, compute: Callable[[], pd.DataFrame]
+    trained: Trained, dataset: str, by: Protocol, limit: int | None, tail: str, compute: Callable[[str | ImageSet], pd.DataFrame]
 ) -> pd.DataFrame:
+    """Return what `compute` gives for a set, as it was remembered where the code still scores `probe.pictures` in the same way."""
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
     name = f"{'_'.join([*parts, *([tail] if tail else [])])}.csv"
+    does = probe.scoring(trained.model, compute)
     file = trained.scores / name
-    if trained.kept and not file.exists() and (trained.kept / name).exists():
-        file = trained.kept / name
-    if not file.exists():
-        atomic_write(file, compute().to_csv(index=False))
-    return pd.read_csv(file, dtype={"image": str})
+    for kept in (file, *([trained.kept / name] if trained.kept else [])):
+        if kept.exists():
+            rows, problem = read_scores(kept, by, does)
+            if rows is not None:
+                return rows
+            print(f"{kept.parent.name}/{kept.name}: {problem}; scored again", flush=True)
+    write_scores(file, compute(dataset), by, does)
+    return read_scores(file, by, does)[0]
+
+
+def write_scores(file: Path, rows: pd.DataFrame, by: Protocol, does: list[float]) -> None:
+    """Write scores as CSV below a line that says, in JSON, what they belong to: protocol, probe, SHA-256 of the rows."""
+    body = rows.to_csv(index=False)
+    head = {"protocol": asdict(by), "probe": does, "rows": hashlib.sha256(body.encode()).hexdigest()}
+    atomic_write(file, f"# {json.dumps(head)}\n{body}")
+
+
+def read_scores(file: Path, by: Protocol, does: list[float]) -> tuple[pd.DataFrame | None, str]:
+    """Return the rows of a file of scores, or None and why they do not count: damaged, another protocol, other code."""
+    try:
+        first, _, body = file.read_text().partition("\n")
+        head = json.loads(first.removeprefix("# "))
+        if hashlib.sha256(body.encode()).hexdigest() != head["rows"]:
+            return None, "the rows were changed"
+        if Protocol(**head["protocol"]) != by:
+            return None, f"protocol {by.name!r} was another one"
+        if not probe.agree_scores(head["probe"], does):
+            return None, "the code scored otherwise"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return None, f"it cannot be read ({error})"
+    return pd.read_csv(io.StringIO(body), dtype={"image": str}), ""
 
 
 def score(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False) -> pd.DataFrame:
     """Return a row per image (`image`, the protocol's metrics, `seconds`), evaluated once and then remembered."""
     tail = "ensemble" if ensemble else ""
-    run = partial(evaluate, trained.model, dataset, by, limit=limit, ensemble=ensemble)
+
+    def run(images: str | ImageSet) -> pd.DataFrame:
+        return evaluate(trained.model, images, by, limit=limit, ensemble=ensemble)
+
     return _remembered(trained, dataset, by, limit, tail, run)
 
 
 def score_parts(trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None) -> pd.DataFrame:
     """Return `fusion.score` of a network of several predictions, computed once and then remembered."""
-    return _remembered(trained, dataset, by, limit, "parts", partial(fusion.score, trained.model, dataset, by, limit))
+
+    def run(images: str | ImageSet) -> pd.DataFrame:
+        return fusion.score(trained.model, images, by, limit)
+
+    return _remembered(trained, dataset, by, limit, "parts", run)
 
 
 def score_patches(trained: Trained, dataset: str, *, limit: int | None = None) -> pd.DataFrame:
     """Return `difficulty.compare` of the "identifier" and the "complex" branch of a Difficulty-SR network, computed once and then
     remembered."""
     branches = {"identifier": trained.model.identifier, "complex": trained.model.complex}
-    run = partial(difficulty.compare, branches, dataset, trained.model.scale, limit)
+
+    def run(images: str | ImageSet) -> pd.DataFrame:
+        return difficulty.compare(branches, images, trained.model.scale, limit)
+
     return _remembered(trained, dataset, protocol("y"), limit, "patches", run)
 
 
@@ -302,6 +390,11 @@ def scores(
     return table[columns], notes
 
 
+def _training(card: dict) -> dict:
+    """Return what tells one training from another on a card."""
+    return {key: value for key, value in card["provenance"].items() if key not in ("weights", "probe")}
+
+
 def _keep_once(file: Path, data: bytes) -> None:
     """Write released weights, as a link where others hold the same bytes. What is linked to the old ones keeps those."""
     others = [other for other in sorted(file.parent.glob("*.safetensors")) if other != file]
@@ -326,7 +419,8 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     experiment: Experiment = run.experiment
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
-    file = weights_path(experiment.name, experiment.scale, experiment.seed)
+    run.check_weights()
+    file = _released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
     state = narrowed(load_file(run.weights))
     model.load_state_dict(widened(state))
@@ -334,12 +428,20 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     for dataset in datasets:
         means = {key: round(value, 4) for key, value in measure(model.eval(), dataset, by).items()}
         metrics[dataset] = {**means, "protocol": by.name}
-    card = {"experiment": asdict(experiment), "provenance": run.provenance(), "metrics": metrics, "history": []}
+    data = save(state)
+    card = {
+        "experiment": asdict(experiment),
+        "provenance": run.provenance(),
+        "metrics": metrics,
+        "history": [],
+        "weights": hashlib.sha256(data).hexdigest(),
+        "probe": probe.network(model),
+    }
     if file.exists():
         old = _read_card(file.with_suffix(".json"))
         first = next(iter(metrics))
         key = next(iter(metrics[first]))  # "psnr", or "accuracy" of an identifier
-        same = old["provenance"] == card["provenance"]
+        same = _training(old) == _training(card)
         if not same and first in old["metrics"] and old["metrics"][first][key] >= metrics[first][key]:
             raise SRError(
                 f"{file.stem} is released with {key} {old['metrics'][first][key]:.4g} on {first}, "
@@ -348,5 +450,5 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
         card["history"] = old["history"] if same else [*old["history"], {**spent, "metrics": old["metrics"]}]
     write_json(file.with_suffix(".json"), card)
-    _keep_once(file, save(state))  # last: weights never lie there without a card
+    _keep_once(file, data)  # last: weights never lie there without a card
     return file

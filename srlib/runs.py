@@ -1,21 +1,22 @@
 """Run directories: what a training leaves behind, whole or not at all.
 
     runs/experiments/<key>/
-               config.json         the experiment and the data's fingerprint
-               last.ckpt           everything needed to go on (deleted when the run is complete)
+               config.json         the experiment, the data's fingerprint, the key, the probe of what is trained (`srlib.probe`)
+               last.ckpt           everything needed to go on, and its SHA-256 (deleted when the run is complete)
                history.csv         step, loss, learning_rate, seconds, validation scores
                model.safetensors   the trained weights: its presence means that the run is complete
-               provenance.json     commit, versions, device, threads, seed, data, wall time
+               provenance.json     commit, versions, device, threads, seed, data, wall time, SHA-256 and probe of the weights
                metrics/            a row per test image, one file per set, scale and protocol
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +25,10 @@ from typing import Any
 import filelock
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from srlib import paths
-from srlib.data.files import atomic
+from srlib.data.files import atomic, sha256
 from srlib.errors import SRError
 from srlib.experiments import Experiment
 
@@ -47,26 +48,61 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+class Outdated(SRError):
+    """A result of code that has changed since."""
+
+
 class Run:
-    """One run directory, addressed by the experiment and the fingerprint of its data."""
+    """One run directory, addressed by the experiment and the fingerprint of its data.
+
+    probe: `srlib.probe.training` of the code that it was, or is about to be, trained with.
+    """
 
     def __init__(self, experiment: Experiment, fingerprint: str, root: Path | None = None):
         self.experiment, self.fingerprint = experiment, fingerprint
-        self.dir = Path(root or paths.runs_dir() / "experiments") / experiment.key(fingerprint)
+        self.key = experiment.key(fingerprint)
+        self.dir = Path(root or paths.runs_dir() / "experiments") / self.key
+        self.probe: Sequence[Sequence[float]] | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Return the run in a directory, also one that was moved; raises SRError where it holds no readable config."""
+        """Return the run in a directory, also one that was moved.
+
+        Raises SRError where it holds no readable config, or one that was edited after the training began.
+        """
         config = Path(folder) / "config.json"
         try:
             fields = dict(json.loads(config.read_text()))
+            # Runs of version 0.1.0 kept neither.
+            key, probe = fields.pop("key", None), fields.pop("probe", None)
             run = cls(Experiment(**{k: v for k, v in fields.items() if k != "fingerprint"}), fields["fingerprint"])
         except FileNotFoundError:
             raise SRError(f"{folder} is not a run; `python -m srlib list runs` shows which there are") from None
+        except PermissionError as error:
+            raise SRError(f"{config} cannot be read: {error.strerror}") from error
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise SRError(f"{config} does not describe a run ({error}); delete the folder and train it again") from error
-        run.dir = Path(folder)
+        if key is not None and key != run.key:
+            raise SRError(
+                f"{config} was edited after the training began: it describes {run.key}, and was written for {key}; "
+                "restore it, or delete the folder and train again"
+            )
+        run.dir, run.probe = Path(folder), probe if key else None
         return run
+
+    @property
+    def begun(self) -> bool:
+        """Whether the directory holds anything of a training."""
+        return any((self.dir / name).exists() for name in ("config.json", "last.ckpt", "model.safetensors"))
+
+    def set_aside(self) -> Path:
+        """Rename the directory, so that the run begins anew and nothing is lost; return where it is now."""
+        with self.lock():
+            n = 1
+            while (aside := self.dir.with_name(f"{self.dir.name}.outdated{n}")).exists():
+                n += 1
+            self.dir.rename(aside)
+        return aside
 
     @property
     def weights(self) -> Path:
@@ -104,24 +140,31 @@ class Run:
             lock.release()
 
     def write_config(self) -> None:
-        config = {**vars(self.experiment), "fingerprint": self.fingerprint}
+        config = {**vars(self.experiment), "fingerprint": self.fingerprint, "key": self.key, "probe": self.probe}
         write_json(self.dir / "config.json", config)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write the state, followed by its SHA-256."""
         buffer = io.BytesIO()  # written by Python, whose errors say what the system said; torch's own do not
         torch.save(state, buffer)
-        atomic_write(self.checkpoint, buffer.getvalue())
+        data = buffer.getvalue()
+        atomic_write(self.checkpoint, data + hashlib.sha256(data).digest())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last state, or None for a fresh run."""
+        """Return the last state, or None for a fresh run; raises SRError for a file that is not as it was written."""
         if not self.checkpoint.exists():
             return None
         try:
-            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:
+            data = self.checkpoint.read_bytes()
+        except OSError as error:
+            raise SRError(f"{self.checkpoint} cannot be read: {error.strerror}") from error
+        data, digest = data[:-32], data[-32:]
+        if hashlib.sha256(data).digest() != digest:
             raise SRError(
-                f"{self.checkpoint} cannot be read ({type(error).__name__}); delete it to train this run from the start"
-            ) from error
+                f"{self.checkpoint} is damaged, or not a checkpoint of this project (SHA-256 differs); "
+                "delete it to train this run from the start"
+            )
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         atomic_write(self.dir / "history.csv", pd.DataFrame(rows).to_csv(index=False))
@@ -129,15 +172,39 @@ class Run:
     def history(self) -> pd.DataFrame:
         return pd.read_csv(self.dir / "history.csv")
 
-    def finish(self, state: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
-        """Write provenance, then the weights, which make the run complete, then drop the checkpoint."""
-        write_json(self.dir / "provenance.json", provenance)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        atomic_write(self.weights, save(tensors))
+    def finish(self, state: dict[str, torch.Tensor], provenance: dict[str, Any], probe: Sequence[Sequence[float]]) -> None:
+        """Write provenance, then the weights, which make the run complete, then drop the checkpoint.
+
+        probe: of `srlib.probe.network` with these weights.
+        """
+        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+        made = {**provenance, "weights": hashlib.sha256(data).hexdigest(), "probe": probe}
+        write_json(self.dir / "provenance.json", made)
+        atomic_write(self.weights, data)
         self.checkpoint.unlink(missing_ok=True)
 
     def provenance(self) -> dict[str, Any]:
-        return json.loads((self.dir / "provenance.json").read_text())
+        """Return where and with what the run was made; raises SRError where that cannot be read."""
+        file = self.dir / "provenance.json"
+        try:
+            return dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise SRError(f"{file} cannot be read ({error}); delete the folder and train it again") from error
+
+    def check_weights(self) -> None:
+        """Raise SRError where the weights of a complete run are not those that the training wrote."""
+        expected = self.provenance().get("weights")
+        if expected is None:
+            raise Outdated(f"{self.dir} is of version 0.1.0, which kept no checksums; train it again")
+        try:
+            found = sha256(self.weights)
+        except OSError as error:
+            raise SRError(f"{self.weights} cannot be read: {error.strerror}") from error
+        if found != expected:
+            raise SRError(
+                f"{self.weights} is damaged or was replaced: SHA-256 {found[:10]}, the training wrote {expected[:10]}; "
+                "restore the file, or delete the folder and train it again"
+            )
 
 
 def budget_of(weights: Path) -> dict[str, Any] | None:
@@ -184,14 +251,19 @@ def widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
     """Load safetensors (any float precision, or as `narrowed` makes them) into a model, strictly; return it in eval mode."""
     try:
-        state = widened(load_file(path))
+        state = widened(load(Path(path).read_bytes()))
+    except OSError as error:
+        raise SRError(f"weights {path} cannot be read: {error.strerror}") from error
     except Exception as error:
         raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
     expected = model.state_dict()
     wrong = [k for k in expected.keys() | state.keys() if k not in state or k not in expected]
     wrong += [k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape]
     if wrong:
-        raise SRError(f"{path} does not fit this model: {len(wrong)} tensors differ, first {sorted(wrong)[0]!r}")
+        raise SRError(
+            f"{path} does not fit this model: {len(wrong)} tensors differ, first {sorted(wrong)[0]!r}; "
+            "take weights of a network of the same arguments"
+        )
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
     return model.eval()
 

@@ -88,21 +88,23 @@ class Trainer:
     def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
         """Take one optimiser step on a float batch, after one of the discriminator where there is one.
 
-        Returns the loss, and the discriminator's, still on the device. A batch of which no trained part has seen anything (all
-        patches took a branch without parameters) moves nothing.
+        Returns the loss, and the discriminator's, still on the device. Where a `selective` network sent no patch of the batch
+        through a trained layer, the step moves nothing. Raises SRError for a loss that has no gradient otherwise.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         outputs = self.model(lr)
+        hr = losses.inside(self.net, hr, outputs)
         loss = self.loss(outputs, hr, lr)
         parts = [loss]
         if self.adversary is not None:
             told = self.adversary.step(outputs, hr, lr, learning_rate)
             loss = self.experiment.content * loss + self.experiment.adversarial * self.adversary.judge(outputs, lr)
             parts = [loss, told]
-        if self.accelerator.num_processes > 1:  # one whose patches all took a branch without parameters takes part, too
+        trained = self._check_gradient(outputs, parts[0], loss)
+        if self.accelerator.num_processes > 1:  # one without a patch for a trained layer takes part in the exchange, too
             loss = loss + 0 * sum(p.sum() for p in self.net.parameters() if p.requires_grad)
-        if loss.requires_grad:
+        if trained or self.accelerator.num_processes > 1:
             self.optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             if self.experiment.clip:
@@ -112,6 +114,19 @@ class Trainer:
             self.average.update_parameters(self.net)
         self.done += 1
         return torch.stack([part.detach() for part in parts])
+
+    def _check_gradient(self, outputs: Tensor | list[Tensor], term: Tensor, loss: Tensor) -> bool:
+        """Return whether the loss has a gradient; raise SRError where it has none, although the outputs do or have to."""
+        reached = any(output.requires_grad for output in losses.levels(outputs))
+        if term.requires_grad and loss.requires_grad:
+            return True
+        if not reached and getattr(self.net, "selective", False):
+            return False
+        where = f"the loss {self.experiment.loss!r} is detached from" if reached else "no trained layer takes part in"
+        raise SRError(
+            f"training {self.experiment.name} would change nothing: {where} the outputs of {self.experiment.model!r}; "
+            "return tensors that carry gradients, without .item(), .detach() or torch.no_grad()"
+        )
 
     @property
     def result(self) -> nn.Module:

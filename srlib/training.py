@@ -21,7 +21,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from srlib import models
+from srlib import models, probe
 from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
@@ -256,6 +256,7 @@ def train(
 ) -> Run:
     """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
 
+    A run whose network, loss or gradient have changed since (`probe.training`) is set aside, which is printed, and trained anew.
     start: the weights files that `experiment.start` stands for, by the part of the network that they are of ("": the whole).
     root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
@@ -274,7 +275,11 @@ def train(
             raise SRError(f"validation (={found.name}) has no LR images, which scale 1 needs; take a set of pairs")
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
+    run.probe = probe.training(experiment)
+    with PartialState().main_process_first():  # of several processes the first one sets aside
+        _set_aside_outdated(run)
     if run.complete:
+        run.check_weights()
         return run
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
     data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
@@ -283,6 +288,24 @@ def train(
     else:
         _descend(experiment, run, sampler, data, start, progress)
     return run
+
+
+def _set_aside_outdated(run: Run) -> None:
+    """Set aside what lies in a run's directory where other code made it than `run.probe` is of.
+
+    Raises SRError for a run whose config is missing, damaged or edited.
+    """
+    if not run.begun:
+        return
+    found = Run.open(run.dir)
+    if found.key != run.key:
+        raise SRError(f"{run.dir} holds the run {found.key}; move it back to a folder of that name")
+    if found.probe is None or not probe.agree(found.probe, run.probe):
+        print(
+            f"{run.key}: its network, loss or gradient were others than today's; it is kept in {run.set_aside()} "
+            "and trained anew",
+            flush=True,
+        )
 
 
 def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
@@ -305,7 +328,7 @@ def _fit_once(experiment: Experiment, run: Run, sampler: PatchSampler, data: dic
         scores = _validate(net, experiment)
         run.write_history([{"step": experiment.steps, "seconds": round(60 * minutes, 1), **scores}])
         made = provenance(seed=experiment.seed, steps=experiment.steps, minutes=minutes, processes=1, device="cpu", data=data)
-        run.finish(net.state_dict(), made)
+        run.finish(net.state_dict(), made, probe.network(net))
 
 
 def _descend(
@@ -344,5 +367,5 @@ def _descend(
             made = provenance(
                 seed=experiment.seed, steps=loop.total, minutes=minutes, processes=processes, device=device, data=data, **before
             )
-            run.finish(trainer.result.state_dict(), made)
+            run.finish(trainer.result.state_dict(), made, probe.network(trainer.result))
     accelerator.wait_for_everyone()

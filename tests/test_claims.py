@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import json
 import math
 
@@ -177,21 +178,80 @@ def test_best_needs_every_rival():
 
 
 def test_costs_are_compared_as_ratios():
-    costs = pd.DataFrame(
-        {"method": ["btsrn", "vdsr"], "scale": 2, "mult_adds": [430.8, 612.6], "seconds": [1.0, 1.04], "step_seconds": [2.2, 1]}
-    )
+    costs = pd.DataFrame({"method": ["btsrn", "vdsr"], "scale": 2, "mult_adds": [430.8, 612.6]})
     found = verdict(claim(relation="<", metric="mult_adds"), pd.DataFrame(), costs)
     assert found.verdict == "holds" and found.low == found.high == found.estimate == pytest.approx(430.8 / 612.6 - 1)
-    found = verdict(claim(relation="<", metric="seconds"), both(30, 30), costs)  # costs win over rows
-    assert found.verdict == "inconclusive" and found.estimate == pytest.approx(1 / 1.04 - 1)
-    assert found.detail.startswith("x2: BTSRN against VDSR -3.8 %, measured once")
-    assert verdict(claim(relation="approx", metric="seconds", margin=0.25), pd.DataFrame(), costs).verdict == "holds"
-    assert verdict(claim(metric="step_seconds", margin=0.5), pd.DataFrame(), costs).verdict == "holds"
-    assert verdict(claim(metric="step_seconds", margin=1.8), pd.DataFrame(), costs).verdict == "contradicted"
-    assert verdict(claim(metric="step_seconds"), pd.DataFrame(), costs.iloc[:1]).verdict == "not tested"
     assert verdict(claim(metric="step_memory"), both(30, 30), costs).verdict == "not tested"
-    with pytest.raises(SRError, match="seconds of btsrn x2 2 times"):
-        verdict(claim(metric="seconds"), pd.DataFrame(), pd.concat([costs, costs.iloc[:1]]))
+    with pytest.raises(SRError, match="mult_adds of btsrn x2 2 times"):
+        verdict(claim(metric="mult_adds"), pd.DataFrame(), pd.concat([costs, costs.iloc[:1]]))
+
+
+def timed(left, right, **changes) -> pd.DataFrame:
+    """Costs of two networks that were measured in rounds."""
+    joined = [";".join(map(str, side)) for side in (left, right)]
+    shared = {"scale": 2, "session": "one", "busy": 0.0}
+    table = {"method": ["btsrn", "vdsr"], "seconds": [min(left), min(right)], "seconds_rounds": joined, **shared}
+    return pd.DataFrame({**table, **changes})
+
+
+class TestTimes:
+    SLOW, FAST = [1.50, 1.52, 1.49, 1.51, 1.53, 1.50], [1.0, 1.01, 0.99, 1.0, 1.02, 1.0]
+
+    def word(self, relation: str, margin: float, costs: pd.DataFrame) -> str:
+        return verdict(claim(relation=relation, metric="seconds", margin=margin), pd.DataFrame(), costs).verdict
+
+    def test_an_interval_over_rounds_decides(self):
+        costs = timed(self.SLOW, self.FAST)
+        found = verdict(claim(metric="seconds", margin=0.4), pd.DataFrame(), costs)
+        assert found.verdict == "holds" and found.estimate == pytest.approx(sum(self.SLOW) / sum(self.FAST) - 1)
+        assert found.low == pytest.approx(found.estimate - claims.REPEATED, abs=2e-3)
+        assert re.fullmatch(r"x2: BTSRN against VDSR \+50.\d % \[\+45.\d %, \+55.\d %\], 6 rounds", found.detail)
+        assert self.word("<", 0, costs) == "contradicted" and self.word("approx", 0.6, costs) == "holds"
+        assert self.word(">", 0.49, costs) == "inconclusive"
+
+    def test_one_disturbed_round_in_which_both_are_slow_changes_little(self):
+        costs = timed([*self.SLOW, 3.0], [*self.FAST, 2.0])
+        assert self.word(">", 0.4, costs) == "holds"
+
+    def test_the_verdict_does_not_flip_on_a_busy_machine(self):
+        """-42.6 % once and +0.4 % later: neither is believed."""
+        for left, right in (([0.574] * 6, [1.0] * 6), ([1.004] * 6, [1.0] * 6)):
+            busy = timed(left, right, busy=[0.0, 0.96])
+            found = verdict(claim(relation="<", metric="seconds"), pd.DataFrame(), busy)
+            assert found.verdict == "inconclusive" and found.detail.endswith("6 rounds, while other processes used 0.96 cores")
+
+    def test_rounds_that_differ_widely_decide_nothing(self):
+        left = [0.5, 1.6, 0.7, 1.5, 0.6, 1.4]
+        assert self.word("<", 0, timed(left, [1.0, 1.1, 1.4, 1.0, 1.3, 1.2])) == "inconclusive"
+
+    @pytest.mark.parametrize(
+        ("changes", "detail"),
+        [
+            ({"session": ["one", "other"]}, "not measured in the same rounds"),
+            ({"seconds_rounds": [None, None]}, "measured once, not in rounds"),
+            ({"seconds_rounds": ["1.5;1.5", "1;1"]}, "2 rounds, fewer than 5"),
+            ({"seconds_rounds": ["1.5", "1.0"]}, "1 rounds, fewer than 5"),
+        ],
+    )
+    def test_what_was_not_measured_side_by_side_is_inconclusive(self, changes, detail):
+        found = verdict(claim(metric="seconds"), pd.DataFrame(), timed(self.SLOW, self.FAST, **changes))
+        assert found.verdict == "inconclusive" and found.detail.endswith(detail) and found.estimate == pytest.approx(0.5, abs=0.02)
+
+    def test_of_one_side_alone_is_not_tested(self):
+        assert self.word(">", 0, timed(self.SLOW, self.FAST).iloc[:1]) == "not tested"
+
+    def test_interval_of_a_ratio_covers_the_truth(self):
+        rng, hits = np.random.default_rng(0), 0
+        for _ in range(400):
+            shared = rng.uniform(1, 1.5, 7)
+            d, half = claims.ratio(1.3 * shared * rng.normal(1, 0.03, 7), shared * rng.normal(1, 0.03, 7))
+            hits += abs(d - 0.3) < half
+        assert 0.91 < hits / 400 < 0.99
+
+    def test_of_single_images_are_not_taken(self):
+        """They were measured one network after the other."""
+        rows = pd.concat([result("btsrn", 30, seconds=0.1), result("vdsr", 30, seconds=0.3)])
+        assert verdict(claim(relation="<", metric="seconds"), rows).verdict == "not tested"
 
 
 def test_parameters_are_a_counted_cost():
@@ -202,14 +262,6 @@ def test_parameters_are_a_counted_cost():
     same = counts.assign(parameters=407_441)
     assert verdict(claim(relation="approx", metric="parameters", margin=1e-3), pd.DataFrame(), same).verdict == "holds"
     assert verdict(claim(relation="<", metric="parameters"), pd.DataFrame(), same).verdict == "contradicted"
-
-
-def test_costs_of_rows_are_used_where_there_are_no_others():
-    rows = pd.concat([result("btsrn", 30, seconds=0.1, mult_adds=2.0), result("vdsr", 30, seconds=0.3, mult_adds=4.0)])
-    fast = verdict(claim(relation="<", metric="seconds"), rows)
-    assert fast.verdict == "holds" and fast.estimate == pytest.approx(-2 / 3)
-    light = verdict(claim(relation="<", metric="mult_adds"), rows)
-    assert light.verdict == "holds" and light.low == light.high == pytest.approx(-0.5)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):

@@ -1,5 +1,9 @@
 """What networks cost on photographs and patches, measured side by side."""
 
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +21,7 @@ def data(tmp_path) -> str:
 def test_frames_are_timed_for_each_network_and_sizes_are_those_of_float32_weights(data):
     networks = {"idn": models.create("idn", 2), "bicubic": models.create("bicubic", 2)}
     table = costs.frames(networks, data, 2).set_index("method")
+    assert all(len(costs.rounds(row, "seconds")) == 2 for _, row in table.iterrows())  # an image each
     assert table.loc["idn", "parameters"] == 677_185 and table.loc["bicubic", "megabytes"] == 0
     assert table.loc["idn", "megabytes"] == pytest.approx(2.583, abs=1e-3)  # the paper's 2.597 has names and keys in it
     assert table.loc["idn", "seconds"] > table.loc["bicubic", "seconds"] > 0
@@ -34,3 +39,33 @@ def test_a_frame_of_pairs_of_one_size_is_timed_and_weights_counted_in_millions_o
     assert table.loc["kpn", "parameters"] == 1_295_473 and table.loc["kpn", "megabytes"] == pytest.approx(5.181892)
     assert table.loc["kpn", "seconds"] > table.loc["bicubic", "seconds"] > 0
     assert not networks["kpn"].training
+
+
+def test_a_measurement_keeps_its_rounds_and_its_session():
+    networks = {name: models.create(name, 2) for name in ("espcn", "fsrcnn")}
+    first, second = (costs.measure(networks, side=8, repeats=3) for _ in range(2))
+    for _, row in first.iterrows():
+        for metric in ("seconds", "step_seconds"):
+            assert len(costs.rounds(row, metric)) == 3 and min(costs.rounds(row, metric)) == pytest.approx(row[metric], rel=1e-3)
+    assert first["session"].nunique() == 1 and first["session"][0] != second["session"][0]
+    assert costs.rounds(first.iloc[0].drop("seconds_rounds"), "seconds") == []
+    assert costs.rounds(first.iloc[0].replace(first.iloc[0]["seconds_rounds"], float("nan")), "seconds") == []
+
+
+def test_what_other_processes_use_is_seen_and_own_work_is_not():
+    def spin(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+
+    with costs._session() as alone:
+        spin(0.5)
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.2)
+        with costs._session() as beside:
+            spin(1.0)
+    finally:
+        other.kill()
+        other.wait()
+    assert beside["busy"] > 0.4 and beside["busy"] > alone["busy"] - 0.2

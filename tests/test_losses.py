@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import losses
+from srlib import losses, models
 from srlib.degradation import imresize
 from srlib.errors import SRError
 
@@ -101,9 +101,30 @@ class TestLevels:
         losses.total(losses.mse, outputs, torch.rand(1, 1, 8, 8)).backward()
         assert all((image.grad != 0).all() for image in outputs)
 
-    def test_total_of_a_network_without_padding_takes_the_centre(self):
-        hr = torch.rand(1, 3, 8, 8)
-        assert losses.total(losses.l1, hr[..., 2:-2, 1:-1].clone(), hr) == 0
+    @pytest.mark.parametrize("sides", [[(8, 8)], [(6, 6)], [(4, 4), (4, 4)], [(8, 8), (16, 16)], [(3, 3), (16, 16)], [(8, 4), (16, 16)]])
+    @pytest.mark.parametrize("name", ALL)
+    def test_outputs_of_another_size_than_hr_are_refused(self, name, sides):
+        hr = torch.rand(1, 1, 16, 16)
+        outputs = [torch.rand(1, 1, *side) for side in sides]
+        if sides == [(8, 8), (16, 16)]:
+            assert losses.get(name)(outputs, hr) > 0
+            return
+        with pytest.raises(SRError, match=r"the network gave \d+x\d+.* pixels for HR patches of 16x16; the last image must have"):
+            losses.get(name)(outputs if len(outputs) > 1 else outputs[0], hr)
+
+
+class TestInside:
+    def test_takes_the_centre_for_a_network_that_declares_valid_padding(self):
+        hr = torch.arange(36.0).view(1, 1, 6, 6)
+        net = torch.nn.Identity()
+        assert losses.inside(net, hr, torch.zeros(1, 1, 2, 4)) is hr
+        net.valid_padding = True
+        assert torch.equal(losses.inside(net, hr, torch.zeros(1, 1, 2, 4)), hr[..., 2:4, 1:5])
+        assert torch.equal(losses.inside(net, hr, [torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 4)]), hr[..., 2:4, 1:5])
+
+    def test_only_btsrn_without_padding_declares_it(self):
+        declared = [name for name in models.list() if getattr(models.create(name, models.scales(name)[-1]), "valid_padding", False)]
+        assert declared == [] and models.create("btsrn", 2, padding="valid").valid_padding
 
 
 class TestJudged:

@@ -83,23 +83,38 @@ def test_networks_beside_a_paper_and_ablations_have_some_of_its_sets_where_a_pro
         assert set(paper.beside) <= set(paper.methods)
 
 
-def test_trained_methods_have_an_owner():
-    owners = papers.experiments()
-    assert owners["btsrn"].name == "btsrn" and "bicubic" not in owners
-    assert all(papers.owner(name) is paper for name, paper in owners.items())
+def test_a_trained_method_is_found_by_its_name_where_one_paper_trains_it():
+    known = papers.experiments()
+    assert [paper.name for paper in known["btsrn"]] == ["btsrn"] and "bicubic" not in known
+    for name, trained_by in known.items():
+        assert all(papers.find(f"{paper.name}/{name}") == (paper, name) for paper in trained_by)
+        if len(trained_by) == 1:
+            assert papers.find(name) == (trained_by[0], name)
 
 
-def test_a_network_of_two_papers_belongs_to_the_first_that_has_the_scale():
-    assert [papers.owner("vdsr", scale).name for scale in (None, 2, 3, 8)] == ["btsrn", "btsrn", "btsrn", "prosrn"]
-    assert papers.owner("vdsr", 7).name == "btsrn"  # which says what is wrong
+def test_a_name_of_several_trainings_has_to_be_qualified():
+    with pytest.raises(SRError, match="'vdsr' names 3 different trainings; say which: btsrn/vdsr, prosrn/vdsr, difficulty_sr/vdsr"):
+        papers.find("vdsr")
+    with pytest.raises(SRError, match="'vdsr' names 2 different trainings; say which: btsrn/vdsr, difficulty_sr/vdsr"):
+        papers.find("vdsr", 3)
+    assert papers.find("vdsr", 8) == (papers.get("prosrn"), "vdsr") == papers.find("prosrn/vdsr")
+
+
+def test_borrowed_methods_are_trained_by_the_lender_in_the_same_network():
+    for paper in map(papers.get, papers.names()):
+        for name, lender in paper.borrows.items():
+            ours, theirs = (one.experiment(name, 1 if 1 in one.scales else 2, "released") for one in (paper, papers.get(lender)))
+            assert (ours.model, ours.model_args) == (theirs.model, theirs.model_args) or name == "lp_kpn"
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: papers.get("btsr"), "unknown paper 'btsr'.*'btsrn'"),
-        (lambda: papers.owner("vdsrr"), "unknown experiment 'vdsrr'.*'vdsr'"),
-        (lambda: papers.owner("bicubic"), "unknown experiment 'bicubic'"),
+        (lambda: papers.find("vdsrr"), "unknown experiment 'vdsrr'.*'vdsr'"),
+        (lambda: papers.find("bicubic"), "unknown experiment 'bicubic'"),
+        (lambda: papers.find("btsrn/vdrs"), "unknown experiment 'btsrn/vdrs'.*'btsrn/vdsr'"),
+        (lambda: papers.find("btsrn/prosrn"), "unknown experiment 'btsrn/prosrn'"),
         (lambda: papers.get("btsrn").method("srcn"), "unknown method of btsrn: 'srcn'.*'srcnn'"),
         (lambda: papers.get("btsrn").experiment("bicubic", 2, "smoke"), "method 'bicubic' is not trained"),
         (lambda: papers.get("btsrn").experiment("vdsr", 2, "smok"), "unknown profile 'smok'.*'smoke'"),

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import evaluation, models, paths, results
+from srlib import evaluation, metrics, models, paths, results
 from srlib.data.files import sha256
 from srlib.degradation import imresize
 from srlib.errors import SRError
@@ -18,11 +18,14 @@ from srlib.evaluation import evaluate
 from srlib.experiments import Experiment, Profile
 from srlib.experiments import profile as find_profile
 from srlib.metrics import protocol
+from srlib.models.bicubic import Bicubic
+from srlib.models.espcn import ESPCN
 from srlib.papers import Method, Paper
+from srlib.papers.btsrn import PAPER as BTSRN
 from srlib.papers.difficulty_sr import PAPER as DIFFICULTY
 from srlib.papers.prosrn import PAPER as PROSRN
 from srlib.results import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
-from srlib.runs import Run, budget_of
+from srlib.runs import Outdated, Run, budget_of
 from srlib.training import digest, train
 
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
@@ -67,6 +70,7 @@ PAPER = Paper(
     },
     ("espcn", "bicubic"),
     (2, 3, 4),
+    borrows={"espcn": "btsrn"},
 )
 
 
@@ -75,13 +79,29 @@ def trained_run(data, **changes) -> Run:
     return train(Experiment(**{**base, **changes}), progress="none")
 
 
+def give_weights(run: Run, other: Run) -> None:
+    """Put the weights of one run in the place of another's, with all that is recorded of them."""
+    made = other.provenance() | {key: run.provenance()[key] for key in ("weights", "probe")}
+    other.weights.write_bytes(run.weights.read_bytes())
+    (other.dir / "provenance.json").write_text(json.dumps(made))
+
+
+def only_probes(compute):
+    """Let a scoring fail on a set that is given by its name."""
+
+    def checked(net, images, *arguments):
+        return pytest.fail("computed again") if isinstance(images, str) else compute(net, images, *arguments)
+
+    return checked
+
+
 @pytest.fixture
 def counted(monkeypatch) -> list:
-    """What is really evaluated: (dataset, arguments)."""
+    """What is really evaluated, probes left out: (dataset, arguments)."""
     calls = []
 
     def counting(model, dataset, by, **arguments):
-        calls.append((dataset, arguments))
+        calls.extend([(dataset, arguments)] if isinstance(dataset, str) else [])
         return evaluate(model, dataset, by, **arguments)
 
     monkeypatch.setattr(results, "evaluate", counting)
@@ -124,10 +144,10 @@ class TestReleased:
     def test_weights_and_card_come_back(self, data, home):
         run = trained_run(data)
         file = release(run, [data], protocol("y"))
-        assert file == home / "data" / "weights" / "espcn_x2.safetensors" == weights_path("espcn", 2)
+        assert file == home / "data" / "weights" / "btsrn" / "espcn_x2.safetensors" == weights_path(BTSRN, "espcn", 2)
         state = load_file(file)
         assert {tensor.dtype for tensor in state.values()} == {torch.float16, torch.int8}
-        trained = load_released("espcn", 2)
+        trained = load_released(BTSRN, "espcn", 2)
         exact = load_file(run.weights)
         for name, tensor in trained.model.state_dict().items():
             assert tensor.dtype == torch.float32 and torch.allclose(tensor, exact[name], atol=2e-3)
@@ -137,11 +157,11 @@ class TestReleased:
         assert "2 steps" in trained.budget
 
     def test_each_seed_has_a_name_of_its_own(self, data, home):
-        with pytest.raises(NotReleased, match="no released weights for espcn x2 .seed 1.; there are"):
-            load_released("espcn", 2, seed=1)
+        with pytest.raises(NotReleased, match="no released weights of btsrn for espcn x2 .seed 1.; there are"):
+            load_released(BTSRN, "espcn", 2, seed=1)
         file = release(trained_run(data, seed=1), [data], protocol("y"))
-        assert file == weights_path("espcn", 2, 1) and file.name == "espcn_x2_seed1.safetensors"
-        assert load_released("espcn", 2, seed=1).weights == file and not weights_path("espcn", 2).exists()
+        assert file == weights_path(BTSRN, "espcn", 2, 1) and file.name == "espcn_x2_seed1.safetensors"
+        assert load_released(BTSRN, "espcn", 2, seed=1).weights == file and not weights_path(BTSRN, "espcn", 2).exists()
 
     def test_same_run_again_is_written_anew(self, data):
         run = trained_run(data)
@@ -153,10 +173,10 @@ class TestReleased:
 
     def test_same_weights_under_another_name_are_kept_once(self, data):
         run, other = trained_run(data), trained_run(data, seed=1)
-        other.weights.write_bytes(run.weights.read_bytes())
+        give_weights(run, other)
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
         assert not first.is_symlink() and second.is_symlink() and second.readlink() == Path(first.name)
-        assert load_released("espcn", 2, seed=1).weights == second
+        assert load_released(BTSRN, "espcn", 2, seed=1).weights == second
         assert results.kept_scores(second) == results.kept_scores(first)  # scored once
         assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
         before = first.read_bytes()
@@ -165,17 +185,18 @@ class TestReleased:
 
     def test_weights_of_their_own_take_the_place_of_a_link(self, data):
         run, other = trained_run(data), trained_run(data, seed=1)
-        exact = other.weights.read_bytes()
-        other.weights.write_bytes(run.weights.read_bytes())
+        exact = other.weights.read_bytes(), other.provenance()
+        give_weights(run, other)
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
-        other.weights.write_bytes(exact)
+        other.weights.write_bytes(exact[0])
+        (other.dir / "provenance.json").write_text(json.dumps(exact[1]))
         before = first.read_bytes()
         assert release(other, [data], protocol("y")) == second and not second.is_symlink()
         assert first.read_bytes() == before != second.read_bytes()
 
     def test_card_has_the_scores_of_the_narrowed_weights(self, data):
         file = release(trained_run(data), [data], protocol("y"))
-        rows = evaluate(load_released("espcn", 2).model, data, protocol("y"))
+        rows = evaluate(load_released(BTSRN, "espcn", 2).model, data, protocol("y"))
         card = json.loads(file.with_suffix(".json").read_text())
         assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
 
@@ -207,27 +228,51 @@ class TestReleased:
         monkeypatch.setattr(results, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             release(run, [data], protocol("y"))
-        assert not weights_path("espcn", 2).exists()
+        assert not weights_path(BTSRN, "espcn", 2).exists()
 
     def test_missing_ones_say_how_to_get_them(self, data):
-        with pytest.raises(NotReleased, match=r"no released weights for vdsr x3; there are: none\. Train it: python -m srlib"):
-            load_released("vdsr", 3)
+        with pytest.raises(NotReleased, match=r"no released weights of btsrn for vdsr x3; there are: none\. Train it: python -m srlib"):
+            load_released(BTSRN, "vdsr", 3)
         release(trained_run(data), [data], protocol("y"))
-        with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train espcn --scale 4"):
-            load_released("espcn", 4)
+        with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train btsrn/espcn --scale 4"):
+            load_released(BTSRN, "espcn", 4)
+
+    def test_changed_weights_are_refused(self, data):
+        file = release(trained_run(data), [data], protocol("y"))
+        content = bytearray(file.read_bytes())
+        content[-3] ^= 4
+        file.write_bytes(content)
+        with pytest.raises(SRError, match="espcn_x2.safetensors was changed: SHA-256 .* as on its card; restore it"):
+            load_released(BTSRN, "espcn", 2)
+
+    def test_weights_of_another_training_are_not_taken_for_it(self, data):
+        """Three papers train a VDSR, each in its own way."""
+        file = release(trained_run(data), [data], protocol("y"))
+        elsewhere = file.parent.parent / "prosrn"
+        file.parent.rename(elsewhere)
+        with pytest.raises(NotReleased, match="no released weights of btsrn for espcn x2"):
+            load_released(BTSRN, "espcn", 2)
+        paper = dataclasses.replace(PAPER, borrows={"espcn": "prosrn"})
+        with pytest.raises(SRError, match="its card is of btsrn/espcn; put weights and card back in their folder"):
+            load_released(paper, "espcn", 2)
+
+    def test_a_borrowed_training_is_named_where_its_budget_is_told(self, data):
+        release(trained_run(data), [data], protocol("y"))
+        assert load_released(PAPER, "espcn", 2).spent.startswith("ESPCN x2 (btsrn's training) 2 steps of 2 patches")
+        assert load_released(BTSRN, "espcn", 2).spent.startswith("ESPCN x2 2 steps of 2 patches")
 
     def test_misspelt_name_and_wrong_scale_are_told_as_such(self):
-        with pytest.raises(SRError, match="unknown experiment 'vdrs'.*'vdsr'"):
-            load_released("vdrs", 2)
+        with pytest.raises(SRError, match="unknown method of btsrn: 'vdrs'.*'vdsr'"):
+            load_released(BTSRN, "vdrs", 2)
         with pytest.raises(SRError, match=r"scale \(=7\) is not one that model 'vdsr' has"):
-            load_released("vdsr", 7)
+            load_released(BTSRN, "vdsr", 7)
 
     @pytest.mark.parametrize("content", [None, "{"])
     def test_missing_or_damaged_card_is_told(self, data, content):
         card = release(trained_run(data), [data], protocol("y")).with_suffix(".json")
         card.unlink() if content is None else card.write_text(content)
         with pytest.raises(SRError, match="espcn_x2.json, the card of released weights, cannot be read .*; restore it"):
-            load_released("espcn", 2)
+            load_released(BTSRN, "espcn", 2)
 
 
 class TestScore:
@@ -243,14 +288,14 @@ class TestScore:
 
     def test_those_that_came_with_released_weights_are_taken(self, data, counted, tmp_path):
         weights = release(trained_run(data), [data], protocol("y"))
-        first = load_released("espcn", 2)
+        first = load_released(BTSRN, "espcn", 2)
         rows = score(first, data, protocol("y"))
         assert len(counted) == 1
         first.scores.rename(results.kept_scores(weights).parent.mkdir() or results.kept_scores(weights))
-        pd.testing.assert_frame_equal(score(load_released("espcn", 2), data, protocol("y")), rows)
+        pd.testing.assert_frame_equal(score(load_released(BTSRN, "espcn", 2), data, protocol("y")), rows)
         assert len(counted) == 1
         release(trained_run(data, seed=0, steps=3), [data], protocol("y"))  # other weights have no scores yet
-        score(load_released("espcn", 2), data, protocol("y"))
+        score(load_released(BTSRN, "espcn", 2), data, protocol("y"))
         assert len(counted) == 2
 
     def test_everything_that_matters_is_scored_anew(self, data, counted, tmp_path):
@@ -268,6 +313,56 @@ class TestScore:
         score(trained, data, protocol("y"))
         assert len(counted) == 6
 
+    def test_a_changed_protocol_of_the_same_name_is_scored_anew(self, data, counted, capsys):
+        trained, by = load_run(trained_run(data).dir), protocol("y")
+        before = score(trained, data, by)
+        after = score(trained, data, dataclasses.replace(by, shave_per_scale=3))
+        assert len(counted) == 2 and not np.allclose(before["psnr"], after["psnr"])
+        assert "protocol 'y' was another one; scored again" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("what", ["degradation", "metric", "upscaling"])
+    def test_changed_code_behind_a_score_is_scored_anew(self, data, counted, monkeypatch, capsys, what):
+        trained = load_run(trained_run(data).dir)
+        before = score(trained, data, protocol("y"))
+        if what == "degradation":
+            made = evaluation.lr_from_hr
+            monkeypatch.setattr(evaluation, "lr_from_hr", lambda *given: made(*given) + 2)
+        elif what == "metric":
+            psnr = metrics.METRICS["psnr"]
+            monkeypatch.setitem(metrics.METRICS, "psnr", lambda sr, hr: psnr(sr, hr) + 0.1)
+        else:
+            upscale = evaluation.upscale
+            monkeypatch.setattr(evaluation, "upscale", lambda *given, **options: upscale(*given, **options) + 1)
+        after = score(trained, data, protocol("y"))
+        assert len(counted) == 2 and not np.allclose(before["psnr"], after["psnr"])
+        assert "the code scored otherwise; scored again" in capsys.readouterr().out
+
+    def test_a_changed_network_is_neither_loaded_nor_scored(self, data, monkeypatch):
+        run, file = trained_run(data), release(trained_run(data), [data], protocol("y"))
+        forward = ESPCN.forward
+        monkeypatch.setattr(ESPCN, "forward", lambda self, lr: 0.5 * forward(self, lr))
+        with pytest.raises(Outdated, match=r"run .* gives something else than after its training, so its code has changed"):
+            load_run(run.dir)
+        with pytest.raises(Outdated, match=rf"released weights {file.stem}: the network gives something else"):
+            load_released(BTSRN, "espcn", 2)
+
+    def test_an_untrained_method_whose_code_has_changed_is_scored_anew(self, data, counted, profile, monkeypatch):
+        before = score(obtain(PAPER, "bicubic", 2, profile), data, protocol("y"))
+        forward = Bicubic.forward
+        monkeypatch.setattr(Bicubic, "forward", lambda self, lr: 0.99 * forward(self, lr))
+        assert not np.allclose(score(obtain(PAPER, "bicubic", 2, profile), data, protocol("y"))["psnr"], before["psnr"])
+
+    @pytest.mark.parametrize("damage", ["rows", "head", "none"])
+    def test_scores_that_were_edited_are_made_anew(self, data, counted, damage):
+        trained = load_run(trained_run(data).dir)
+        before = score(trained, data, protocol("y"))
+        (file,) = trained.scores.glob("*.csv")
+        head, _, body = file.read_text().partition("\n")
+        text = {"rows": f"{head}\n{body.replace('000,', '000,9')}", "head": body, "none": ""}[damage]
+        file.write_text(text)
+        pd.testing.assert_frame_equal(score(trained, data, protocol("y"))[["image", "psnr"]], before[["image", "psnr"]])
+        assert len(counted) == 2
+
     def test_parts_are_remembered_apart(self, tmp_path, monkeypatch):
         net = models.create("divergence", 1, groups=1, blocks=1, width=8)
         trained = Trained("d2c_divergence", "D2C", net, tmp_path / "scores")
@@ -275,7 +370,7 @@ class TestScore:
         assert set(found["part"]) == {"fused", "single", "mean", "ideal", "between"} and found["image"].nunique() == 1
         whole = score(trained, "embedded-camera-test", protocol("d2c"), limit=1)
         assert whole["psnr"].tolist() == pytest.approx(found.loc[found["part"] == "fused", "psnr"].tolist(), abs=1e-3)
-        monkeypatch.setattr(results.fusion, "score", lambda *_: pytest.fail("computed again"))
+        monkeypatch.setattr(results.fusion, "score", only_probes(results.fusion.score))
         again = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
         pd.testing.assert_frame_equal(found, again)
 
@@ -286,7 +381,7 @@ class TestScore:
         assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(found) and len(found) > 1
         expected = results.difficulty.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
         pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-        monkeypatch.setattr(results.difficulty, "compare", lambda *_: pytest.fail("computed again"))
+        monkeypatch.setattr(results.difficulty, "compare", only_probes(results.difficulty.compare))
         assert results.score_patches(trained, "embedded-test", limit=1).equals(found)
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
@@ -478,7 +573,7 @@ class TestSharedWeights:
     def test_released_weights_serve_every_scale(self, narrow, large):
         run = obtain(PROSRN, "prosrn", 2, narrow, progress="none").run
         file = release(run, [large], protocol("prosrn"))
-        assert file == weights_path("prosrn", 2)
+        assert file == weights_path(PROSRN, "prosrn", 2)
         released = dataclasses.replace(narrow, train=False)
         for scale in (2, 4, 8):
             trained = obtain(PROSRN, "prosrn", scale, released)
@@ -507,7 +602,7 @@ class TestSharedWeights:
         state = load_file(release(run, [large], protocol("edsr")))
         assert state["body.0.body.1.num_batches_tracked"].dtype == torch.int64
         assert state["body.0.body.1.running_var"].dtype == state["body.0.body.1.weight"].dtype == torch.float16
-        loaded = load_released("srresnet", 4).model.state_dict()
+        loaded = load_released(PROSRN, "srresnet", 4).model.state_dict()
         assert loaded["body.0.body.1.num_batches_tracked"].item() == 1 and loaded["body.0.body.1.running_mean"].abs().min() > 0
 
 
@@ -520,7 +615,7 @@ def test_gain_is_sorted_and_paired():
 
 
 def test_released_weights_are_light_enough_for_a_repository():
-    weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*.safetensors"))
+    weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*/*.safetensors"))
     kept = [file for file in weights if not file.is_symlink()]
     assert len(kept) > 40 and sum(file.stat().st_size for file in kept) < 60e6
     assert len({sha256(file) for file in kept}) == len(kept), "two files hold the same weights; release one again for a link"

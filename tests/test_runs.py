@@ -4,15 +4,18 @@ import os
 import re
 import resource
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from srlib import models, runs
+from srlib.data.files import sha256
 from srlib.errors import SRError
 from srlib.experiments import Experiment
-from srlib.runs import Run, atomic_write, load_weights, write_json
+from srlib.runs import Outdated, Run, atomic_write, load_weights, write_json
 
 TINY = Experiment(name="tiny", paper="test", model="espcn", scale=2, data="embedded", steps=4)
 
@@ -27,7 +30,7 @@ def finished(run: Run) -> torch.nn.Module:
     with run.lock():
         run.write_config()
         run.save_checkpoint({"step": 1})
-        run.finish(net.state_dict(), {"steps": 4})
+        run.finish(net.state_dict(), {"steps": 4}, [[1.0]])
     return net
 
 
@@ -48,14 +51,15 @@ class TestDirectory:
         finished(run)
         assert run.complete and not run.checkpoint.exists()
         assert {f.name for f in run.dir.iterdir()} - {".lock"} == {"config.json", "model.safetensors", "provenance.json"}
-        assert run.provenance() == {"steps": 4}
+        assert run.provenance() == {"steps": 4, "weights": sha256(run.weights), "probe": [[1.0]]}
 
     def test_opens_again_also_when_moved(self, run, tmp_path):
         finished(run)
+        run_provenance = run.provenance()
         moved = run.dir.rename(tmp_path / "elsewhere")
         again = Run.open(moved)
         assert (again.experiment, again.fingerprint, again.dir) == (TINY, "f" * 64, moved)
-        assert again.complete and again.provenance() == {"steps": 4}
+        assert again.complete and again.provenance() == run_provenance
 
     def test_folders_that_are_no_runs_are_told(self, run, tmp_path):
         with pytest.raises(SRError, match="is not a run; `python -m srlib list runs` shows which there are"):
@@ -67,6 +71,48 @@ class TestDirectory:
             config.write_text(broken)
             with pytest.raises(SRError, match="config.json does not describe a run .*; delete the folder and train it again"):
                 Run.open(run.dir)
+
+
+    @pytest.mark.parametrize("changes", [{"steps": 400}, {"learning_rate": 1.0}, {"fingerprint": "e" * 64}])
+    def test_config_that_was_edited_is_refused(self, run, changes):
+        finished(run)
+        config = run.dir / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+        with pytest.raises(SRError, match="config.json was edited after the training began: .*; restore it, or delete the folder"):
+            Run.open(run.dir)
+
+    def test_set_aside_keeps_everything(self, run):
+        finished(run)
+        before = run.weights.read_bytes()
+        aside = run.set_aside()
+        assert aside.name == f"{run.key}.outdated1" and not run.begun and Run.open(aside).weights.read_bytes() == before
+        finished(run)
+        assert run.set_aside().name == f"{run.key}.outdated2"
+
+
+class TestWeights:
+    def test_one_flipped_bit_is_refused(self, run):
+        finished(run)
+        run.check_weights()
+        data = bytearray(run.weights.read_bytes())
+        data[-5] ^= 1
+        run.weights.write_bytes(data)
+        with pytest.raises(SRError, match="model.safetensors is damaged or was replaced: SHA-256 .*; restore the file, or delete"):
+            run.check_weights()
+
+    def test_of_a_version_without_checksums_are_outdated(self, run):
+        finished(run)
+        (run.dir / "provenance.json").write_text("{}")
+        with pytest.raises(Outdated, match="is of version 0.1.0, which kept no checksums; train it again"):
+            run.check_weights()
+
+    @pytest.mark.parametrize("content", [None, "{", "3"])
+    def test_provenance_that_cannot_be_read_is_told(self, run, content):
+        finished(run)
+        file = run.dir / "provenance.json"
+        file.unlink() if content is None else file.write_text(content)
+        with pytest.raises(SRError, match="provenance.json cannot be read .*; delete the folder and train it again"):
+            run.check_weights()
 
 
 class TestCheckpoint:
@@ -84,7 +130,7 @@ class TestCheckpoint:
     def test_damaged_one_is_told(self, run, content):
         run.save_checkpoint({"net": torch.randn(1000)})
         run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:2000] if content is None else content)
-        with pytest.raises(SRError, match=r"last.ckpt cannot be read \(\w+\); delete it to train this run from the start"):
+        with pytest.raises(SRError, match=r"last.ckpt is damaged, or not a checkpoint .*; delete it to train this run from the start"):
             run.load_checkpoint()
 
     def test_full_disk_keeps_the_old_one(self, run, monkeypatch):
@@ -124,12 +170,12 @@ class TestFinish:
 
         monkeypatch.setattr(os, "replace", full)
         with pytest.raises(SRError, match="cannot write .*model.safetensors"):
-            run.finish(models.create("espcn", 2).state_dict(), {})
+            run.finish(models.create("espcn", 2).state_dict(), {}, [])
         assert not run.complete and run.load_checkpoint() == {"step": 1}
 
     def test_strides_do_not_matter(self, run):
         weight = torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
-        run.finish({"w": weight}, {})
+        run.finish({"w": weight}, {}, [])
         assert torch.equal(load_file(run.weights)["w"], weight)
 
 
@@ -205,7 +251,7 @@ def test_weights_without_run_or_card_have_no_known_budget(tmp_path):
 class TestLoadWeights:
     def test_half_precision_fits(self, run):
         net = models.create("espcn", 2)
-        run.finish({name: tensor.half() for name, tensor in net.state_dict().items()}, {})
+        run.finish({name: tensor.half() for name, tensor in net.state_dict().items()}, {}, [])
         other = load_weights(models.create("espcn", 2), run.weights)
         for name, tensor in other.state_dict().items():
             assert tensor.dtype == torch.float32 and torch.allclose(tensor, net.state_dict()[name], atol=1e-3)
@@ -221,7 +267,7 @@ class TestLoadWeights:
         assert small[large].dtype == torch.int8 and small[large + ".step"].shape == (32, 1, 1, 1)
         assert [name for name, tensor in small.items() if tensor.dtype == torch.int8] == [large]
         assert all(small[name].dtype == torch.float16 for name in state if name != large)
-        run.finish(small, {})
+        run.finish(small, {}, [])
         back = load_weights(models.create("vdsr", 2, width=32, depth=3), run.weights).state_dict()[large]
         assert ((back - state[large]).abs() <= state[large].abs().amax((1, 2, 3), keepdim=True) * 0.0045 + 1e-7).all()
         assert not back[1:3].any()
@@ -229,7 +275,7 @@ class TestLoadWeights:
     def test_linear_layers_come_back_within_half_a_step_of_each_channel(self, run):
         state = models.create("identifier", 2).state_dict()
         small = runs.narrowed(state)
-        run.finish(small, {})
+        run.finish(small, {}, [])
         back = load_weights(models.create("identifier", 2), run.weights).state_dict()
         for name in ("classify.1.weight", "classify.3.weight"):
             assert small[name].dtype == torch.int8 and small[name + ".step"].shape == (len(state[name]), 1)
@@ -246,11 +292,22 @@ class TestLoadWeights:
             load_weights(net, run.weights)
         assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
-    @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\xff" * 64])
+    def test_missing_file_is_told(self, tmp_path):
+        with pytest.raises(SRError, match=r"weights .*w.safetensors cannot be read: No such file or directory$"):
+            load_weights(models.create("espcn", 2), tmp_path / "w.safetensors")
+
+    def test_file_without_permission_is_not_to_be_deleted(self, tmp_path, monkeypatch):
+        def forbidden(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_bytes", forbidden)
+        with pytest.raises(SRError, match=r"weights .*w.safetensors cannot be read: Permission denied$"):
+            load_weights(models.create("espcn", 2), tmp_path / "w.safetensors")
+
+    @pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 64])
     def test_damaged_file_is_told(self, tmp_path, content):
         file = tmp_path / "w.safetensors"
-        if content is not None:
-            file.write_bytes(content)
+        file.write_bytes(content)
         with pytest.raises(SRError, match=r"w.safetensors is not a readable safetensors file .*; delete it and train"):
             load_weights(models.create("espcn", 2), file)
 

@@ -21,7 +21,7 @@ from srlib.data.sets import open_set
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.experiments import Experiment
-from srlib.losses import crop_like
+from srlib.models.espcn import ESPCN
 from srlib.runs import Run
 from srlib.training import to_batch, train
 
@@ -79,6 +79,8 @@ def spoil(monkeypatch, step: int, change):
     mse, calls = losses.LOSSES["mse"], [0]
 
     def wrapped(sr, hr):
+        if sr.dtype == torch.float64:  # the probe before a training
+            return mse(sr, hr)
         calls[0] += 1
         loss = mse(sr, hr)
         return change(loss, sr) if calls[0] == step else loss
@@ -255,7 +257,7 @@ class TestResume:
             train(experiment(data), progress="none")
         checkpoint = Run(experiment(data), open_pairs(data, 2).fingerprint).checkpoint
         checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-        with pytest.raises(SRError, match="last.ckpt cannot be read .*; delete it to train this run from the start"):
+        with pytest.raises(SRError, match="last.ckpt is damaged, or not a checkpoint of this project .*; delete it to train this run from the start"):
             train(experiment(data), progress="none")
         assert checkpoint.stat().st_size == 500
         checkpoint.unlink()
@@ -508,7 +510,88 @@ class TestBatch:
         assert np.abs(luma[1, 0].numpy() * 255 - expected).max() < 1e-3
         assert torch.equal(to_batch(lr, hr, 3, torch.device("cpu"))[1], hr.float() / 255)
 
-    def test_crop_like_takes_the_centre(self):
-        hr = torch.arange(36.0).view(1, 1, 6, 6)
-        assert torch.equal(crop_like(hr, torch.zeros(1, 1, 2, 4)), hr[..., 2:4, 1:5])
-        assert crop_like(hr, hr).shape == hr.shape
+
+class TestCode:
+    """A run belongs to what its code does."""
+
+    def test_a_changed_forward_pass_trains_anew_and_keeps_the_old_run(self, data, monkeypatch, capsys):
+        first = train(experiment(data), progress="none")
+        before = weights(first)
+        forward = ESPCN.forward
+        monkeypatch.setattr(ESPCN, "forward", lambda self, lr: 0.5 * forward(self, lr))
+        second = train(experiment(data), progress="none")
+        assert second.dir == first.dir and not equal(weights(second), before)
+        aside = first.dir.with_name(f"{first.dir.name}.outdated1")
+        assert equal(load_file(aside / "model.safetensors"), before)
+        assert f"its network, loss or gradient were others than today's; it is kept in {aside}" in capsys.readouterr().out
+
+    def test_a_partial_run_of_other_code_is_not_continued(self, data, monkeypatch):
+        whole = weights(train(experiment(data, loss="l1"), progress="none"))
+        with monkeypatch.context() as patch:
+            patch.setitem(losses.LOSSES, "l1", lambda sr, hr: 3 * losses.mse(sr, hr))
+            at_step(patch, 9, interrupt)
+            with pytest.raises(Stop):
+                train(experiment(data, loss="l1", seed=1), progress="none")
+        again = train(experiment(data, loss="l1", seed=1), progress="none")
+        assert again.dir.with_name(f"{again.dir.name}.outdated1").exists()
+        assert weights(again).keys() == whole.keys() and again.history()["step"].tolist()[0] <= 2
+
+    def test_a_renamed_class_in_another_module_is_the_same_network(self, data, monkeypatch, capsys):
+        class Moved(ESPCN):
+            pass
+
+        first = train(experiment(data), progress="none")
+        written = first.weights.stat().st_mtime_ns
+        monkeypatch.setitem(models._MODELS, "espcn", (Moved, models.SCALES))
+        assert train(experiment(data), progress="none").weights.stat().st_mtime_ns == written
+        assert "trained anew" not in capsys.readouterr().out
+
+    def test_a_complete_run_with_truncated_weights_is_refused(self, data):
+        run = train(experiment(data), progress="none")
+        run.weights.write_bytes(run.weights.read_bytes()[:-7])
+        with pytest.raises(SRError, match="model.safetensors is damaged or was replaced: .*; restore the file, or delete the folder"):
+            train(experiment(data), progress="none")
+
+    def test_an_edited_config_does_not_resume(self, data, monkeypatch):
+        with monkeypatch.context() as patch:
+            at_step(patch, 9, interrupt)
+            with pytest.raises(Stop):
+                train(experiment(data), progress="none")
+        (config,) = Run(experiment(data), "").dir.parent.glob("*/config.json")
+        config.write_text(config.read_text().replace('"steps": 12', '"steps": 1200'))
+        with pytest.raises(SRError, match="config.json was edited after the training began"):
+            train(experiment(data), progress="none")
+
+    def test_a_foreign_checkpoint_is_told(self, data, monkeypatch):
+        with monkeypatch.context() as patch:
+            at_step(patch, 9, interrupt)
+            with pytest.raises(Stop):
+                train(experiment(data), progress="none")
+        (checkpoint,) = Run(experiment(data), "").dir.parent.glob("*/last.ckpt")
+        torch.save({"model": torch.zeros(3)}, checkpoint)
+        with pytest.raises(SRError, match="last.ckpt is damaged, or not a checkpoint of this project .*; delete it to train this run"):
+            train(experiment(data), progress="none")
+
+
+class TestGradient:
+    """A training that changes nothing is an error, not a result."""
+
+    @pytest.mark.parametrize("detach", [lambda loss, _: loss.detach(), lambda loss, _: torch.tensor(loss.item())])
+    def test_a_detached_loss_is_refused_at_the_first_step(self, data, monkeypatch, detach):
+        spoil(monkeypatch, 1, detach)
+        with pytest.raises(SRError, match="training tiny would change nothing: the loss 'mse' is detached from the outputs of 'espcn'"):
+            train(experiment(data), progress="none")
+
+    def test_an_output_without_gradient_is_refused(self, data, monkeypatch):
+        forward = ESPCN.forward
+        monkeypatch.setattr(ESPCN, "forward", lambda self, lr: forward(self, lr).detach())
+        with pytest.raises(SRError, match="would change nothing: no trained layer takes part in the outputs of 'espcn'"):
+            train(experiment(data), progress="none")
+
+    @pytest.mark.parametrize("size", [(8, 8), (12, 16)])
+    def test_a_network_that_does_not_enlarge_is_refused(self, data, monkeypatch, size):
+        monkeypatch.setattr(
+            ESPCN, "forward", lambda self, lr: torch.nn.functional.interpolate(lr, size=size) * self.subpixel[0].weight.mean()
+        )
+        with pytest.raises(SRError, match=rf"the network gave {size[0]}x{size[1]} pixels for HR patches of 16x16"):
+            train(experiment(data), progress="none")

@@ -107,8 +107,8 @@ def known_sets() -> list[str]:
     return [*registry.datasets(), *parts, "embedded", "embedded-test", *CAMERA, *DIV2K, *layouts.LAYOUTS]
 
 
-def open_set(name: str) -> ImageSet:
-    """Open a set of HR images, or of pairs.
+def open_set(name: str | ImageSet) -> ImageSet:
+    """Open a set of HR images, or of pairs; a set that is open already is returned as it is.
 
     name: a dataset of the registry (Set5, B100, ...); "embedded" and "embedded-test", the photographs of the
     scikit-image package (grey and colour; no network); "DIV2K" (800) and "DIV2K-val" (100) in their official folders
@@ -120,6 +120,8 @@ def open_set(name: str) -> ImageSet:
     A set is whole or not opened. Raises SRError for an unknown name, for files that are missing, damaged or not images, for
     LR without HR or HR without LR, and for a sum of sets that share images.
     """
+    if isinstance(name, ImageSet):
+        return name
     if not isinstance(name, str):
         raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH, pairs:PATH")
     parts = [name] if name.startswith(FOLDERS) else [part.strip() for part in name.split("+")]

@@ -2,7 +2,9 @@
 
 Every model maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
-- `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact.
+- `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact;
+- where they apply: `probe`, the LR side of the smallest input that shows all it does (default 24); `valid_padding`, True where
+  its output in training is only the centre of HR; `selective`, True where a batch may leave all trained layers out.
 In training mode a network that is supervised at several levels returns a list of images, the final one last; one that makes
 several predictions (`divergence`, `d2c_tree`) returns `(N, P, C, H, W)`, and in eval mode their mean. A model with a
 method `fit(batches, seed)` learns by it, and not by gradient descent. "identifier" is the one that gives no image but the

@@ -162,7 +162,7 @@ class BTSRN(nn.Module):
             raise SRError(f"scale (={scale}) of BTSRN must be 2, 3 or 4")
         if low < 0 or high < 0:
             raise SRError(f"low (={low}) and high (={high}) must not be negative")
-        self.scale, self.padding = scale, padding
+        self.scale, self.valid_padding = scale, padding == "valid"
         same = padding == "same"
 
         def blocks(n: int) -> list[nn.Module]:
@@ -186,8 +186,8 @@ class BTSRN(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
-        framed = self.padding == "valid" and not self.training
-        if self.padding == "valid" and self.training and min(lr.shape[-2:]) <= 2 * self.reach:
+        framed = self.valid_padding and not self.training
+        if self.valid_padding and self.training and min(lr.shape[-2:]) <= 2 * self.reach:
             raise SRError(
                 f"a patch of {min(lr.shape[-2:])} LR pixels is too small: padding='valid' leaves out {2 * self.reach}; "
                 f"set hr_patch to more than {2 * self.reach * self.scale}"

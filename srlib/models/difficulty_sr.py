@@ -57,6 +57,7 @@ class Identifier(nn.Module):
 
     channels = 1
     context = None
+    probe = PATCH
 
     def __init__(self, scale: int):
         super().__init__()
@@ -123,6 +124,7 @@ class DualWay(nn.Module):
 
     context = None
     probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph
+    selective = True  # a batch may have no patch for a trained branch, and then trains nothing
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """The papers by name: `get("btsrn")`, `names()`, and the paper that an experiment belongs to."""
 
-from srlib.errors import unknown
+from srlib.errors import SRError, unknown
 from srlib.papers.base import Method, Paper
 from srlib.papers.btsrn import PAPER as BTSRN
 from srlib.papers.d2c_sr import PAPER as D2C_SR
@@ -8,7 +8,7 @@ from srlib.papers.ddet import PAPER as DDET
 from srlib.papers.difficulty_sr import PAPER as DIFFICULTY_SR
 from srlib.papers.prosrn import PAPER as PROSRN
 
-__all__ = ["Method", "Paper", "experiments", "get", "names", "owner"]
+__all__ = ["Method", "Paper", "experiments", "find", "get", "names"]
 
 _PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN, DIFFICULTY_SR, D2C_SR, DDET)}
 
@@ -25,20 +25,33 @@ def get(name: str) -> Paper:
     return _PAPERS[name]
 
 
-def experiments() -> dict[str, Paper]:
-    """Return every trained method and the first paper that has it."""
-    found: dict[str, Paper] = {}
+def experiments() -> dict[str, list[Paper]]:
+    """Return every trained method's name and the papers that train it, each in its own way."""
+    found: dict[str, list[Paper]] = {}
     for paper in _PAPERS.values():
         for name, method in {**paper.methods, **paper.ablations}.items():
             if method.trained:
-                found.setdefault(name, paper)
+                found.setdefault(name, []).append(paper)
     return found
 
 
-def owner(name: str, scale: int | None = None) -> Paper:
-    """Return the first paper that trains an experiment, at a scale where one is given; raises SRError for an unknown name."""
+def find(name: str, scale: int | None = None) -> tuple[Paper, str]:
+    """Return the paper and the method that an experiment's name stands for.
+
+    name: "btsrn/vdsr", or "btsrn" where one paper alone trains it. scale: leaves out papers that do not have the method at it.
+    Raises SRError for an unknown name and for one of several trainings.
+    """
+    first, slash, last = name.partition("/")
     known = experiments()
+    qualified = [f"{paper.name}/{one}" for one, papers in known.items() for paper in papers]
+    if slash:
+        if name not in qualified:
+            raise unknown("experiment", name, qualified)
+        return get(first), last
     if name not in known:
-        raise unknown("experiment", name, known)
-    having = [paper for paper in _PAPERS.values() if name in {**paper.methods, **paper.ablations}]
-    return next((paper for paper in having if scale and paper.has(name, scale)), having[0])
+        raise unknown("experiment", name, [*known, *qualified])
+    having = [paper for paper in known[name] if scale is None or paper.has(name, scale)] or known[name]
+    if len(having) > 1:
+        choices = ", ".join(f"{paper.name}/{name}" for paper in having)
+        raise SRError(f"experiment {name!r} names {len(having)} different trainings; say which: {choices}")
+    return having[0], name

@@ -74,7 +74,8 @@ class Paper:
     ablations: those that only its ablations compare. parts: what its notebooks score besides, a part of a trained method or a
     bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
     tables. profiles: by a profile's name, the fields in which this paper's differs: other data, scales, sets. noise: by how much
-    another seed moves a metric, where that is known to be more than `claims.NOISE`."""
+    another seed moves a metric, where that is known to be more than `claims.NOISE`. borrows: methods without released weights of
+    their own at some scale -> the paper whose released training of that name stands in; captions say so."""
 
     name: str
     title: str
@@ -87,6 +88,7 @@ class Paper:
     parts: dict[str, str] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
+    borrows: dict[str, str] = field(default_factory=dict)
 
     def setting(self, profile: str | Profile, scale: int | None = None) -> Profile:
         """Return a profile as this paper has it; raises SRError for an unknown name.

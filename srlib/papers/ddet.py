@@ -108,4 +108,5 @@ PAPER = Paper(
         },
     },
     noise=CITY100_NOISE,
+    borrows={name: "d2c_sr" for name in ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "lp_kpn")},
 )

@@ -72,4 +72,5 @@ PAPER = Paper(
         ),
     },
     parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
+    borrows={**{name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")}, "lapsrn": "prosrn"},
 )

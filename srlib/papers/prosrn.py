@@ -98,4 +98,5 @@ PAPER = Paper(
         "prosrn_depth_6": _prosrn("Memory, depth 6", depth=6),
         "prosrn_depth_14": _prosrn("Memory, depth 14", depth=14),
     },
+    borrows={name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")},
 )

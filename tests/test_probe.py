@@ -1,0 +1,172 @@
+"""Probes notice what code does, and nothing else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from srlib import losses, models, papers, probe
+from srlib.evaluation import evaluate
+from srlib.experiments import Experiment
+from srlib.metrics import protocol
+from srlib.models.espcn import ESPCN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TRAINED = [name for name in models.list() if name not in ("bicubic", "aplus", "rfl", "drcn", "memnet")]  # two are slow
+
+
+def small(name: str) -> torch.nn.Module:
+    scales = models.scales(name)
+    torch.manual_seed(0)
+    return models.create(name, 2 if 2 in scales else scales[0]).eval()
+
+
+def experiment(**changes) -> Experiment:
+    base = {"name": "tiny", "paper": "test", "model": "espcn", "scale": 2, "data": "embedded", "steps": 4}
+    return Experiment(**{**base, **changes})
+
+
+class TestNetwork:
+    @pytest.mark.parametrize("name", TRAINED)
+    def test_is_the_same_twice_and_notices_every_trained_tensor(self, name, monkeypatch):
+        net = small(name)
+        before = probe.network(net)
+        assert probe.agree(before, probe.network(net)) and np.isfinite(np.concatenate(before)).all()
+        parameters = dict(net.named_parameters())
+
+        def filled() -> probe.Groups:  # fresh networks may end in a layer of zeros, before which nothing shows
+            return [group for gain in probe.GAINS for group in probe.network(probe.fill(net, gain))]
+
+        before, fill = filled(), probe.fill
+        for key in [*parameters][:: max(1, len(parameters) // 3)]:
+
+            def changed(net, gain, key=key):
+                with torch.no_grad():
+                    dict(fill(net, gain).named_parameters())[key].mul_(1.5)
+                return net
+
+            monkeypatch.setattr(probe, "fill", changed)
+            assert not probe.agree(before, filled()), key
+        monkeypatch.setattr(probe, "fill", fill)
+        assert probe.agree(before, filled())
+
+    def test_leaves_the_network_as_it_is(self):
+        net = small("srresnet").train()
+        state = {key: value.clone() for key, value in net.state_dict().items()}
+        probe.network(net)
+        assert net.training and all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+        assert next(net.parameters()).dtype == torch.float32
+
+    def test_notices_a_changed_forward_pass(self, monkeypatch):
+        net = small("espcn")
+        before, forward = probe.network(net), ESPCN.forward
+        monkeypatch.setattr(ESPCN, "forward", lambda self, lr: forward(self, lr) + 0.001)
+        assert not probe.agree(before, probe.network(net))
+
+    def test_does_not_notice_another_name_or_place(self):
+        class Renamed(ESPCN):
+            pass
+
+        net, other = small("espcn"), Renamed(2)
+        other.load_state_dict(net.state_dict())
+        assert probe.agree(probe.network(net), probe.network(other))
+
+    def test_both_branches_of_a_router_are_seen(self):
+        net = small("difficulty_sr")
+        before = probe.network(net)
+        with torch.no_grad():
+            for part in (net.complex, net.identifier):
+                for tensor in part.parameters():
+                    tensor += 0.01
+                assert not probe.agree(before, probe.network(net))
+                before = probe.network(net)
+
+
+class TestTraining:
+    @pytest.mark.parametrize(
+        ("paper", "name", "scale"),
+        [
+            ("btsrn", "btsrn", 2),
+            ("prosrn", "prosrn_2_4", 4),
+            ("prosrn", "prosrgan", 4),
+            ("difficulty_sr", "difficulty_sr", 2),
+            ("difficulty_sr", "identifier", 2),
+            ("d2c_sr", "d2c_divergence", 1),
+            ("d2c_sr", "tree_2_2", 1),
+            ("ddet", "ddet", 1),
+        ],
+    )
+    def test_is_the_same_twice_and_has_a_gradient(self, paper, name, scale):
+        one = papers.get(paper).experiment(name, scale, "smoke", start="x")
+        numbers = probe.training(one)
+        assert np.isfinite(np.concatenate(numbers)).all() and probe.agree(numbers, probe.training(one))
+        assert any(numbers[-1])
+
+    def test_of_what_is_fitted_is_empty(self):
+        assert probe.training(papers.get("prosrn").experiment("aplus", 2, "smoke")) == []
+
+    def test_does_not_depend_on_seed_patch_or_budget(self):
+        one = probe.training(experiment())
+        assert probe.agree(one, probe.training(experiment(seed=3, hr_patch=96, batch=2, steps=9)))
+
+    def test_notices_the_loss(self, monkeypatch):
+        before = probe.training(experiment())
+        assert not probe.agree(before, probe.training(experiment(loss="l1")))
+        mse = losses.mse
+        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: 1.001 * mse(sr, hr))
+        assert not probe.agree(before, probe.training(experiment()))
+
+    def test_notices_a_loss_whose_value_stays_and_whose_gradient_does_not(self, monkeypatch):
+        before, mse = probe.training(experiment()), losses.mse
+        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: 2 * mse(sr, hr) - mse(sr, hr).detach())
+        assert not probe.agree(before, probe.training(experiment()))
+        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: mse(sr, hr).detach())
+        assert not probe.agree(before, probe.training(experiment()))
+
+    def test_notices_the_weight_of_the_adversarial_term(self):
+        one = papers.get("prosrn").experiment("prosrgan", 4, "smoke", start="x")
+        other = papers.get("prosrn").experiment("prosrgan", 4, "smoke", start="x", adversarial=0.5)
+        assert not probe.agree(probe.training(one), probe.training(other))
+
+
+class TestScoring:
+    def numbers(self, net: torch.nn.Module, by) -> list[float]:
+        return probe.scoring(net, lambda images: evaluate(net, images, by))
+
+    @pytest.mark.parametrize("name", ["y", "lapsrn", "prosrn", "edsr", "btsrn", "btsrn_div2k"])
+    def test_is_the_same_twice_and_finite(self, name):
+        net = small("bicubic")
+        numbers = self.numbers(net, protocol(name))
+        assert len(numbers) == 2 * len(protocol(name).metrics) and np.isfinite(numbers).all()
+        assert numbers == self.numbers(net, protocol(name))
+
+    @pytest.mark.parametrize("name", ["realsr", "d2c"])
+    def test_of_pairs(self, name):
+        numbers = self.numbers(small("kpn"), protocol(name))
+        assert len(numbers) == len(protocol(name).metrics) and np.isfinite(numbers).all()
+
+    def test_protocols_differ(self):
+        net = small("bicubic")
+        found = {name: self.numbers(net, protocol(name)) for name in ("y", "lapsrn", "edsr", "btsrn", "btsrn_div2k")}
+        pairs = [(a, b) for a in found for b in found if a < b]
+        assert not any(probe.agree_scores(found[a], found[b]) for a, b in pairs)
+
+    def test_times_do_not_count(self):
+        frames = iter([pd.DataFrame({"image": ["a"], "psnr": [30.0], "seconds": [s]}) for s in (1.0, 2.0)])
+        assert probe.scoring(small("bicubic"), lambda _: next(frames)) == [30.0]
+
+
+class TestAgree:
+    def test_up_to_rounding(self):
+        assert probe.agree([[1.0, 2e-7]], [[1.0 + 5e-6, 0.0]]) and not probe.agree([[1.0, 0.0]], [[1.0 + 2e-5, 0.0]])
+        assert not probe.agree([[1.0]], [[1.0, 2.0]]) and not probe.agree([[1.0]], [[1.0], [2.0]]) and probe.agree([], [])
+        assert probe.agree([[float("inf"), 1.0]], [[float("inf"), 1.0]]) and not probe.agree([[float("inf")]], [[1.0]])
+        assert not probe.agree([[float("nan"), 1.0]], [[0.0, 1.0]])
+
+    def test_each_group_by_its_own_size(self):
+        assert not probe.agree([[1e6], [1.0]], [[1e6], [1.001]])
+
+    def test_of_scores_each_by_its_own_size(self):
+        assert probe.agree_scores([30.0, 0.9], [30.002, 0.90005])
+        assert not probe.agree_scores([30.0, 0.9], [30.01, 0.9]) and not probe.agree_scores([30.0, 0.9], [30.0, 0.9003])
+        assert not probe.agree_scores([30.0], [30.0, 0.9])
