@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,33 @@ class TestList:
         run.weights.unlink()
         assert ok("list", "runs").split() == ["partial", str(run.dir)]
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("list", "runs"),
+            ("list", "released"),
+            ("evaluate", "closed", "Set5"),
+            ("train", "espcn", "--profile", "smoke", "--data", "folder:closed/in"),
+        ],
+    )
+    def test_a_folder_that_cannot_be_read_is_named(self, fails, home, monkeypatch, arguments):
+        closed = [paths.runs_dir() / "experiments", home / "data" / "weights", Path("closed")]
+        for folder in closed:
+            folder.mkdir(parents=True)
+
+        def refusing(call, inside):
+            def checked(path, *args, **options):
+                if any(Path(path) != one if inside else Path(path) == one for one in closed if Path(path).is_relative_to(one)):
+                    raise PermissionError(13, "Permission denied", str(path))
+                return call(path, *args, **options)
+
+            return checked
+
+        # What mode 000 does; the tests may run as root, whom no mode stops.
+        monkeypatch.setattr(os, "listdir", refusing(os.listdir, inside=False))
+        monkeypatch.setattr(Path, "stat", refusing(Path.stat, inside=True))
+        assert re.search(r"no permission for .*(experiments|weights|closed).*; change its mode or owner", fails(*arguments))
+
     def test_released(self, ok, run, data):
         assert ok("list", "released") == ""
         ok("release", run.dir, "--datasets", data)
@@ -253,17 +281,24 @@ class TestTrainFromWeights:
     SMALL = ("--profile", "smoke", "--validation", "", "--steps", 2, "--hr-patch", 32, "--batch", 2)
 
     @pytest.mark.parametrize(("name", "first"), [("prosrgan", "prosrn_2_4"), ("srgan", "srresnet")])
-    def test_without_them_says_what_to_train_first(self, fails, home, name, first):
+    def test_without_them_says_what_to_train_first(self, fails, name, first):
         message = fails("train", name, *self.SMALL)
-        file = home / "data" / "weights" / f"{first}_x4.safetensors"
-        assert f"{name} starts from a trained {first}, and {file} is not there; train that first" in message
-        assert f"(python -m srlib train {first}) and name its run with --start" in message
+        assert f"{name} starts from a trained {first} x4 of profile smoke, and there is none; train that first" in message
+        command = f"python -m srlib train {first} --scale 4 --profile smoke --seed 0"
+        assert f"({command}), or name a run with --start" in message
+
+    def test_the_default_is_the_run_of_the_same_profile_and_seed(self, ok, fails):
+        command = fails("train", "srgan", "--profile", "smoke", "--seed", 1).split("(python -m srlib ")[1].split(")")[0]
+        first = Run.open(ok(*command.split()).splitlines()[-1])  # what the message says, word for word
+        run = Run.open(ok("train", "srgan", "--profile", "smoke", "--seed", 1).splitlines()[-1])
+        assert run.complete and run.experiment.start == digest({"": first.weights})
+        assert "srresnet x4 of profile smoke" in fails("train", "srgan", "--profile", "smoke")  # of seed 0 there is none
 
     def test_a_part_of_an_experiment_that_has_none(self, fails):
         assert "start (=foo=none): vdsr starts from --start PATH" in fails("train", "vdsr", *self.SMALL, "--start", "foo=none")
 
     def test_from_a_run_and_from_released_weights(self, ok, data):
-        options = (*self.SMALL, "--data", data)
+        options = (*self.SMALL, "--data", data, "--profile", "released")
         first = ok("train", "prosrn_2_4", *options).splitlines()[-1]
         run = Run.open(ok("train", "prosrgan", *options, "--start", first).splitlines()[-1])
         assert run.complete and run.experiment.start == digest({"": Run.open(first).weights})
