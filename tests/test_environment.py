@@ -132,7 +132,7 @@ def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):
     """In the folder above a clone, "srlib" there is a namespace package, which must lose against the installed one."""
     (tmp_path / "srlib").symlink_to(ROOT)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    for call, said in ((("-m", "srlib", "list", "datasets"), "Set5"), (("-c", "import srlib; print(srlib.__file__)"), "__init__.py")):
+    for call, said in ((("-m", "srlib", "list", "datasets"), "Set5"), (("-c", "import srlib; print(srlib.__file__)"), "srlib")):
         done = subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and said in done.stdout, done.stderr
 
