@@ -222,6 +222,12 @@ def test_each_notebook_refuses_sets_that_cannot_be_scored(file, tmp_path):
             checked(file, tests=given)
 
 
+@pytest.mark.parametrize("file", TESTED, ids=name_of)
+def test_sets_that_are_given_stand_in_for_all_of_the_profile(file):
+    cells = [cell for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert "setting.tests" not in "".join("".join(cell["source"]) for cell in cells[2:]), "rows are only of those given"
+
+
 @pytest.mark.parametrize("file", [file for file in FILES if file.stem == "train"], ids=name_of)
 def test_each_notebook_refuses_methods_and_seeds_that_are_none(file):
     for given, message in (("method", "bicubic"), "unknown method 'bicubic'"), (("method", 3), "method"), (("seed", -1), "seed"):
