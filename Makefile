@@ -14,10 +14,10 @@ INSTALLED := $(VENV)/.installed
 # An editable install holds the folder's name: one that was moved is installed anew.
 MOVED := $(shell [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$(CURDIR)" ] || echo moved)
 RUNS := $(or $(SRLIB_RUNS),runs)
-FIGURES := $(or $(SRLIB_FIGURES),figures)
+FIGURES := $(or $(SRLIB_FIGURES),$(RUNS)/figures)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab explore data lint clean moved
+.PHONY: help setup reproduce test lab explore data publish lint clean moved
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
@@ -28,6 +28,7 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make explore     serve the explorers as web pages (PROFILE=, default: released; ARGS="--port 8000")'
 	@echo 'make data        fetch and verify the public test and training sets'
+	@echo 'make publish     take the tables and figures of PROFILE=released over into figures/released, data/scores and README'
 	@echo 'make lint        check the style'
 	@echo 'make setup       install into .venv (the others do it when needed)'
 	@echo 'make clean       remove reports, executed notebooks, metrics and figures; never trained runs or data'
@@ -55,7 +56,12 @@ explore: $(INSTALLED)
 data: $(INSTALLED)
 	$(BIN)/python -m srlib data
 
+publish: $(INSTALLED)
+	$(BIN)/python workflow/publish.py
+	$(BIN)/python workflow/scores.py
+	$(BIN)/python workflow/readme.py
+
 clean:
-	rm -rf "$(RUNS)/report" "$(RUNS)/notebooks" "$(RUNS)/metrics" "$(RUNS)/.snakemake"
+	rm -rf "$(RUNS)/report" "$(RUNS)/notebooks" "$(RUNS)/metrics" "$(RUNS)/.snakemake" "$(RUNS)/figures"
 	rm -rf "$(FIGURES)/smoke" "$(FIGURES)/quick" "$(FIGURES)/paper"
 	rm -rf .pytest_cache .ruff_cache

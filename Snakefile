@@ -6,15 +6,18 @@
 # threads: of each notebook. Relative paths are inside the runs folder, where Snakemake keeps its own notes too.
 # The metrics are a job's output, deleted when it fails; the executed notebook is its log, which stays and shows the error.
 # Run directories are not declared: they outlive a failed job, and a training goes on where it stopped.
+# A job runs again when its inputs change, or the code that its notebook imports, be it through other modules; comments do not
+# count.
 
 import os
 import shlex
 import sys
 from pathlib import Path
 
-from srlib import papers, paths
+from srlib import notebooks, papers, paths, sources
 from srlib.errors import SRError, unknown
 from srlib.experiments import profile as find_profile
+from srlib.results import weights_path
 
 paths.make_absolute()  # each notebook works in a folder of its own
 
@@ -33,39 +36,49 @@ def scales(paper):
     return [scale for scale in papers.get(paper).scales_of(SETUP) if scale in SCALES]
 
 
-def training(paper, method, scale):
-    """The training that a method has at a scale: its own, or the only one that serves all."""
-    return method, papers.get(paper).method(method).trained_at or scale
-
-
-def trainings(paper):
-    """The (method, scale) of a paper's main tables: what the profile trains, or all that is released or fitted."""
-    found = papers.get(paper)
-    methods = [name for name in (found.compared if SETUP.train else found.methods) if found.method(name).trained]
-    pairs = [training(paper, m, s) for m in methods for s in scales(paper) if found.has(m, s)]
-    return [(m, s) for m, s in dict.fromkeys(pairs) if not found.method(m).loaded(SETUP) or Path(released(m, s)).exists()]
+def metrics(paper, *names):
+    return [f"metrics/{PROFILE}/{paper}/{name}.csv" for name in names]
 
 
 def before(wildcards):
     """What a training waits for: the released weights, or the training of the network that it starts from."""
-    method = papers.get(wildcards.paper).method(wildcards.method)
+    paper, scale = papers.get(wildcards.paper), wildcards.scale
+    method = paper.method(wildcards.method)
     if method.loaded(SETUP):
-        return [released(wildcards.method, wildcards.scale)]
-    first = [training(wildcards.paper, name, wildcards.scale) for name in method.start.values()]
-    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{name}_x{scale}.csv" for name, scale in first]
-
-
-def released(method, scale):
-    return f"{HOME}/data/weights/{method}_x{scale}.safetensors"
+        return [str(weights_path(paper, wildcards.method, scale))]
+    first = [f"train_{name}_x{paper.method(name).trained_at or scale}" for name in method.start.values()]
+    return metrics(wildcards.paper, *first)
 
 
 def trained(wildcards):
-    return [f"metrics/{PROFILE}/{wildcards.paper}/train_{m}_x{s}.csv" for m, s in trainings(wildcards.paper)]
+    """The metrics of a paper's trainings."""
+    pairs = notebooks.trainings(papers.get(wildcards.paper), SETUP, scales(wildcards.paper))
+    return metrics(wildcards.paper, *(f"train_{method}_x{scale}" for method, scale in pairs))
+
+
+def weights(wildcards):
+    """All released weights of a paper's methods, of any scale and seed, where the profile loads such."""
+    paper = papers.get(wildcards.paper)
+    names = [name for name, method in {**paper.methods, **paper.ablations}.items() if method.loaded(SETUP)]
+    folders = {HOME / "data" / "weights" / owner for owner in (paper.name, *paper.borrows.values())}
+    return sorted(str(file) for name in names for folder in folders for file in folder.glob(f"{name}_x[0-9]*.safetensors"))
 
 
 def taken_apart(wildcards):
     """The trainings that the ablations wait for: all, where they look at parts of trained networks."""
     return trained(wildcards) if papers.get(wildcards.paper).parts else []
+
+
+def left(wildcards):
+    """All that the notebooks of the papers leave; the summary reads no other metrics."""
+    names = {paper: notebooks.metrics_names(papers.get(paper), SETUP, scales(paper)) for paper in PAPERS}
+    files = [file for paper in PAPERS for file in metrics(paper, *names[paper], *notebooks.COSTS)]
+    return files + [f"metrics/{PROFILE}/{paper}/explore.done" for paper in PAPERS]
+
+
+def code(name):
+    """The digest of the code that a notebook or script uses: a parameter of its job, which runs again when it changes."""
+    return lambda wildcards: sources.digest(HOME / name.format(**dict(wildcards.items())), HOME)
 
 
 try:
@@ -81,8 +94,7 @@ except SRError as error:
 
 os.environ["SRLIB_HOME"] = str(HOME)
 PUBLISHED = sorted(str(file) for file in (HOME / "data" / "published").glob("*.csv"))
-SOURCE = sorted(str(file) for file in (HOME / "srlib").rglob("*.py") if file.stem not in ("__main__", "report"))
-REPORT = [str(HOME / "srlib" / "report.py"), *sorted(str(file) for file in (HOME / "srlib" / "templates").iterdir())]
+TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "templates").iterdir())
 THREADS = int(config.get("threads") or 1)
 HOUR = 3600  # the longest that one cell may take
 TIMEOUT = {"smoke": HOUR // 2, "quick": HOUR, "released": 12 * HOUR}.get(PROFILE, 21 * 24 * HOUR)
@@ -117,13 +129,14 @@ rule all:
 rule train:
     input:
         notebook=f"{HOME}/notebooks/{{paper}}/train.ipynb",
-        source=SOURCE,
         before=before,
     output:
         "metrics/{profile}/{paper}/train_{method}_x{scale}.csv",
     log:
         notebook="notebooks/{profile}/{paper}/train_{method}_x{scale}.ipynb",
         text="notebooks/{profile}/{paper}/train_{method}_x{scale}.log",
+    params:
+        code=code("notebooks/{paper}/train.ipynb"),
     threads: THREADS
     shell:
         PAPERMILL + "-p method {wildcards.method} -p scale {wildcards.scale}"
@@ -132,8 +145,8 @@ rule train:
 rule ablate:
     input:
         taken_apart,
+        weights,
         notebook=f"{HOME}/notebooks/{{paper}}/ablate.ipynb",
-        source=SOURCE,
         published=PUBLISHED,
     output:
         "metrics/{profile}/{paper}/ablate.csv",
@@ -142,6 +155,7 @@ rule ablate:
         notebook="notebooks/{profile}/{paper}/ablate.ipynb",
         text="notebooks/{profile}/{paper}/ablate.log",
     params:
+        code=code("notebooks/{paper}/ablate.ipynb"),
         scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     priority: 1  # the longest job: started first
@@ -152,9 +166,9 @@ rule ablate:
 rule render:
     input:
         trained,
+        weights,
         "metrics/{profile}/{paper}/ablate.csv",
         notebook=f"{HOME}/notebooks/{{paper}}/render.ipynb",
-        source=SOURCE,
         published=PUBLISHED,
     output:
         "metrics/{profile}/{paper}/render.csv",
@@ -163,6 +177,7 @@ rule render:
         notebook="notebooks/{profile}/{paper}/render.ipynb",
         text="notebooks/{profile}/{paper}/render.log",
     params:
+        code=code("notebooks/{paper}/render.ipynb"),
         scales=lambda wildcards: f"scales: {scales(wildcards.paper)}",
     threads: THREADS
     shell:
@@ -172,15 +187,16 @@ rule render:
 rule explore:
     input:
         trained,
+        weights,
         "metrics/{profile}/{paper}/ablate.csv",
         notebook=f"{HOME}/notebooks/{{paper}}/explore.ipynb",
-        source=SOURCE,
     output:
         touch("metrics/{profile}/{paper}/explore.done"),  # it has no numbers of its own
     log:
         notebook="notebooks/{profile}/{paper}/explore.ipynb",
         text="notebooks/{profile}/{paper}/explore.log",
     params:
+        code=code("notebooks/{paper}/explore.ipynb"),
         scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     shell:
@@ -189,15 +205,16 @@ rule explore:
 
 rule summary:
     input:
-        expand("metrics/{{profile}}/{paper}/{name}", paper=PAPERS, name=("ablate.csv", "render.csv", "explore.done")),
+        left,
         notebook=f"{HOME}/notebooks/summary.ipynb",
-        source=SOURCE,
         published=PUBLISHED,
     output:
         "metrics/{profile}/summary.csv",
     log:
         notebook="notebooks/{profile}/summary.ipynb",
         text="notebooks/{profile}/summary.log",
+    params:
+        code=code("notebooks/summary.ipynb"),
     threads: THREADS
     shell:
         PAPERMILL
@@ -206,10 +223,12 @@ rule summary:
 rule report:
     input:
         "metrics/{profile}/summary.csv",
-        source=REPORT,
+        templates=TEMPLATES,
     output:
         "report/{profile}/index.html",
     log:
         "notebooks/{profile}/report.log",
+    params:
+        code=code("srlib/report.py"),
     shell:
         "{PYTHON} -m srlib.report {wildcards.profile} > {log} 2>&1"

@@ -19,6 +19,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from srlib import papers
 from srlib.color import to_y
 from srlib.data.sets import open_set
 from srlib.degradation import modcrop
@@ -33,7 +34,7 @@ EASY = 0.2  # share of plain patches from which on an image has easy regions
 
 def ways(scale: int, threshold: float | None) -> dict[str, torch.nn.Module]:
     """Return the four ways, from the released identifier and IDN."""
-    identifier, idn = (load_released(name, scale).model for name in ("identifier", "idn"))
+    identifier, idn = (load_released(papers.get("difficulty_sr"), name, scale).model for name in ("identifier", "idn"))
 
     def dual(**options) -> DualWay:
         return DualWay(identifier, idn, Bicubic(scale), **options).eval()

@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--learning-rate", type=float)
     train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
     train.add_argument("--seed", type=int, default=0)
-    help_of_start = "run or weights to start from, where a method does so (default: the released ones), also as PART=PATH"
+    help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
     train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
 
     evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
@@ -96,6 +96,11 @@ def _data(args: argparse.Namespace) -> None:
         raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {shown}. Run the same without --check")
 
 
+def _entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a folder holds, none where it is not there; unlike `Path.glob`, a folder that cannot be read is an error."""
+    return sorted(path for path in folder.iterdir() if path.match(pattern)) if folder.exists() else []
+
+
 def _list(args: argparse.Namespace) -> None:
     from srlib import models, papers, paths
     from srlib.data.sets import known_sets
@@ -117,18 +122,18 @@ def _list(args: argparse.Namespace) -> None:
     elif args.what == "released":
         from srlib.results import weights_dir
 
-        for file in sorted(weights_dir().glob("*/*.safetensors")):
+        for file in (one for folder in _entries(weights_dir()) for one in _entries(folder, "*.safetensors")):
             print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
     else:
         root = paths.runs_dir() / "experiments"
-        for folder in sorted(p for p in root.glob("*") if p.is_dir()):
+        for folder in (one for one in _entries(root) if one.is_dir()):
             state = "complete" if (folder / "model.safetensors").exists() else "partial"
             print(f"{state:9s} {folder}")
 
 
 def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
-    """Return the weights that a training starts from: those that were named, or the released ones of the right methods."""
-    from srlib.results import weights_path
+    """Return the weights that a training starts from: those that were named, or those of the profile, run or released."""
+    from srlib.results import available
 
     start = {}
     for given in args.start:
@@ -140,14 +145,18 @@ def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
         if not file.is_file():
             raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
         start[part] = file
+    setting, scale = paper.setting(args.profile), method.trained_at or args.scale
     for part, first in method.start.items():
-        file = start.setdefault(part, weights_path(paper, first, method.trained_at or args.scale, args.seed))
-        if not file.is_file():
-            named = f"--start {f'{part}=' if part else ''}PATH"
+        if part in start:
+            continue
+        ready = available(paper, [first], scale, setting, args.seed)
+        if not ready:
+            command = f"python -m srlib train {paper.name}/{first} --scale {scale} --profile {args.profile} --seed {args.seed}"
             raise SRError(
-                f"{args.experiment} starts from a trained {first}, and {file} is not there; "
-                f"train that first (python -m srlib train {paper.name}/{first}) and name its run with {named}"
+                f"{args.experiment} starts from a trained {first} x{scale} of profile {args.profile}, and there is none; "
+                f"train that first ({command}), or name a run with --start {f'{part}=' if part else ''}PATH"
             )
+        start[part] = ready[first].weights
     return start
 
 
@@ -270,6 +279,9 @@ def main(argv: list[str] | None = None) -> int:
         COMMANDS[args.command](args)
     except SRError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(f"error: no permission for {error.filename}; change its mode or owner, or name another place", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         goes_on = "; the same command continues where this one ended" if args.command in ("train", "data") else ""

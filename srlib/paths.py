@@ -2,7 +2,7 @@
 
 `SRLIB_HOME` names the repository when srlib is not imported from its own checkout. `SRLIB_DATA` names the
 folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
-the user's cache.
+the user's cache. `SRLIB_RUNS` names the folder of all that is made, and `SRLIB_FIGURES` that of tables and figures alone.
 """
 
 import os
@@ -48,5 +48,5 @@ def runs_dir() -> Path:
 
 
 def figures_dir() -> Path:
-    """Return the folder of tables and figures, one folder per profile and paper."""
-    return Path(os.environ.get("SRLIB_FIGURES") or home() / "figures")
+    """Return the folder of tables and figures, one folder per profile and paper; those of `home()`/figures are published."""
+    return Path(os.environ.get("SRLIB_FIGURES") or runs_dir() / "figures")

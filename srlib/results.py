@@ -217,24 +217,24 @@ def obtain(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0,
     return replace(load_run(run.dir, scale), label=method.label)
 
 
-def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, Trained]:
+def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile, seed: int = 0) -> dict[str, Trained]:
     """Return, by name, the networks that a profile has ready: untrained methods, released weights, complete runs."""
-    found = {name: _ready(paper, name, scale, profile) for name in names if paper.has(name, scale)}
+    found = {name: _ready(paper, name, scale, profile, seed) for name in names if paper.has(name, scale)}
     return {name: trained for name, trained in found.items() if trained is not None}
 
 
-def _ready(paper: Paper, name: str, scale: int, profile: Profile) -> Trained | None:
+def _ready(paper: Paper, name: str, scale: int, profile: Profile, seed: int) -> Trained | None:
     method = paper.method(name)
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
-        exists = weights_path(paper, name, method.trained_at or scale).exists()
-        return load_released(paper, name, scale) if exists else None
-    before = {part: _ready(paper, first, method.trained_at or scale, profile) for part, first in method.start.items()}
+        exists = weights_path(paper, name, method.trained_at or scale, seed).exists()
+        return load_released(paper, name, scale, seed) if exists else None
+    before = {part: _ready(paper, first, method.trained_at or scale, profile, seed) for part, first in method.start.items()}
     if None in before.values():
         return None
     start = digest({part: first.weights for part, first in before.items()})
-    experiment = paper.experiment(name, scale, profile, start=start)
+    experiment = paper.experiment(name, scale, profile, seed, start=start)
     run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
     try:
         return replace(load_run(run.dir, scale), label=method.label) if run.complete else None

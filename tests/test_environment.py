@@ -1,7 +1,11 @@
 """What the project says about its installation: one list of packages, exact versions, nothing of one machine."""
 
+import ast
+import json
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -75,6 +79,62 @@ def test_what_the_packages_need_is_pinned_too():
                 continue
             waiting += [(canonicalize_name(one.name), each) for each in ("", *one.extras)]
     assert len({name for name, _ in seen}) > len(requirements())
+
+
+def asked_for(*extras: str) -> set[str]:
+    """The packages that pyproject.toml names, with some of its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *sum((project["optional-dependencies"][name] for name in extras), [])]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def imported(file: Path) -> set[str]:
+    """The packages that a module or notebook imports, anywhere in it, besides Python's and this project's own."""
+    if file.suffix == ".ipynb":
+        cells = [cell["source"] for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "code"]
+        tree = ast.parse("\n".join("".join(source) for source in cells))
+    else:
+        tree = ast.parse(file.read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"srlib"}
+    tops -= {other.stem for other in file.parent.glob("*.py")}  # a script beside it
+    providers = metadata.packages_distributions()
+    return {canonicalize_name(one) for top in tops for one in providers.get(top, [top])}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("srlib", ("notebooks", "lpips")),
+        ("notebooks", ("notebooks",)),
+        ("workflow", ("notebooks",)),
+        ("tests", ("notebooks", "test")),
+        ("benchmarks", ("notebooks", "test")),
+    ],
+)
+def test_every_package_that_is_imported_is_asked_for(folder, extras):
+    files = [file for file in sorted((ROOT / folder).rglob("*")) if file.suffix in (".py", ".ipynb")]
+    found = {str(file.relative_to(ROOT)): imported(file) - asked_for(*extras) for file in files}
+    assert len(files) > 3 and {name: packages for name, packages in found.items() if packages} == {}
+
+
+def test_what_training_and_judging_import_needs_no_extra():
+    for name in ("training", "claims", "memory", "evaluation", "upscaling", "__main__"):
+        assert imported(ROOT / "srlib" / f"{name}.py") <= asked_for()
+
+
+def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):
+    """In the folder above a clone, "srlib" there is a namespace package, which must lose against the installed one."""
+    (tmp_path / "srlib").symlink_to(ROOT)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    for call, said in ((("-m", "srlib", "list", "datasets"), "Set5"), (("-c", "import srlib; print(srlib.__file__)"), "srlib")):
+        done = subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and said in done.stdout, done.stderr
 
 
 def committed() -> list[Path]:

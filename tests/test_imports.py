@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1] / "srlib"
 ORDER = [
     "errors",
     "paths",
+    "sources",
     "memory",
     "convolution",
     "color",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from srlib import experiments, models, papers, paths
+from srlib import experiments, models, papers, paths, probe
 from srlib.__main__ import COMMANDS, main
+from srlib.data.files import sha256
 from srlib.data.images import read_image
 from srlib.degradation import imresize
 from srlib.experiments import Experiment
@@ -143,7 +145,9 @@ class TestList:
         assert "430.8" in next(line for line in lines if line.startswith("btsrn"))
 
     def test_experiments(self, ok):
-        assert [line.split()[0] for line in ok("list", "experiments").splitlines()] == list(papers.experiments())
+        assert [line.split()[0] for line in ok("list", "experiments").splitlines()] == [
+            f"{paper.name}/{name}" for name, trained_by in papers.experiments().items() for paper in trained_by
+        ]
 
     def test_datasets(self, ok):
         assert {"Set5", "embedded", "DIV2K"} <= set(ok("list", "datasets").split())
@@ -152,6 +156,33 @@ class TestList:
         assert ok("list", "runs").split() == ["complete", str(run.dir)]
         run.weights.unlink()
         assert ok("list", "runs").split() == ["partial", str(run.dir)]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("list", "runs"),
+            ("list", "released"),
+            ("evaluate", "closed", "Set5"),
+            ("train", "espcn", "--profile", "smoke", "--data", "folder:closed/in"),
+        ],
+    )
+    def test_a_folder_that_cannot_be_read_is_named(self, fails, home, monkeypatch, arguments):
+        closed = [paths.runs_dir() / "experiments", home / "data" / "weights", Path("closed")]
+        for folder in closed:
+            folder.mkdir(parents=True)
+
+        def refusing(call, inside):
+            def checked(path, *args, **options):
+                if any(Path(path) != one if inside else Path(path) == one for one in closed if Path(path).is_relative_to(one)):
+                    raise PermissionError(13, "Permission denied", str(path))
+                return call(path, *args, **options)
+
+            return checked
+
+        # What mode 000 does; the tests may run as root, whom no mode stops.
+        monkeypatch.setattr(os, "listdir", refusing(os.listdir, inside=False))
+        monkeypatch.setattr(Path, "stat", refusing(Path.stat, inside=True))
+        assert re.search(r"no permission for .*(experiments|weights|closed).*; change its mode or owner", fails(*arguments))
 
     def test_released(self, ok, run, data):
         assert ok("list", "released") == ""
@@ -208,24 +239,24 @@ class TestTrain:
         [
             (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
             (["bicubic"], "unknown experiment 'bicubic'"),
-            (["vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
+            (["btsrn/vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
             (["srresnet_rgb", "--profile", "paper"], "RealSR-V3-x2/"),  # the smallest scale that the profile has, too
-            (["vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
+            (["btsrn/vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
             (["prosrn", "--scale", "3"], "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8"),
             (["srgan", "--scale", "2"], "scale (=2) of srgan must be one that prosrn has: x4"),
             (
-                ["vdsr", "--start", "nowhere"],
+                ["btsrn/vdsr", "--start", "nowhere"],
                 "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
             ),
-            (["vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
-            (["vdsr", "--steps", "-1"], "steps (=-1) must be greater than 0"),
-            (["vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
-            (["vdsr", "--learning-rate", "nan"], "learning_rate (=nan) must be a finite number"),
-            (["vdsr", "--hr-patch", "49"], "hr_patch (=49) must be a positive multiple of scale (=2)"),
-            (["vdsr", "--seed", "-1"], "seed (=-1) must not be negative"),
-            (["vdsr", "--data", "T19"], "unknown dataset 'T19'. Did you mean 'T91'?"),
-            (["vdsr", "--profile", "smoke", "--hr-patch", "4000"], "lr_patch: got 2000, larger than every LR image of embedded"),
-            (["vdsr", "--data", "folder:nowhere"], "folder: nowhere does not exist"),
+            (["btsrn/vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
+            (["btsrn/vdsr", "--steps", "-1"], "steps (=-1) must be greater than 0"),
+            (["btsrn/vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
+            (["btsrn/vdsr", "--learning-rate", "nan"], "learning_rate (=nan) must be a finite number"),
+            (["btsrn/vdsr", "--hr-patch", "49"], "hr_patch (=49) must be a positive multiple of scale (=2)"),
+            (["btsrn/vdsr", "--seed", "-1"], "seed (=-1) must not be negative"),
+            (["btsrn/vdsr", "--data", "T19"], "unknown dataset 'T19'. Did you mean 'T91'?"),
+            (["btsrn/vdsr", "--profile", "smoke", "--hr-patch", "4000"], "lr_patch: got 2000, larger than every LR image of embedded"),
+            (["btsrn/vdsr", "--data", "folder:nowhere"], "folder: nowhere does not exist"),
         ],
     )
     def test_errors(self, fails, arguments, message):
@@ -233,12 +264,12 @@ class TestTrain:
         assert message in fails("train", *arguments, "--validation", "")
 
     def test_missing_images_say_where_and_how(self, fails, tmp_path):
-        message = fails("train", "vdsr", "--data", "T91", "--validation", "")
+        message = fails("train", "btsrn/vdsr", "--data", "T91", "--validation", "")
         assert str(tmp_path / "datasets") in message and "srlib data" in message and "SRLIB_DATA" in message
 
     def test_empty_folder(self, fails, tmp_path):
         (tmp_path / "empty").mkdir()
-        assert "holds no image" in fails("train", "vdsr", "--data", "folder:empty", "--validation", "")
+        assert "holds no image" in fails("train", "btsrn/vdsr", "--data", "folder:empty", "--validation", "")
 
     def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
@@ -253,17 +284,24 @@ class TestTrainFromWeights:
     SMALL = ("--profile", "smoke", "--validation", "", "--steps", 2, "--hr-patch", 32, "--batch", 2)
 
     @pytest.mark.parametrize(("name", "first"), [("prosrgan", "prosrn_2_4"), ("srgan", "srresnet")])
-    def test_without_them_says_what_to_train_first(self, fails, home, name, first):
+    def test_without_them_says_what_to_train_first(self, fails, name, first):
         message = fails("train", name, *self.SMALL)
-        file = home / "data" / "weights" / f"{first}_x4.safetensors"
-        assert f"{name} starts from a trained {first}, and {file} is not there; train that first" in message
-        assert f"(python -m srlib train {first}) and name its run with --start" in message
+        assert f"{name} starts from a trained {first} x4 of profile smoke, and there is none; train that first" in message
+        command = f"python -m srlib train {first} --scale 4 --profile smoke --seed 0"
+        assert f"({command}), or name a run with --start" in message
+
+    def test_the_default_is_the_run_of_the_same_profile_and_seed(self, ok, fails):
+        command = fails("train", "srgan", "--profile", "smoke", "--seed", 1).split("(python -m srlib ")[1].split(")")[0]
+        first = Run.open(ok(*command.split()).splitlines()[-1])  # what the message says, word for word
+        run = Run.open(ok("train", "srgan", "--profile", "smoke", "--seed", 1).splitlines()[-1])
+        assert run.complete and run.experiment.start == digest({"": first.weights})
+        assert "srresnet x4 of profile smoke" in fails("train", "srgan", "--profile", "smoke")  # of seed 0 there is none
 
     def test_a_part_of_an_experiment_that_has_none(self, fails):
         assert "start (=foo=none): vdsr starts from --start PATH" in fails("train", "vdsr", *self.SMALL, "--start", "foo=none")
 
     def test_from_a_run_and_from_released_weights(self, ok, data):
-        options = (*self.SMALL, "--data", data)
+        options = (*self.SMALL, "--data", data, "--profile", "released")
         first = ok("train", "prosrn_2_4", *options).splitlines()[-1]
         run = Run.open(ok("train", "prosrgan", *options, "--start", first).splitlines()[-1])
         assert run.complete and run.experiment.start == digest({"": Run.open(first).weights})
@@ -360,13 +398,16 @@ def save(path, image, **options):
 
 def release_identifier() -> None:
     """Make a released identifier x2 that calls every patch the hardest."""
-    model, home = models.create("identifier", 2), paths.home() / "data" / "weights"
+    model, home = models.create("identifier", 2), paths.home() / "data" / "weights" / "difficulty_sr"
     for parameter in model.parameters():
         parameter.data.zero_()
     model.classify[-1].bias.data[0] = 1.0
-    home.mkdir()
-    save_file(model.state_dict(), home / "identifier_x2.safetensors")
-    (home / "identifier_x2.json").write_text(json.dumps({"experiment": {"model": "identifier", "model_args": {}}}))
+    home.mkdir(parents=True)
+    file = home / "identifier_x2.safetensors"
+    save_file(model.state_dict(), file)
+    experiment = vars(papers.get("difficulty_sr").experiment("identifier", 2, "smoke"))
+    card = {"experiment": experiment, "provenance": {}, "weights": sha256(file), "probe": probe.network(model)}
+    file.with_suffix(".json").write_text(json.dumps(card))
 
 
 def test_an_identifier_is_evaluated_by_its_patches(ok, tmp_path):
@@ -507,8 +548,8 @@ class TestUpscale:
 class TestRelease:
     def test_writes_weights_and_card(self, ok, run, data, home):
         out = ok("release", run.dir, "--datasets", data)
-        assert out.strip() == str(home / "data" / "weights" / "espcn_x2.safetensors")
-        assert (home / "data" / "weights" / "espcn_x2.json").exists()
+        assert out.strip() == str(home / "data" / "weights" / "btsrn" / "espcn_x2.safetensors")
+        assert (home / "data" / "weights" / "btsrn" / "espcn_x2.json").exists()
 
     def test_errors(self, fails, run, tmp_path):
         assert "is not a run" in fails("release", tmp_path)

@@ -80,7 +80,7 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         for method, one in paper.methods.items():
             for scale in (s for s in wanted if one.trained and paper.has(method, s)):
                 at = one.trained_at or scale
-                loaded = results.weights_path(method, at).exists() or models.fitted(one.model)
+                loaded = results.weights_path(paper, method, at).exists() or models.fitted(one.model)
                 there = method in needed if setting.train else loaded
                 made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
@@ -300,6 +300,33 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert interrupted.returncode == 130
     assert "Stopped. The same command continues where this one ended.\n" in said
     assert "stopped btsrn/" in said and "done" not in said
+
+
+def test_a_notebook_runs_again_when_code_that_it_uses_changes(home):
+    (home / "mended").write_text("")
+    (home / "srlib").unlink()
+    shutil.copytree(ROOT / "srlib", home / "srlib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, module in {"btsrn/train": "metrics", "btsrn/render": "ddet_figures", "btsrn/explore": "widgets"}.items():
+        file = home / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(file, as_version=4)
+        notebook.cells[1].source += f"\nif False:\n    import srlib.{module}\n"
+        nbformat.write(notebook, file)
+
+    def rerun(module: str, more: str) -> set[str]:
+        file = home / "srlib" / f"{module}.py"
+        before = file.read_text()
+        file.write_text(before + more)
+        made, said = dry_run("profile=smoke", "paper=btsrn")
+        assert made or "Nothing to be done" in said, said
+        file.write_text(before)
+        return made
+
+    done = reproduce("--profile", "smoke", "--paper", "btsrn")
+    assert done.returncode == 0, done.stdout
+    assert rerun("widgets", "\n# a remark\n") == rerun("metrics", "\n\n") == rerun("upscaling", "\nX = 1\n") == set()
+    assert rerun("widgets", "\nX = 1\n") == {"btsrn/explore.done", "summary.csv"}
+    assert rerun("ddet_figures", "\nX = 1\n") == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
+    assert {"btsrn/train_btsrn_x2.csv", "btsrn/train_vdsr_x2.csv"} <= rerun("metrics", "\nX = 1\n")
 
 
 # --- One notebook -----------------------------------------------------------------------------------------------------

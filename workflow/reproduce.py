@@ -17,7 +17,6 @@ from pathlib import Path
 from job import reason
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"SRLIB_RUNS": ROOT / "runs", "SRLIB_FIGURES": ROOT / "figures"}
 SHOWN = re.compile(r"(\d+ of \d+) steps \((\d+%)\) done|^(error: .*)")
 
 
@@ -123,9 +122,9 @@ def main() -> int:
     known = sorted(folder.parent.name for folder in (ROOT / "workflow").glob("*/config.yaml"))
     if args.on not in known:
         sys.exit(f"error: ON (={args.on}) must be one of {', '.join(known)}")
-    for variable, default in FOLDERS.items():
-        os.environ[variable] = os.path.abspath(os.environ.get(variable) or default)
-    runs, figures = Path(os.environ["SRLIB_RUNS"]), Path(os.environ["SRLIB_FIGURES"])
+    runs = Path(os.path.abspath(os.environ.get("SRLIB_RUNS") or ROOT / "runs"))
+    figures = Path(os.path.abspath(os.environ.get("SRLIB_FIGURES") or runs / "figures"))
+    os.environ |= {"SRLIB_RUNS": str(runs), "SRLIB_FIGURES": str(figures)}
 
     held = guard(runs)
     begin = time.time()

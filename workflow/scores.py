@@ -18,7 +18,7 @@ from srlib.runs import atomic_write
 
 def released() -> dict[str, Path]:
     """Return the file of released weights by the name of the folder of their scores."""
-    files = sorted((paths.home() / "data" / "weights").glob("*.safetensors"))
+    files = sorted(results.weights_dir().glob("*/*.safetensors"))
     return {results.kept_scores(file).name: file for file in files}
 
 

@@ -365,7 +365,7 @@ def test_train13_is_what_the_released_networks_were_trained_on():
     hashes = {Path(file).stem: value for file, value in zip(rows.file, rows.sha256, strict=True)}
     lines = "".join(f"{scene:03d} {hashes[f'{scene:03d}H']} {hashes[f'{scene:03d}L']}\n" for scene in range(2, 15))
     pairs = f"{hashlib.sha256(lines.encode()).hexdigest()} 1 {hashlib.sha256(b'pairs').hexdigest()}"
-    cards = [json.loads(card.read_text()) for card in (home() / "data" / "weights").glob("*.json")]
+    cards = [json.loads(card.read_text()) for card in (home() / "data" / "weights").glob("*/*.json")]
     made = [card["provenance"]["data"] for card in cards if card["experiment"]["data"].startswith("City100")]
     assert made and all(2 * one["images"] == len(registry.files(one["name"])) for one in made)
     thirteen = {one["fingerprint"] for one in made if one["name"] == "City100-nikon/train13"}

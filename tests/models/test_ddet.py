@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from srlib import papers
 from srlib.errors import SRError
 from srlib.evaluation import forward
 from srlib.models.ddet import DDet
@@ -285,7 +286,7 @@ class TestEDRN:
 @pytest.mark.parametrize("name", ["ddet", "ddet_cdm", "ddet_refine", "kpn", "kpn_5", "kpn_13", "kpn_19"])
 def test_released_kernels_differ_from_pixel_to_pixel(name):
     """Where all units before a head have died, a trained network has the same kernel everywhere, whatever its PSNR."""
-    net = load_released(name, 1).model
+    net = load_released(papers.get("ddet"), name, 1).model
     dark = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for kernels in net.kernels(torch.cat([dark, 0.5 * dark.flip(-1)], dim=-1)):
