@@ -2,13 +2,15 @@
 
 RealSR: J. Cai et al., "Toward real-world single image super-resolution", ICCV 2019. Version 2 has LR images that were
 enlarged to the size of HR, version 3 has them as they were taken. DRealSR: P. Wei et al., "Component divide-and-conquer",
-ECCV 2020. D2CRealSR: Y. Li et al., "D2C-SR", ECCV 2022. None of them can be fetched by a program.
+ECCV 2020. D2CRealSR: Y. Li et al., "D2C-SR", ECCV 2022. None of them can be fetched by a program. Those that can be, whose
+files the registry lists: City100 (C. Chen et al., "Camera lens super-resolution", CVPR 2019) and 16 of RealSR's pairs.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from srlib.data import registry
 from srlib.data.images import list_images, natural
 from srlib.errors import SRError
 from srlib.paths import data_dir
@@ -54,6 +56,8 @@ def _d2crealsr(split: str) -> Layout:
     return Layout(((f"{folder}/HR", f"{folder}/LR"),), 8, {"train": 100, "test": 15}[split])
 
 
+REGISTERED = (*registry.CITY100, "RealSR-NTIRE19")  # datasets of pairs in the registry, LR and HR of one size
+
 SPLITS = ("train", "test")
 LAYOUTS = {
     **{f"RealSR-V{v}-x{s}/{split}": _realsr(v, s, split) for v in (2, 3) for s in SCALES for split in SPLITS},
@@ -77,6 +81,18 @@ def published(name: str) -> Found:
         where = data_dir() / layout.root
         raise SRError(f"{name}: {len(pairs)} pairs in {where}, the official set has {layout.count}; unpack the archive again")
     return pairs
+
+
+def registered(name: str) -> Found:
+    """Return the pairs of a dataset in REGISTERED or of a split, in natural order; SRError for files missing or damaged.
+
+    City100 has 001H.PNG (long focal length) and 001L.PNG (short, enlarged), RealSR-NTIRE19 one name in the folders HR and LR.
+    """
+    hr, lr = {}, {}
+    for path in registry.paths(name):
+        key, kind = (path.stem[:-1], path.stem[-1]) if name.startswith(registry.CITY100) else (path.stem, path.parent.name[0])
+        (hr if kind == "H" else lr)[key] = path
+    return {key: (hr[key], lr[key]) for key in sorted(hr, key=natural)}
 
 
 def own(name: str) -> Found:

@@ -48,7 +48,6 @@ class Pairs:
     hr: np.memmap  # all bytes of all HR images
     lr: np.memmap
     views: tuple[tuple[np.ndarray, np.ndarray], ...]
-    note: str = ""  # see `ImageSet`
 
     def __len__(self) -> int:
         return len(self.views)
@@ -237,4 +236,4 @@ def _open_packed(images: ImageSet, scale: int, sizes: np.ndarray, hr_file: Path,
     views = tuple((lr_views[i], hr_views[i][: lr_sizes[i, 0] * scale, : lr_sizes[i, 1] * scale]) for i in kept.tolist())
     names = tuple(images.names[i] for i in kept)
     fingerprint = hashlib.sha256(f"{images.fingerprint} {scale} {source}".encode()).hexdigest()
-    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views, images.note)
+    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views)

@@ -6,7 +6,7 @@ folder each. Loaders call `paths`, which never downloads: it says what is missin
 
 import os
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,20 @@ AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be better the ne
 DATA_REMEDY = "set SRLIB_DATA to a folder that can be written"
 
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
+BY_HAND = ("DIV2K", "DIV2K-val")  # archives of several GB
+
+# Splits of City100's 100 scenes beside its authors' own (95 and 5), the same for both cameras. train13: what the released
+# networks were trained on. test20: the authors' five and 15 more, drawn with seed 0 from the 82 scenes that are neither theirs
+# nor in train13, so that the released networks can be tested on it, too (tests/data/test_registry.py draws them again).
+# train80: all others.
+CITY100 = ("City100-nikon", "City100-iphone")
+_SCENES = [f"{number:03d}" for number in range(1, 101)]
+_TEST20 = "001 016 019 028 031 041 048 049 052 057 060 061 064 066 070 074 088 089 093 098".split()
+CITY100_SPLITS = {
+    "train13": _SCENES[1:14],
+    "train80": [scene for scene in _SCENES if scene not in _TEST20],
+    "test20": _TEST20,
+}
 
 
 def table():
@@ -48,8 +62,14 @@ def datasets() -> list[str]:
     return list(dict.fromkeys(table().dataset))
 
 
+def splits(dataset: str) -> list[str]:
+    """Return the names of the splits of a dataset: those of the registry and, of City100, `CITY100_SPLITS`."""
+    rows = table()
+    return [*dict.fromkeys(rows.split[rows.dataset == dataset]), *(CITY100_SPLITS if dataset in CITY100 else ())]
+
+
 def files(dataset: str):
-    """Return the rows of one dataset, or of one split as in "City100-nikon/test", as a DataFrame.
+    """Return the rows of one dataset, or of one split as in "City100-nikon/test" (see `splits`), as a DataFrame.
 
     Raises SRError for an unknown name.
     """
@@ -57,21 +77,24 @@ def files(dataset: str):
     name, _, split = dataset.partition("/")
     if name not in set(rows.dataset):
         raise unknown("dataset", dataset, datasets())
+    if split and split not in splits(name):
+        raise unknown("dataset", dataset, [f"{name}/{one}" for one in splits(name)])
     rows = rows[rows.dataset == name]
-    if split and split not in set(rows.split):
-        raise unknown("dataset", dataset, [f"{name}/{one}" for one in dict.fromkeys(rows.split)])
-    return rows[rows.split == split if split else slice(None)].reset_index(drop=True)
+    if split in set(rows.split):
+        rows = rows[rows.split == split]
+    elif split:
+        scenes = rows.file.map(lambda file: Path(file).stem[:-1])  # 001H.PNG and 001L.PNG
+        rows = rows[scenes.isin(CITY100_SPLITS[split])]
+    return rows.reset_index(drop=True)
 
 
-def paths(dataset: str, only: Collection[str] | None = None) -> list[Path]:
-    """Return the files of a dataset, all of them present and of the right hash; nothing is downloaded.
+def paths(dataset: str) -> list[Path]:
+    """Return the files of a dataset, or of a split, all of them present and of the right hash; nothing is downloaded.
 
-    only: of these files alone, named as in the registry.
     Hashes are remembered (`file_hashes`); one that is not right is computed again before the file is refused. Raises SRError
     that names what is missing or wrong, where it was looked for and how to get it.
     """
     rows, root = files(dataset), data_dir()
-    rows = rows if only is None else rows[rows.file.isin(only)]
     found = [root / file for file in rows.file]
     missing = [file for file, path in zip(rows.file, found, strict=True) if not path.is_file()]
     if missing:
@@ -108,7 +131,7 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
     appears whole and verified or not at all. progress: show one bar, in bytes. workers: simultaneous downloads.
     Raises SRError that names the files that could not be fetched and why, and for a folder that cannot be written.
     """
-    if dataset.startswith("DIV2K"):
+    if dataset in BY_HAND:
         raise SRError(
             f"{dataset}: not fetched, it comes as archives of several GB. Download DIV2K_train_HR.zip (or "
             f"DIV2K_valid_HR.zip) from {DIV2K_URL} and unpack it in {data_dir() / 'DIV2K'}"

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
     "DIV2K": ("DIV2K_train_HR", 1, 800, "DIV2K_train_LR_bicubic"),
     "DIV2K-val": ("DIV2K_valid_HR", 801, 900, "DIV2K_valid_LR_bicubic"),
 }
-CITY100 = ("City100-nikon", "City100-iphone")  # pairs of one size; 95 scenes to train on and 5 to test, of two cameras
 CAMERA = {"embedded-camera": "embedded", "embedded-camera-test": "embedded-test"}  # simulated pairs of these photographs
 
 
@@ -48,7 +46,6 @@ class ImageSet:
     lr_files: tuple[Path, ...] = ()  # of a set of pairs: the LR file of each image
     camera: bool = False  # the LR images are simulated photographs of the HR images
     scale: int | None = None  # of the LR files, where the name of the set tells; 1: of the size of HR
-    note: str = ""  # what a reader must know, e.g. how many of the official scenes are there
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,7 +103,7 @@ class ImageSet:
 
 def known_sets() -> list[str]:
     """Return the names that `open_set` takes, besides folder:PATH, pairs:PATH and sums of names."""
-    parts = [f"{name}/{split}" for name in CITY100 if name in registry.datasets() for split in ("train", "test")]
+    parts = [f"{name}/{split}" for name in registry.CITY100 if name in registry.datasets() for split in registry.splits(name)]
     return [*registry.datasets(), *parts, "embedded", "embedded-test", *CAMERA, *DIV2K, *layouts.LAYOUTS]
 
 
@@ -116,12 +113,12 @@ def open_set(name: str) -> ImageSet:
     name: a dataset of the registry (Set5, B100, ...); "embedded" and "embedded-test", the photographs of the
     scikit-image package (grey and colour; no network); "DIV2K" (800) and "DIV2K-val" (100) in their official folders
     under `paths.data_dir()/DIV2K`; "folder:PATH"; or a sum of these, such as "T91+BSD400".
-    Pairs: "City100-nikon" and "City100-iphone" (all 100 scenes), their "/test" and their "/train", which takes the scenes
-    that are there and warns how many these are; "embedded-camera" and "embedded-camera-test", simulated from the embedded
-    photographs; "RealSR-V2-x2/train" and the like (`layouts.LAYOUTS`) in their official folders; "pairs:PATH" (see
-    `layouts.own`).
-    Raises SRError for an unknown name, for files that are missing, damaged or not images, and for LR without HR or HR
-    without LR.
+    Pairs: "City100-nikon" and "City100-iphone" (all 100 scenes), their authors' "/train" (95) and "/test" (5), and
+    "/train80", "/test20" and "/train13" (`registry.CITY100_SPLITS`); "RealSR-NTIRE19" (16); "embedded-camera" and
+    "embedded-camera-test", simulated from the embedded photographs; "RealSR-V2-x2/train" and the like (`layouts.LAYOUTS`)
+    in their official folders; "pairs:PATH" (see `layouts.own`).
+    A set is whole or not opened. Raises SRError for an unknown name, for files that are missing, damaged or not images, for
+    LR without HR or HR without LR, and for a sum of sets that share images.
     """
     if not isinstance(name, str):
         raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH, pairs:PATH")
@@ -144,8 +141,8 @@ def _open_one(name: str) -> ImageSet:
         return _camera(name)
     if name in DIV2K:
         return _div2k(name)
-    if name.partition("/")[0] in CITY100:
-        return _city100(name)
+    if name.partition("/")[0] in layouts.REGISTERED:
+        return _from_pairs(name, layouts.registered(name), 1)
     if name in layouts.LAYOUTS:
         return _from_pairs(name, layouts.published(name), layouts.LAYOUTS[name].scale)
     if name.startswith("pairs:"):
@@ -161,27 +158,11 @@ def _from_files(name: str, found: list[Path], hashes: list[str], lr_folder: Path
     return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (lr_folder,) * len(found))
 
 
-def _from_pairs(name: str, pairs: layouts.Found, scale: int | None, note: str = "") -> ImageSet:
+def _from_pairs(name: str, pairs: layouts.Found, scale: int | None) -> ImageSet:
     hr, lr = zip(*pairs.values(), strict=True)
     hashes = [f"{one} {other}" for one, other in zip(file_hashes(hr), file_hashes(lr), strict=True)]
     fingerprint = _fingerprint(pairs, hashes)
-    return ImageSet(name, tuple(pairs), hr, fingerprint, (None,) * len(hr), lr_files=lr, scale=scale, note=note)
-
-
-def _city100(name: str) -> ImageSet:
-    """The scenes 001H.PNG (long focal length) and 001L.PNG (short, enlarged); of "/train" those that are there."""
-    files, root = list(registry.files(name).file), paths.data_dir()
-    scenes = {file[: -len("H.PNG")] for file in files}
-    there = {file[: -len("H.PNG")] for file in files if (root / file).is_file()}
-    if not there or not name.endswith("/train"):
-        there = scenes
-    registry.paths(name, [file for file in files if file[: -len("H.PNG")] in there])
-    note = ""
-    if there < scenes:
-        note = f"{name}: {len(there)} of {len(scenes)} scenes are there, only these are used"
-        warnings.warn(f"{note}; `python -m srlib data {name}` fetches the others into {root}", stacklevel=2)
-    pairs = {Path(scene).name: (root / f"{scene}H.PNG", root / f"{scene}L.PNG") for scene in sorted(there)}
-    return _from_pairs(name, pairs, 1, note)
+    return ImageSet(name, tuple(pairs), hr, fingerprint, (None,) * len(hr), lr_files=lr, scale=scale)
 
 
 def _embedded(name: str) -> ImageSet:
@@ -232,6 +213,10 @@ def _joined(name: str, sets: list[ImageSet]) -> ImageSet:
         raise SRError(f"data: {name!r} mixes sets of pairs with others, or pairs of several scales; name them alone")
     names = [one for images in sets for one in images.names]
     found = [path for images in sets for path in images.paths]
+    twice = [path for path, count in Counter(found).items() if count > 1]
+    if twice:
+        shared = " and ".join(images.name for images in sets if twice[0] in images.paths)
+        raise SRError(f"data: {name!r} has {len(twice)} images twice, the first is {twice[0]} in {shared}; name one of these")
     unique = tuple(names) if len(set(names)) == len(names) else _unique_names(found)
     return replace(
         sets[0],
@@ -241,7 +226,6 @@ def _joined(name: str, sets: list[ImageSet]) -> ImageSet:
         fingerprint=_fingerprint([images.name for images in sets], [images.fingerprint for images in sets]),
         lr_folders=tuple(folder for images in sets for folder in images.lr_folders),
         lr_files=tuple(path for images in sets for path in images.lr_files),
-        note="; ".join(images.note for images in sets if images.note),
     )
 
 

@@ -173,7 +173,7 @@ PAPER = Paper(
             "ablation_tests": "embedded-camera-test",
         },
         "released": {
-            "data": "City100-nikon/train",
+            "data": "City100-nikon/train13",
             "validation": "City100-nikon/test",
             "tests": ("City100-nikon/test", "City100-iphone/test"),
             "scales": (1,),

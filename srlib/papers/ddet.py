@@ -92,7 +92,7 @@ PAPER = Paper(
             "ablation": {"validation": ""},
         },
         "released": {
-            "data": "City100-nikon/train",
+            "data": "City100-nikon/train13",
             "validation": "City100-nikon/test",
             "tests": ("City100-nikon/test", "City100-iphone/test"),
             "ablation_tests": "City100-nikon/test",

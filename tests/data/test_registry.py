@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from srlib.data import files, registry
 from srlib.errors import SRError
+from srlib.paths import home
 
 CONTENT = {f"img_{i}.bin": bytes([i]) * (1000 + i) for i in range(1, 7)}
 
@@ -330,7 +332,7 @@ def test_a_damaged_registry_is_named(root):
 def test_the_projects_registry_is_sound():
     rows = registry.table()
     counts = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "T91": 91, "BSD400": 400}
-    counts |= {"City100-nikon": 200, "City100-iphone": 200}
+    counts |= {"City100-nikon": 200, "City100-iphone": 200, "RealSR-NTIRE19": 32, "DIV2K-x4lr": 800}
     assert rows.groupby("dataset").size().to_dict() == counts
     assert registry.datasets() == list(counts)
     assert rows.file.is_unique and rows.url.is_unique
@@ -345,13 +347,56 @@ def test_the_projects_registry_is_sound():
         assert scenes.groupby("split").size().to_dict() == {"train": 190, "test": 10}, name
         expected = [f"{number:03d}{kind}" for number in range(1, 101) for kind in "HL"]
         assert sorted(scenes.file.map(lambda file: Path(file).stem)) == expected
+    hr, lr = (rows.file[rows.file.str.startswith(f"RealSR/NTIRE19/{kind}/")].map(os.path.basename) for kind in ("HR", "LR"))
+    assert len(hr) == 16 and list(hr) == list(lr)
+    official = [f"DIV2K/DIV2K_train_LR_bicubic/X4/{number:04d}x4.png" for number in range(1, 801)]
+    assert list(rows.file[rows.dataset == "DIV2K-x4lr"]) == official
+    pinned = rows.url.str.match(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/")
+    assert pinned[rows.url.str.contains("github")].all()
 
 
 def test_a_split_is_named_behind_the_dataset():
     test, train = (registry.files(f"City100-nikon/{split}") for split in ("test", "train"))
     assert len(test) == 10 and len(train) == 190 and set(test.split) == {"test"}
-    with pytest.raises(SRError, match="unknown dataset 'City100-nikon/val'.*Known: City100-nikon/test, City100-nikon/train"):
+    with pytest.raises(SRError, match="unknown dataset 'City100-nikon/val'.*Known: City100-nikon/test, City100-nikon/test20"):
         registry.files("City100-nikon/val")
+    assert registry.splits("City100-iphone") == ["test", "train", "train13", "train80", "test20"]
+    assert registry.splits("Set5") == ["test"]
+    with pytest.raises(SRError, match="unknown dataset 'Set5/test20'.*Known: Set5/test"):
+        registry.files("Set5/test20")
+
+
+def scenes(dataset: str) -> list[int]:
+    """The scenes of City100 in a split, each with its HR and its LR file."""
+    files = registry.files(dataset).file.map(lambda file: Path(file).stem)
+    hr, lr = (sorted(int(file[:3]) for file in files if file[3] == kind) for kind in "HL")
+    assert hr == lr and len(files) == 2 * len(hr)
+    return hr
+
+
+@pytest.mark.parametrize("camera", registry.CITY100)
+def test_the_splits_of_city100(camera):
+    train13, train80, test20 = (scenes(f"{camera}/{split}") for split in ("train13", "train80", "test20"))
+    official = scenes(f"{camera}/test")
+    assert (train13, official) == (list(range(2, 15)), [1, 16, 48, 60, 98])
+    assert len(train80) == 80 and len(test20) == 20 and sorted(train80 + test20) == list(range(1, 101))
+    assert set(official) < set(test20) and not set(train13) & set(test20)
+    draw = random.Random(0)
+    others = sorted({*range(1, 101)} - {*official} - {*train13})
+    assert test20 == sorted(official + sorted(others, key=lambda scene: draw.random())[:15])
+    assert set(registry.files(f"{camera}/test20").dataset) == {camera}
+
+
+def test_train13_is_what_the_released_networks_were_trained_on():
+    rows = registry.files("City100-nikon/train13")
+    hashes = {Path(file).stem: value for file, value in zip(rows.file, rows.sha256, strict=True)}
+    lines = "".join(f"{scene:03d} {hashes[f'{scene:03d}H']} {hashes[f'{scene:03d}L']}\n" for scene in range(2, 15))
+    pairs = f"{hashlib.sha256(lines.encode()).hexdigest()} 1 {hashlib.sha256(b'pairs').hexdigest()}"
+    cards = [json.loads(card.read_text()) for card in (home() / "data" / "weights").glob("*.json")]
+    made = [card["provenance"]["data"] for card in cards if card["experiment"]["data"].startswith("City100")]
+    assert made and all(2 * one["images"] == len(registry.files(one["name"])) for one in made)
+    thirteen = {one["fingerprint"] for one in made if one["name"] == "City100-nikon/train13"}
+    assert thirteen == {hashlib.sha256(pairs.encode()).hexdigest()}
 
 
 def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
@@ -364,9 +409,25 @@ def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
     got = registry.fetch("Tiny/test", progress=False)
     assert got == [root / "Shared" / "tiny" / f"img_{i}.bin" for i in (1, 3, 5)] == registry.paths("Tiny/test")
     assert sum(server.requests.values()) == 3 and [path.name for path in root.iterdir()] == ["Shared"]
-    assert registry.paths("Tiny", ["Shared/tiny/img_3.bin"]) == [got[1]]
-    with pytest.raises(SRError, match=r"Tiny: 1 of 2 files are missing in .*: Shared/tiny/img_2.bin\."):
-        registry.paths("Tiny", ["Shared/tiny/img_2.bin", "Shared/tiny/img_3.bin"])
+    missing = r"Tiny/train: 3 of 3 files are missing in .*: Shared/tiny/img_2.bin, .*`python -m srlib data Tiny/train`"
+    with pytest.raises(SRError, match=missing):
+        registry.paths("Tiny/train")
+
+
+def test_what_is_fetched_by_hand_is_named_exactly(root, server):
+    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    rows = pd.read_csv(file)
+    rows["dataset"] = ["DIV2K-x4lr"] * 3 + ["City100-nikon"] * 3
+    rows["file"] = [f"DIV2K/X4/{i}.png" for i in (1, 2, 3)] + [f"City100/nikon/{i}H.PNG" for i in ("002", "016", "020")]
+    rows.to_csv(file, index=False)
+    registry._read_table.cache_clear()
+    assert len(registry.fetch("DIV2K-x4lr", progress=False)) == 3
+    with pytest.raises(SRError, match="DIV2K-val: not fetched, it comes as archives"):
+        registry.fetch("DIV2K-val")
+    for split, expected in (("train80", ["002", "020"]), ("test20", ["016"]), ("train13", ["002"])):
+        got = registry.fetch(f"City100-nikon/{split}", progress=False)
+        assert [path.name for path in got] == [f"{scene}H.PNG" for scene in expected]
+    assert sum(server.requests.values()) == 6
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14", "B100", "Urban100", "T91", "BSD400"])

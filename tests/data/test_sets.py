@@ -1,10 +1,12 @@
-import shutil
+import hashlib
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from srlib.data import layouts, registry
 from srlib.data.images import write_image
 from srlib.data.sets import EMBEDDED, EMBEDDED_TEST, known_sets, open_set
 from srlib.errors import SRError
@@ -145,45 +147,130 @@ def test_sums_of_sets(datasets):
 
 
 @pytest.fixture
-def city(tmp_path, monkeypatch, datasets) -> Path:
-    """A folder with the nikon scenes 001 (test), 002 and 003 (train) of City100."""
-    (tmp_path / "some" / "City100" / "nikon").mkdir(parents=True)
-    for file in ("001H", "001L", "002H", "002L", "003H", "003L"):
-        shutil.copy(datasets / "City100" / "nikon" / f"{file}.PNG", tmp_path / "some" / "City100" / "nikon")
-    monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "some"))
-    return tmp_path / "some" / "City100" / "nikon"
+def tiny(tmp_path, monkeypatch) -> Path:
+    """The registry's sets of pairs and DIV2K-x4lr with files of 4x6 pixels that spell their name; the last is 1 in LR."""
+    home, root = tmp_path / "home", tmp_path / "data"
+    (home / "data" / "published").mkdir(parents=True)
+    rows = registry.table()
+    rows = rows[rows.dataset.isin([*layouts.REGISTERED, "DIV2K-x4lr"])].copy()
+    for file in rows.file:
+        name, image = Path(file).stem.rstrip("HL"), np.zeros((4, 6, 3), np.uint8)
+        image.reshape(-1)[: len(name)] = list(name.encode())
+        image[-1, -1] = file.endswith("L.PNG") or "/LR/" in file
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(root / file)
+    rows["sha256"] = [hashlib.sha256((root / file).read_bytes()).hexdigest() for file in rows.file]
+    rows.to_csv(home / "data" / "registry.csv", index=False)
+    monkeypatch.setenv("SRLIB_HOME", str(home))
+    monkeypatch.setenv("SRLIB_DATA", str(root))
+    return root
+
+
+def spelt(image: np.ndarray) -> str:
+    return image[:-1].tobytes().rstrip(b"\0").decode()
+
+
+def check_pairs(images) -> None:
+    """Check that each name of a tiny set of pairs has the HR and the LR file of that name."""
+    assert images.paired and images.scale == 1
+    for i, (name, hr) in enumerate(images):
+        lr = images.lr(i, hr, 1)
+        assert (spelt(hr), hr[-1, -1, 0]) == (name, 0) and (spelt(lr), lr[-1, -1, 0]) == (name, 1)
 
 
 def test_city100_is_pairs_of_one_size(datasets):
     nikon, iphone = open_set("City100-nikon/test"), open_set("City100-iphone/test")
     assert nikon.names == iphone.names == ("001", "016", "048", "060", "098")
     assert nikon[0].shape == nikon.lr(0, nikon[0], 1).shape == (870, 1218, 3)
-    assert nikon.paired and nikon.scale == 1 and nikon.note == ""
+    assert nikon.paired and nikon.scale == 1
     assert (nikon[0] != nikon.lr(0, nikon[0], 1)).any()
     assert len(open_set("City100-nikon/test+City100-iphone/test")) == 10
 
 
-def test_city100_trains_on_the_scenes_that_are_there(city):
-    with pytest.warns(UserWarning, match="City100-nikon/train: 2 of 95 scenes are there, only these are used; .* fetches"):
-        both = open_set("City100-nikon/train")
-    assert both.names == ("002", "003") and both.note.startswith("City100-nikon/train: 2 of 95 scenes")
-    for kind in "HL":
-        (city / f"003{kind}.PNG").unlink()
-    with pytest.warns(UserWarning, match="1 of 95 scenes"):
-        one = open_set("City100-nikon/train")
-    assert one.names == ("002",) and one.fingerprint != both.fingerprint
+def test_a_split_of_city100_has_exactly_its_scenes(tiny):
+    for camera in registry.CITY100:
+        assert {f"{camera}/{split}" for split in registry.CITY100_SPLITS} < set(known_sets())
+        sizes = {"": 100, "/train": 95, "/test": 5, "/train13": 13, "/train80": 80, "/test20": 20}
+        sets = {split: open_set(camera + split) for split in sizes}
+        assert {split: len(images) for split, images in sets.items()} == sizes
+        for images in sets.values():
+            check_pairs(images)
+            assert list(images.names) == sorted(images.names)
+            assert {path.parent.name for path in (*images.paths, *images.lr_files)} == {camera.removeprefix("City100-")}
+        assert sets["/train13"].names == tuple(f"{scene:03d}" for scene in range(2, 15))
+    assert open_set("City100-nikon/test20").names == open_set("City100-iphone/test20").names
 
 
-def test_city100_is_otherwise_whole(city):
-    with pytest.raises(SRError, match="City100-nikon/test: 8 of 10 files are missing"):
-        open_set("City100-nikon/test")
-    with pytest.raises(SRError, match="City100-nikon: 194 of 200 files are missing"):
-        open_set("City100-nikon")
-    with pytest.raises(SRError, match="City100-iphone/train: 190 of 190 files are missing"):
-        open_set("City100-iphone/train")
-    (city / "003L.PNG").unlink()
-    with pytest.raises(SRError, match=r"City100-nikon/train: 1 of 4 files are missing in .*: City100/nikon/003L.PNG\."):
-        open_set("City100-nikon/train")
+def test_city100_is_whole_or_an_error(tiny):
+    for scene in ("003H", "020L", "021H", "016H"):
+        (tiny / "City100" / "nikon" / f"{scene}.PNG").unlink()
+    for split, message in {
+        "/train": r"3 of 190 files are missing in .*: City100/nikon/003H.PNG, City100/nikon/020L.PNG, City100/nikon/021H.PNG\.",
+        "/train80": r"3 of 160 files are missing",
+        "/train13": r"1 of 26 files are missing in .*: City100/nikon/003H.PNG\. Run `make data`",
+        "/test": r"1 of 10 files are missing in .*: City100/nikon/016H.PNG\.",
+        "/test20": r"1 of 40 files are missing in .*: City100/nikon/016H.PNG\.",
+        "": "4 of 200 files are missing",
+    }.items():
+        with pytest.raises(SRError, match=f"City100-nikon{split}: {message}.*`python -m srlib data City100-nikon{split}`"):
+            open_set(f"City100-nikon{split}")
+    assert len(open_set("City100-iphone/train")) == 95
+
+
+def test_realsr_ntire19_pairs_one_name_in_two_folders(tiny):
+    images = open_set("RealSR-NTIRE19")
+    assert len(images) == 16 and images.names[:2] == ("cam1_01", "cam1_02") and images.names[8:10] == ("cam1_010", "cam2_01")
+    check_pairs(images)
+    with pytest.raises(SRError, match="scale: got 2, but RealSR-NTIRE19 has LR and HR of one size"):
+        images.check_scale(2)
+    (tiny / "RealSR" / "NTIRE19" / "LR" / "cam2_04.png").unlink()
+    with pytest.raises(SRError, match="RealSR-NTIRE19: 1 of 32 files are missing in .*: RealSR/NTIRE19/LR/cam2_04.png"):
+        open_set("RealSR-NTIRE19")
+
+
+def test_div2k_x4lr_is_a_set_of_hr_images(tiny):
+    images = open_set("DIV2K-x4lr")
+    assert len(images) == 800 and not images.paired and images.names[::799] == ("0001x4", "0800x4")
+    assert images.lr_path(0, 4) is None and spelt(images[41]) == "0042x4"
+    assert len(open_set("DIV2K-x4lr + embedded")) == 800 + len(EMBEDDED)
+    (tiny / "DIV2K" / "DIV2K_train_LR_bicubic" / "X4" / "0007x4.png").write_bytes(b"cut short")
+    with pytest.raises(SRError, match="0007x4.png has sha256 .* `python -m srlib data DIV2K-x4lr` replaces it"):
+        open_set("DIV2K-x4lr")
+
+
+def test_sets_that_share_images_are_not_joined(tiny):
+    twice = "has 13 images twice, the first is .*nikon/002H.PNG in City100-nikon/train80 and City100-nikon/train13; name one"
+    with pytest.raises(SRError, match=twice):
+        open_set("City100-nikon/train80+City100-nikon/train13")
+    both = open_set("City100-nikon/train80+City100-nikon/test20")
+    assert len(both) == 100 and len(set(both.names)) == 100
+
+
+def whole(root: Path, dataset: str) -> None:
+    """Skip where the real files of a dataset are not all there."""
+    missing = [file for file in registry.files(dataset).file if not (root / file).is_file()]
+    if missing:
+        pytest.skip(f"needs {dataset}: {len(missing)} files missing in {root}; SRLIB_DATA={root} python -m srlib data {dataset}")
+
+
+@pytest.mark.parametrize("name, count", [("City100-nikon/train80", 80), ("City100-iphone/test20", 20), ("RealSR-NTIRE19", 16)])
+def test_real_pairs_have_lr_of_the_size_of_hr(datasets, name, count):
+    whole(datasets, name)
+    images = open_set(name)
+    assert len(images) == count
+    for hr, lr in zip(images.paths, images.lr_files, strict=True):
+        with Image.open(hr) as one, Image.open(lr) as other:
+            assert one.size == other.size and one.mode == other.mode == "RGB"
+    hr = images[0]
+    assert (hr != images.lr(0, hr, 1)).any()
+
+
+def test_div2k_x4lr_joins_the_training_sets(datasets):
+    whole(datasets, "DIV2K-x4lr")
+    images = open_set("T91+BSD400+DIV2K-x4lr")
+    assert len(images) == 1291 and len(set(images.names)) == 1291
+    with Image.open(images.paths[491]) as first:
+        assert first.size == (510, 351)
 
 
 def test_camera_pairs_are_simulated_at_any_scale():
