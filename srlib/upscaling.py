@@ -258,6 +258,8 @@ def _features(model: nn.Module) -> float:
         tensors = [one for one in (*inputs, *(output if isinstance(output, (tuple, list)) else [output])) if torch.is_tensor(one)]
         largest = max(largest, sum(one.numel() * one.element_size() for one in tensors))
 
+    training = model.training
+    model.eval()  # a trial must not move the statistics of batch normalisation
     hooks = [layer.register_forward_hook(measure) for layer in model.modules() if not any(layer.children())]
     try:
         device = next((weights.device for weights in model.parameters()), None)
@@ -265,6 +267,7 @@ def _features(model: nn.Module) -> float:
     finally:
         for hook in hooks:
             hook.remove()
+        model.train(training)
     return largest / (TRIAL * model.scale) ** 2
 
 
