@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from srlib.errors import SRError
+from srlib.output import tolerant
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -215,7 +216,7 @@ def _having_weights(name: str, scale: int | None):
 def _evaluate(args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from srlib.data.files import atomic
+    from srlib.data.files import atomic, check_writable
     from srlib.data.sets import open_set
     from srlib.evaluation import evaluate
     from srlib.metrics import protocol
@@ -225,19 +226,21 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
     for dataset in args.datasets:  # a mistake in the last name is told before the first set
         open_set(dataset)
+    if args.csv:
+        check_writable(args.csv)
     frames = []
     for dataset in args.datasets:
         rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
-        if args.csv:  # after each set, so that nothing is lost where a later one fails
-            with atomic(args.csv) as temporary:
-                pd.concat(frames).to_csv(temporary, index=False)
         if "accuracy" in rows:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
             print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
-            continue
-        mean = rows[["psnr", "ssim", "seconds"]].mean()
-        print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
+        else:
+            mean = rows[["psnr", "ssim", "seconds"]].mean()
+            print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
+        if args.csv:  # after each set, so that nothing is lost where a later one fails
+            with atomic(args.csv) as temporary:
+                pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8
 
 
 def _upscale(args: argparse.Namespace) -> None:
@@ -272,6 +275,7 @@ COMMANDS = {
 }
 
 
+@tolerant()
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0, or 2 with one clear message on standard error."""
     args = _parser().parse_args(argv)

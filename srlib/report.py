@@ -11,12 +11,14 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
+import bleach  # comes with nbconvert
 import jinja2
 import nbformat
 import pandas as pd
+from bleach.css_sanitizer import CSSSanitizer
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
@@ -27,6 +29,7 @@ from srlib import notebooks, papers, paths, runs
 from srlib.claims import VERDICTS
 from srlib.errors import SRError
 from srlib.experiments import profile as find_profile
+from srlib.output import tolerant
 from srlib.papers import Paper
 from srlib.tables import claims_table, header, published_only, text
 
@@ -34,6 +37,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 PREVIEW = 800  # pixels
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "Sliders need a kernel: make explore, or make lab for the notebook. The figure shows what they start with."
+TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p br ul ol li a b strong i em u sub sup code pre"
+ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
+def _harmless(html: str) -> str:
+    """Return HTML of tables and text with all other markup shown as it stands: a script in a table's cell is a text."""
+    return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
+
+
 def _title(notebook: nbformat.NotebookNode, name: str) -> str:
     """Return the first heading of a notebook, else its name."""
     for cell in notebook.cells:
@@ -72,7 +82,8 @@ def _title(notebook: nbformat.NotebookNode, name: str) -> str:
 
 
 def _prepare(notebook: nbformat.NotebookNode) -> bool:
-    """Join printed lines, replace widgets, which need a kernel, by a note; return whether a cell shows an error."""
+    """Join printed lines, replace widgets, which need a kernel, by a note, and make HTML harmless; return whether a cell shows an
+    error."""
     CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
     notebook.metadata.pop("widgets", None)
     failed = False
@@ -81,6 +92,8 @@ def _prepare(notebook: nbformat.NotebookNode) -> bool:
             failed |= output.output_type == "error"
             if WIDGET in output.get("data", {}):
                 output.data = nbformat.from_dict({"text/html": f"<p><em>{escape(WIDGET_NOTE)}</em></p>"})
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = _harmless(output.data["text/html"])
     return failed
 
 
@@ -114,7 +127,8 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
         failed, title = _prepare(notebook), _title(notebook, file.stem)
         body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files}, index)
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"{file.stem}.html").write_text(template.render(title=title, name=file.stem, index=index, body=body, css=css))
+        page = template.render(title=title, name=file.stem, index=index, body=body, css=css)
+        (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
         seconds = notebook.metadata.get("papermill", {}).get("duration")
         pages.append(Page(file.stem, title, f"{out.name}/{file.stem}.html", seconds, failed))
     return sorted(pages, key=lambda page: (page.title, page.name))
@@ -129,14 +143,15 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / file.name)
         if file.suffix == ".md" and file.stem != "claims":  # the claims have their own place
-            caption, _, table = file.read_text().partition("\n\n")
+            caption, _, table = file.read_text(encoding="utf-8").partition("\n\n")
             name = file.stem.replace("_", " ").capitalize()
             links = ", ".join(
-                f'<a href="{out.name}/files/{other.name}">{other.suffix[1:]}</a>'
+                f'<a href="{out.name}/files/{escape(other.name)}">{other.suffix[1:]}</a>'
                 for other in found
                 if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
             )
-            shown = f'<p>{escape(caption)} ({links})</p><div class="wide">{markdown2html(table)}</div>'
+            wide = f'<div class="wide">{_harmless(markdown2html(table))}</div>'
+            shown = f"<p>{escape(unescape(caption))} ({links})</p>{wide}"
             csv = file.with_suffix(".csv")
             if csv in found and published_only(pd.read_csv(csv)):
                 head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
@@ -165,12 +180,13 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
     for paper, part in summary.groupby("paper", sort=False):
         table = claims_table(part).dropna(axis=1, how="all")
         cells = pd.DataFrame({c: [escape(text(c, value)) for value in table[c]] for c in table.columns})
-        cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in table["verdict"]]
+        words = [escape(str(word)) for word in table["verdict"]]
+        cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in words]
         for column in cells.columns.intersection(["published", "difference", "interval (95 %)"]):
             cells[column] = cells[column].str.replace(r" (dB|%)", r"&nbsp;\1", regex=True)
         if "detail" in cells:
             cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
-        cells.columns = [header(c) for c in table.columns]
+        cells.columns = [escape(header(c)) for c in table.columns]
         shown[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
     counts = summary["verdict"].value_counts()
     return shown, {word: int(counts[word]) for word in VERDICTS if word in counts}
@@ -205,7 +221,7 @@ def _write(profile: str, out: Path) -> None:
     page = environment.get_template("index.html.j2").render(
         profile=chosen, sections=sections, summary=summary, counts=counts, made=made
     )
-    (out / "index.html").write_text(page)
+    (out / "index.html").write_text(page, encoding="utf-8")
 
 
 def build(profile: str) -> Path:
@@ -232,6 +248,7 @@ def build(profile: str) -> Path:
     return folder / "index.html"
 
 
+@tolerant()
 def main(argv: list[str]) -> int:
     """Build the report of the profile that is named; return 0, or 2 with one clear message."""
     if len(argv) != 1:

@@ -5,6 +5,7 @@ A column's name decides its header, unit and decimals: `psnr`, `psnr_published`,
 underlined, among the methods of one dataset and scale; ties as printed are all marked.
 """
 
+import html
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -362,16 +363,24 @@ def _numeric(table: pd.DataFrame) -> list[bool]:
 
 
 def markdown(table: pd.DataFrame, caption: str) -> str:
-    """Return a table in GitHub's Markdown, the caption above it."""
+    """Return a table in GitHub's Markdown, the caption above it; what looks like HTML is escaped, as it would vanish."""
     styles = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    heads = [header(c) for c in table.columns]
+    heads = [_markdown_text(header(c)) for c in table.columns]
     rules = ["---:" if numeric else ":---" for numeric in _numeric(table)]
     cells = [
-        [styles[m].format(v.replace("|", "\\|").replace("\n", " ")) for v, m in zip(row, marks, strict=True)]
+        [styles[m].format(_markdown_text(v)) for v, m in zip(row, marks, strict=True)]
         for row, marks in zip(*_printed(table), strict=True)
     ]
     lines = ["| " + " | ".join(line) + " |" for line in (heads, rules, *cells)]
-    return f"{caption}\n\n" + "\n".join(lines) + "\n"
+    return f"{_escape_tags(caption)}\n\n" + "\n".join(lines) + "\n"
+
+
+def _markdown_text(value: str) -> str:
+    return _escape_tags(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _escape_tags(value: str) -> str:
+    return value.replace("<", "&lt;")
 
 
 _LATEX = {
@@ -465,12 +474,13 @@ def styled(table: pd.DataFrame, caption: str = "") -> Styler:
     """Return the table for a notebook: formatted, best bold, second best underlined, headers with units."""
     css = {"best": "font-weight: bold", "second": "text-decoration: underline", "": ""}
     marks = _marks(table)
-    style = table.style.format({c: partial(text, _name(c)) for c in table.columns}).hide(axis="index")
+    style = table.style.format({c: partial(text, _name(c)) for c in table.columns}, escape="html").hide(axis="index")
     style = style.apply(lambda _: marks.map(css.get), axis=None)
     if isinstance(table.columns, pd.MultiIndex):
-        style = style.format_index(lambda name: header(name) if name else "", axis=1, level=1)
+        style = style.format_index(axis=1, level=0, escape="html")
+        style = style.format_index(lambda name: header(name) if name else "", axis=1, level=1, escape="html")
     else:
-        style = style.format_index(header, axis=1)
+        style = style.format_index(header, axis=1, escape="html")
     numeric = [c for c, n in zip(table.columns, _numeric(table), strict=True) if n]
     style = style.set_properties(subset=numeric, **{"text-align": "right"}) if numeric else style
-    return style.set_caption(caption) if caption else style
+    return style.set_caption(html.escape(caption, quote=False)) if caption else style

@@ -31,6 +31,7 @@ from srlib.evaluation import measure
 from srlib.experiments import Experiment
 from srlib.memory import kept_between_layers
 from srlib.metrics import protocol
+from srlib.output import tolerant
 from srlib.runs import Run, budget_of, provenance
 from srlib.trainer import Trainer, to_batch
 
@@ -251,6 +252,7 @@ def _check_start(experiment: Experiment, start: dict[str, Path]) -> None:
         raise SRError(f"{given} is not what {experiment.name} starts from: SHA-256 {found}, expected {experiment.start}")
 
 
+@tolerant()
 def train(
     experiment: Experiment, *, start: dict[str, Path] | None = None, root: Path | None = None, progress: str = "auto"
 ) -> Run:

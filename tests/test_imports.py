@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1] / "srlib"
 # A module imports only from those above it. A name stands for a module, or for all modules of a package.
 ORDER = [
     "errors",
+    "output",
     "paths",
     "sources",
     "memory",

@@ -137,6 +137,37 @@ def test_as_a_module_without_a_traceback(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are UTF-8 there")
+def test_names_that_the_terminal_cannot_show_stop_neither_a_batch_nor_a_training(tmp_path):
+    for name in ("café".encode(), b"caf\xe9"):
+        folder = os.fsencode(tmp_path / "in") + b"/" + name
+        os.makedirs(folder)
+        Image.fromarray(picture(40, 36, 3)).save(os.fsdecode(folder + b"/" + name + b".png"))
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    train = ["--steps", "2", "--batch", "2", "--hr-patch", "16"]
+    for command in (
+        ["upscale", "in/*/*", "--model", "bicubic"],
+        *(["train", "espcn", "--data", b"folder:in/" + name, "--validation", b"folder:in/" + name, *train]
+          for name in ("café".encode(), b"caf\xe9")),
+    ):  # fmt: skip
+        command = [sys.executable, "-m", "srlib", *command]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **locale})
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        assert "caf\\udce9" in done.stdout or "caf\\udcc3\\udca9" in done.stdout
+    assert len(list((tmp_path / "in").rglob("*_bicubic_x2.png"))) == 2
+
+
+def test_a_reader_that_goes_away_stops_no_batch(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        Image.fromarray(picture(9, 7, 3)).save(tmp_path / "in" / f"{i}.png")
+    command = [sys.executable, "-m", "srlib", "upscale", "in", "--model", "bicubic"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as child:
+        child.stdout.close()
+        assert child.stderr.read() == "" and child.wait() == 0
+    assert len(list(tmp_path.glob("in/*_bicubic_x2.png"))) == 4
+
+
 class TestList:
     def test_models(self, ok):
         lines = ok("list", "models").splitlines()
@@ -333,6 +364,28 @@ class TestEvaluate:
     def test_protocols(self, ok, data, by):
         assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
 
+    def test_rows_that_cannot_be_written_are_told_before_any_work(self, fails, data, tmp_path, monkeypatch):
+        monkeypatch.setattr("srlib.evaluation.evaluate", lambda *a, **o: pytest.fail("worked"))
+        (tmp_path / "file").touch()
+        for csv, reason in ((tmp_path / "file" / "rows.csv", "Not a directory"), (tmp_path, "Is a directory")):
+            assert f"cannot write {csv}: {reason}" in fails("evaluate", "bicubic", data, "--csv", csv)
+
+    def test_scores_are_printed_before_rows_are_written(self, capsys, data, tmp_path, monkeypatch):
+        def full(self, path, **options):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+        assert main(["evaluate", "bicubic", data, "--csv", str(tmp_path / "rows.csv")]) == 2
+        out, err = capsys.readouterr()
+        assert "2 images" in out and "dB" in out and "No space left on device" in err
+
+    def test_rows_of_names_that_are_no_utf8(self, ok, tmp_path):
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        Image.fromarray(picture(40, 36, 3)).save(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+        ok("evaluate", "bicubic", f"folder:{folder}", "--csv", tmp_path / "rows.csv")
+        assert list(pd.read_csv(tmp_path / "rows.csv")["image"]) == ["caf\\udce9"]
+
     def test_run_has_its_own_scale(self, ok, fails, run, data):
         assert ok("evaluate", run.dir, data).startswith("espcn x2; ")
         assert ok("evaluate", run.dir, data, "--scale", 2).startswith("espcn x2; ")
@@ -453,7 +506,7 @@ class TestUpscale:
         rgb, grey = picture(9, 7, 3), picture(9, 7)
         photo, shape = {
             "grey": lambda: (save(tmp_path / "p.png", grey), (18, 14)),
-            "rgba": lambda: (save(tmp_path / "p.png", np.dstack([rgb, grey])), (18, 14, 3)),
+            "rgba": lambda: (save(tmp_path / "p.png", np.dstack([rgb, np.maximum(grey, 1)])), (18, 14, 3)),
             "palette": lambda: (save(tmp_path / "p.png", Image.fromarray(rgb).quantize(16)), (18, 14, 3)),
             "16 bit": lambda: (save(tmp_path / "p.png", grey.astype(np.uint16) * 257), (18, 14)),
             "jpeg": lambda: (save(tmp_path / "p.jpg", rgb), (18, 14, 3)),

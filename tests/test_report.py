@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from srlib import claims, notebooks, papers, paths, report
+from srlib import claims, notebooks, papers, paths, report, tables
 from srlib.errors import SRError
 from srlib.experiments import profile as find_profile
 
@@ -172,6 +172,31 @@ def test_no_page_needs_anything_from_outside(executed):
 def test_pages_fit_a_phone(executed):
     for page in report.build(PROFILE).parent.rglob("*.html"):
         assert '<meta name="viewport" content="width=device-width' in page.read_text()
+
+
+def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
+    script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    figures = notebooks.figures_folder(PROFILE, "btsrn")
+    table = pd.DataFrame({"method": [script, "other"], script: ["x", "y"], "psnr": [33.64, 33.0]})
+    tables.save_table(table, figures, "table_5", f"A caption {script}.")
+    (figures / "table_6.md").write_text(f"A caption {script}.\n\n| {script} |\n|:---|\n| {script} |\n")  # by something older
+    (figures / "table_6.csv").write_text("method\nbtsrn\n")
+    old = table.style.set_caption(f"A caption {script}.").to_html()
+    save(notebook(shown(**{"text/html": tables.styled(table, script).to_html()}), shown(**{"text/html": old})), "btsrn/ablate")
+    file = notebooks.metrics_file(PROFILE, "summary")
+    found = pd.read_csv(file).assign(detail=script)
+    found.loc[1, "verdict"] = script
+    notebooks.save_metrics(found, PROFILE, "summary")
+    index = report.build(PROFILE)
+    for page in (index, index.parent / "btsrn" / "ablate.html"):
+        html = page.read_text(encoding="utf-8")
+        assert "<script" not in html and "<img src=x" not in html, page
+        assert "<script>alert(1)</script>" in Links(page).text.replace("< ", "<"), page
+    links = Links(index)
+    assert links.text.count("A caption <script>alert(1)</script><img src=x onerror=alert(1)>.") == 2
+    assert "<strong>33.64</strong>" in index.read_text()
+    ablate = (index.parent / "btsrn" / "ablate.html").read_text()
+    assert "font-weight: bold" in ablate and "<th" in ablate  # formats are kept
 
 
 def test_a_notebook_keeps_code_pictures_tables_and_printed_lines(executed):

@@ -256,6 +256,16 @@ def test_save_table_refuses_what_nobody_could_read(table, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_looks_like_html_is_a_text():
+    script = "<script>alert(1)</script>"
+    table = pd.DataFrame({"method": [script, "a|b"], script: ["x", "y"], "psnr": [30.0, 31.0]})
+    wide = table.copy()
+    wide.columns = pd.MultiIndex.from_tuples([("", "method"), (script, "note"), (script, "psnr")])
+    for shown in (styled(table, script).to_html(), styled(wide, script).to_html(), markdown(table, script)):
+        assert "<script" not in shown and shown.count("&lt;script") >= 3
+    assert "| a\\|b | y | **31.00** |" in markdown(table, "A caption.")
+
+
 def test_caption_states_protocol_profile_budget_and_data():
     line = caption("Table 4.", protocol("btsrn"), profile("quick"), "City100 stands in.")
     quick = profile("quick")

@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,52 @@ class TestInputs:
         Path("in/b.txt").write_text("no image")
         assert find("in/b*", END) == [Path("in/b2.jpg"), Path("in/b10.png")]
         assert find("in/**/*.png", END) == [Path("in/b10.png"), Path("in/deep/c.png")]
+
+    @pytest.mark.parametrize("pattern", ["t/**/*.png", "t/**/**/*.png", "./t/**/x.png", "{here}/t/**/*.png", "t/**"])
+    def test_links_that_lead_back_are_followed_once(self, here, pattern):
+        photos("t/deep/x.png", "far/y/x.png")
+        for name in ("one", "two"):
+            Path("t", name).symlink_to(".")
+        Path("t/deep/far").symlink_to(here / "far")
+        Path("t/deep/up").symlink_to(here)
+        found = find(pattern.format(here=here), END)
+        assert {path.resolve() for path in found} == {here / "t/deep/x.png", here / "far/y/x.png"}
+
+    @pytest.mark.parametrize("pattern", ["in [1]/*.png", "*/b[2].png", "**/b[2].png", "in [1]/b[2]*", "in [[]1]/b[[]2].png"])
+    def test_brackets_in_names_stand_for_themselves(self, pattern):
+        photos("in [1]/b[2].png", "in 1/b.png")
+        assert find(pattern, END) == [Path("in [1]/b[2].png")]
+
+    def test_brackets_are_a_choice_where_no_name_has_them(self):
+        photos("in/a1.png", "in/a2.png", "in/a3.png", "in/.a1.png")
+        assert find("in/a[12].png", END) == [Path("in/a1.png"), Path("in/a2.png")]
+        assert find("i[n]/?[!12].png", END) == [Path("in/a3.png")]
+
+    def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_searched(self, monkeypatch):
+        photos("in/shut/a.png", "in/b.png")
+        scan = os.scandir
+
+        def refused(folder):
+            if str(folder).endswith("shut"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            return scan(folder)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        monkeypatch.setattr(os, "listdir", lambda folder: [entry.name for entry in refused(folder)])
+        jobs, failures = plan(["in/**/*.png"], None, END)
+        assert [source for source, _ in jobs] == [Path("in/b.png")]
+        assert failures and set(failures) == {"folder in/shut: cannot be read: Permission denied"}
+
+    def test_files_of_other_kinds_are_noted(self, capsys):
+        photos("in/a.png")
+        for name in ("n1.txt", "n2.heic", "n10.gif", "n3.cr2", ".hidden"):
+            Path("in", name).write_text("")
+        upscale_files(bicubic(), ["in", "in/[an]*"])
+        assert capsys.readouterr().out.splitlines() == [
+            "in: leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ...",
+            "in/[an]*: leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ...",
+            f"in/a{END}: 10x12",
+        ]
 
     def test_a_file_whose_name_looks_like_a_pattern(self):
         photos("a[1].png", "a1.png")
@@ -132,6 +180,41 @@ class TestAlphaAndProfile:
         assert photo.pixels.shape == (18, 15, *shape[2:])
         assert np.abs(photo.pixels.astype(int) - imresize(pixels, 3)).max() <= 1
 
+    @pytest.mark.parametrize("name", ["bicubic", "espcn"])
+    def test_hidden_colours_do_not_bleed_into_soft_edges(self, name):
+        rows, columns = np.mgrid[:64, :64] - 31.5
+        alpha = (np.clip(20.5 - np.hypot(rows, columns), 0, 1) * 255).round().astype(np.uint8)
+        disc, hidden = np.array([250, 120, 20]), np.array([0, 255, 255])
+        model, outputs = models.create(name, 2).eval(), []
+        for colour in (disc, hidden):
+            pixels = np.where(alpha[..., None] > 0, disc, colour).astype(np.uint8)
+            write_image("a.png", pixels, alpha=alpha)
+            upscale_files(Trained(name, name, model, Path()), ["a.png"], Path("o.png"), overwrite=True)
+            outputs.append(read_photo("o.png"))
+        seen = outputs[0].alpha > 0
+        np.testing.assert_array_equal(outputs[0].alpha, outputs[1].alpha)
+        np.testing.assert_array_equal(outputs[0].pixels[seen], outputs[1].pixels[seen])
+        if name == "bicubic":
+            assert np.abs(outputs[1].pixels[seen].astype(int) - disc).max() <= 1
+
+    def test_a_picture_of_nothing_but_hidden_colours(self):
+        pixels = noise(6, 5, 3)
+        write_image("a.png", pixels, alpha=np.zeros((6, 5), np.uint8))
+        upscale_files(bicubic(), ["a.png"], Path("out.png"))
+        assert not read_photo("out.png").alpha.any()
+
+    def test_what_is_lost_is_said_in_one_line(self, capsys):
+        exif = Image.Exif()
+        exif[0x0132] = "2020:01:02 03:04:05"
+        cmyk = SRGB[:16] + b"CMYK" + SRGB[20:]
+        Image.fromarray(noise(6, 5, 3)).convert("CMYK").save("a.jpg", icc_profile=cmyk, exif=exif)
+        Image.fromarray(noise(6, 5, 3)).save("b.tif", save_all=True, append_images=[Image.fromarray(noise(6, 5, 3))] * 2)
+        upscale_files(bicubic(), ["a.jpg", "b.tif"])
+        assert capsys.readouterr().out.splitlines() == [
+            f"a{END}: 10x12, without its EXIF data and its ICC profile, which is for other colours",
+            f"b{END}: 10x12, without 2 further pages",
+        ]
+
     def test_a_transparent_palette(self):
         image = Image.fromarray(noise(6, 5, 3)).quantize(8)
         image.save("a.png", transparency=3)
@@ -162,7 +245,105 @@ class TestAlphaAndProfile:
         assert capsys.readouterr().out == "out.png: 10x12, without its ICC profile, which is for other colours\n"
 
 
+class TestMemory:
+    @pytest.mark.parametrize("name", ["bicubic", "srcnn", "kpn"])
+    @pytest.mark.parametrize("ensemble", [False, True])
+    @pytest.mark.parametrize("shape", [(70, 53, 3), (53, 72), (64, 40, 3)])
+    def test_blocks_give_the_whole_picture(self, name, ensemble, shape, one_thread):
+        scale = models.scales(name)[0] if 2 not in models.scales(name) else 2
+        write_image("a.png", noise(*shape), alpha=noise(*shape[:2]))
+        model = models.create(name, scale).eval()
+        results = []
+        for tile in (0, 16):
+            upscale_file(model, Path("a.png"), Path("o.png"), tile=tile, ensemble=ensemble, overwrite=True)
+            results.append(read_photo("o.png"))
+        assert np.abs(results[0].pixels.astype(int) - results[1].pixels).max() <= 1
+        assert np.abs(results[0].alpha.astype(int) - results[1].alpha).max() <= 1
+
+    def test_a_large_picture_is_worked_on_in_blocks(self, monkeypatch):
+        write_image("a.png", noise(600, 1300))
+        areas = []
+        real = upscaling.upscale
+        monkeypatch.setattr(upscaling, "upscale", lambda model, lr, **o: areas.append(lr.size) or real(model, lr, **o))
+        upscale_files(bicubic(), ["a.png"])
+        assert len(areas) == 6 and max(areas) <= 3 * 520**2
+
+    def test_what_the_machine_does_not_have_is_refused_before_the_picture_is_decoded(self, here, monkeypatch):
+        write_image("a.png", noise(600, 500, 3))
+        Path("a.png").write_bytes(Path("a.png").read_bytes()[:100])  # whoever decodes it fails otherwise
+        monkeypatch.setattr(upscaling, "free_memory", lambda: 20_000_000)
+        message = r"a.png: 500x600 pixels to 1000x1200 takes about 0.2 GB of memory, and 0.0 GB are free; cut it into smaller"
+        with pytest.raises(SRError, match=message):
+            upscale_files(bicubic(), ["a.png"])
+        with pytest.raises(SRError, match=r"leave out --tile 0$"):
+            upscale_files(bicubic(), ["a.png"], tile=0)
+        assert names(here) == ["a.png"]
+
+    def test_a_large_picture_says_what_it_takes(self, monkeypatch, capsys):
+        photos("a.png")
+        monkeypatch.setattr(upscaling, "LARGE", 1000)
+        upscale_files(bicubic(), ["a.png"])
+        assert capsys.readouterr().out == f"a.png: 5x6 pixels to 10x12 takes about 0.0 GB of memory\na{END}: 10x12\n"
+
+    def test_what_is_needed(self):
+        needed = upscaling.memory_needed
+        small, large = (needed(bicubic().model, side, side, False) for side in (1000, 4000))
+        assert large < 10 * small < needed(bicubic().model, 4000, 4000, False, tile=0)
+        assert needed(bicubic().model, 1000, 1000, True) > small
+        assert needed(models.create("vdsr", 2).eval(), 1000, 1000, False) > 2 * small
+        whole = models.create("imdn", 2, width=8).eval()  # sees all of a picture
+        assert whole.context is None and needed(whole, 4000, 4000, False) > 10 * needed(whole, 1000, 1000, False)
+
+    def test_sixteen_megapixels_take_less_than_a_gigabyte(self, here):
+        code = f"""
+import resource, sys
+from pathlib import Path
+import numpy as np
+from srlib import models
+from srlib.data.images import write_image
+from srlib.upscaling import upscale_file
+write_image("large.png", np.zeros((4000, 4000, 3), np.uint8))
+upscale_file(models.create("bicubic", 2).eval(), Path("large.png"), Path("out.png"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * {1 if sys.platform == "darwin" else 1024})
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert int(done.stdout.split()[-1]) < 1.3e9  # of which Python with PyTorch is a third
+
+    def test_the_limit_of_a_control_group_counts(self, here, monkeypatch):
+        if not Path("/proc/self/cgroup").exists():
+            pytest.skip("control groups are Linux's")
+        group = next((line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), None)
+        if group is None:
+            pytest.skip("control groups of version 2 are not mounted")
+        folder = here / "cgroup" / group.lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in (("max", "3000000"), ("current", "2500000"), ("stat", "anon 5\ninactive_file 400000")):
+            (folder / f"memory.{name}").write_text(value)
+        monkeypatch.setattr(upscaling, "CGROUP", here / "cgroup")
+        assert upscaling.free_memory() == 900_000
+        (folder / "memory.max").write_text("max")
+        assert upscaling.free_memory() > 900_000
+
+
 class TestFailures:
+    def test_an_output_that_cannot_be_written_is_told_before_any_work(self, monkeypatch):
+        photos("in/a.png", "in/b.png")
+        monkeypatch.setattr(upscaling, "upscale", lambda *a, **o: pytest.fail("worked"))
+        Path("file").touch()
+        with pytest.raises(SRError, match=r"2 of 2 images were not upscaled:\n  cannot write file/out/a_bic.*: Not a directory"):
+            upscale_files(bicubic(), ["in"], Path("file/out"))
+        Path(f"in/a{END}").mkdir()
+        with pytest.raises(SRError, match=rf"cannot write in/a{END}: Is a directory"):
+            upscale_files(bicubic(), ["in/a.png"], overwrite=True)
+
+    def test_names_as_long_as_the_file_system_allows(self, here):
+        photos("a.png")
+        upscale_files(bicubic(), ["a.png"], Path(236 * "b" + ".png"))
+        assert read_image(236 * "b" + ".png").shape == (12, 10, 3)
+        photos(245 * "c" + ".png")
+        with pytest.raises(SRError, match="cannot write c+_bicubic_x2.png: File name too long"):
+            upscale_files(bicubic(), [245 * "c" + ".png"])
+
     def test_goes_on_and_reports_at_the_end(self, here, capsys):
         photos("in/a.png", "in/c.png", f"in/c{END}")
         Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:60])
@@ -189,7 +370,7 @@ class TestFailures:
 
         photos("a.png")
         monkeypatch.setattr(evaluation, "forward", no_memory)
-        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; give a smaller picture or --scale"):
+        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; cut it into smaller pictures"):
             upscale_file(bicubic().model, Path("a.png"), Path("out.png"))
         with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; leave out --tile 0"):
             upscale_file(bicubic().model, Path("a.png"), Path("out.png"), tile=0)

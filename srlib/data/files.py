@@ -4,7 +4,9 @@ import errno
 import hashlib
 import json
 import os
-import threading
+import tempfile
+import time
+import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from srlib.errors import SRError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CACHE_REMEDY = "set SRLIB_CACHE to a folder on another disk"
+CLOCK_TICK = 20_000_000  # nanoseconds: file times of one tick of the system's clock are equal, and it ticks at least this often
 
 
 def cannot_write(path: Path, error: OSError, remedy: str) -> SRError:
@@ -34,7 +37,7 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
     exceptions of the block pass through.
     """
     path = Path(path)
-    temp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    temp = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")  # shorter than any name that a file system forbids
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temp
@@ -46,6 +49,23 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
     finally:
         if temp.exists():
             temp.unlink()
+
+
+def check_writable(path: Path, remedy: str = "choose another folder") -> None:
+    """Raise the SRError of `atomic` for a file that it could not write, before there is anything to write; create nothing."""
+    path = Path(path)
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        try:
+            path.lstat()  # also says that a name is too long, or that a file stands where a folder is needed
+        except FileNotFoundError:
+            pass
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error, remedy) from error
 
 
 @contextmanager
@@ -68,11 +88,12 @@ def locked(folder: Path, remedy: str) -> Iterator[None]:
         lock.release()
 
 
-def file_hashes(files: Sequence[Path]) -> list[str]:
-    """Return the sha256 of each file, computed again only when its size or modification time has changed.
+def file_hashes(files: Sequence[Path], *, again: bool = False) -> list[str]:
+    """Return the sha256 of each file, computed again only when its size, times or inode have changed.
 
-    The hashes are remembered in the cache folder, one small JSON per folder of files. A cache that cannot be
-    written costs time, not correctness, and gives a warning. Raises SRError for a file that cannot be read.
+    The time of the last change of the inode cannot be set by hand, so that contents replaced under an old modification time are
+    noticed. again: compute all of them. The hashes are remembered in the cache folder, one small JSON per folder of files. A
+    cache that cannot be written costs time, not correctness, and gives a warning. Raises SRError for a file that cannot be read.
     """
     memories: dict[Path, dict] = {}
     changed = set()
@@ -83,17 +104,31 @@ def file_hashes(files: Sequence[Path]) -> list[str]:
             memories[folder] = _recall(folder)
         known = memories[folder].get(file.name)
         try:
-            stat = os.stat(file)
-            if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
-                known = [stat.st_size, stat.st_mtime_ns, sha256(file)]
+            identity = _identity(file)
+            if again or known is None or known[:-1] != identity:
+                known = [*_settled(file, identity), sha256(file)]
                 memories[folder][file.name] = known
                 changed.add(folder)
         except OSError as error:
             raise SRError(f"cannot read {file}: {error.strerror}") from error
-        hashes.append(known[2])
+        hashes.append(known[-1])
     for folder in changed:
         _remember(folder, memories[folder])
     return hashes
+
+
+def _identity(file: Path) -> list[int]:
+    """Return what changes when the contents do: size, modification time, change time, inode."""
+    stat = os.stat(file)
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _settled(file: Path, identity: list[int]) -> list[int]:
+    """Return the identity when a later change must show in it: not in the tick of the clock in which the file was changed."""
+    while 0 <= time.time_ns() - identity[2] < CLOCK_TICK:
+        time.sleep(CLOCK_TICK / 1e9)
+        identity = _identity(file)
+    return identity
 
 
 def sha256(file: Path) -> str:
@@ -103,7 +138,8 @@ def sha256(file: Path) -> str:
 
 
 def _memory_file(folder: Path) -> Path:
-    return paths.cache_dir() / "hashes" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:24]}.json"
+    name = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:24]
+    return paths.cache_dir() / "hashes" / f"{name}.json"
 
 
 def _recall(folder: Path) -> dict:
@@ -112,7 +148,7 @@ def _recall(folder: Path) -> dict:
     except (OSError, ValueError):  # none yet, or unreadable: hashing again is always right
         return {}
     items = memory.items() if isinstance(memory, dict) else ()
-    return {name: known for name, known in items if isinstance(known, list) and len(known) == 3}
+    return {name: known for name, known in items if isinstance(known, list) and len(known) == 5}
 
 
 def _remember(folder: Path, memory: dict) -> None:

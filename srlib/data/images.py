@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from srlib.data.files import atomic
 from srlib.errors import SRError
@@ -19,6 +20,15 @@ from srlib.errors import SRError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LONGEST_JPEG = 65500  # pixels a side, libjpeg's limit
 WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JPEG", {"quality": 95})}
+
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
+SRGB_GAMMA = 1 / 2.2  # what PNG writers say of ordinary colours
+TRNS_BITS = {"L;2": 2, "L;4": 4, "RGB;16B": 16}  # pixels that Pillow brings to 8 bits, but not their transparent colour
+EXIF = ("Make", "Model", "DateTime", "Artist", "Copyright", "ExifOffset", "GPSInfo")  # tags that describe a photograph
+MOST_TEXT = 64 << 20  # bytes of text or of a profile in a PNG; Pillow takes 1 MiB for an attack
+
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MOST_TEXT
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as many pixels are an error
 
 # what Pillow's decoders raise for a damaged file
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -31,12 +41,13 @@ class Photo:
     """A picture with what belongs to it besides colour.
 
     pixels: uint8 (H, W, 3) or (H, W), as `read_image` gives them. alpha: uint8 (H, W), 255 is opaque, or None.
-    profile: the ICC profile of the file, or None.
+    profile: the ICC profile of the file, or None. lost: what else the file has, in words: EXIF data, further frames, a gamma.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     profile: bytes | None
+    lost: tuple[str, ...] = ()
 
     @property
     def profile_fits(self) -> bool:
@@ -52,7 +63,7 @@ def read_image(path: str | Path) -> np.ndarray:
     (v / 257; of 16-bit RGB Pillow keeps the high byte), the EXIF orientation is applied, the first frame is taken.
     Raises SRError for a file that is missing, empty, truncated, not an image, or of floating-point pixels.
     """
-    return _to_array(_read(Path(path), ImageOps.exif_transpose), Path(path))
+    return _to_array(_read(Path(path), _decoded), Path(path))
 
 
 def image_area(path: str | Path) -> int:
@@ -61,16 +72,55 @@ def image_area(path: str | Path) -> int:
     return _read(Path(path), lambda file: file.width * file.height)
 
 
+def image_head(path: str | Path) -> tuple[int, int, bool]:
+    """Return height, width and whether there is transparency, as `image_area` does."""
+    height, width, transparent = _read(Path(path), lambda file: (file.height, file.width, file.has_transparency_data))
+    return height, width, transparent
+
+
 def read_photo(path: str | Path) -> Photo:
     """Return a picture as `read_image` does, with its alpha channel and its ICC profile.
 
-    A transparent colour of a palette, of 8-bit grey or of RGB becomes an alpha channel. Raises SRError as `read_image` does.
+    A transparent colour of a palette, of grey or of RGB becomes an alpha channel; of 16-bit RGB, all colours of the same high
+    bytes. Raises SRError as `read_image` does.
     """
-    image = _read(Path(path), ImageOps.exif_transpose)
+    image, lost = _read(Path(path), lambda file: (_decoded(file), _lost(file)))
     alpha = None
-    if image.has_transparency_data and not image.mode.startswith("I"):
+    if image.mode.startswith("I") and "transparency" in image.info:
+        alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8)
+    elif image.has_transparency_data and not image.mode.startswith("I"):
         alpha = np.array(image.convert("RGBA").getchannel("A"))
-    return Photo(_to_array(image, Path(path)), alpha, image.info.get("icc_profile"))
+    return Photo(_to_array(image, Path(path)), alpha, image.info.get("icc_profile"), lost)
+
+
+def _decoded(file: Image.Image) -> Image.Image:
+    """Return the upright picture; `info` has its transparent colour in the bits of its pixels, and whether white is zero."""
+    raw = file.tile[0].args if file.format == "PNG" and file.tile else None
+    inverted = file.mode.startswith("I") and file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    image = ImageOps.exif_transpose(file)
+    image.info["white_is_zero"] = inverted
+    colour = image.info.get("transparency")
+    if colour is not None and isinstance(raw, str) and raw in TRNS_BITS:
+        values = [value * 255 // (2 ** TRNS_BITS[raw] - 1) for value in np.atleast_1d(colour).tolist()]
+        if TRNS_BITS[raw] == 16:
+            values = [value >> 8 for value in np.atleast_1d(colour).tolist()]
+        image.info["transparency"] = values[0] if len(values) == 1 else tuple(values)
+    return image
+
+
+def _lost(file: Image.Image) -> tuple[str, ...]:
+    lost = []
+    gamma = file.info.get("gamma", SRGB_GAMMA)
+    if abs(gamma - SRGB_GAMMA) > 0.001 and not {"srgb", "icc_profile"} & file.info.keys():
+        lost.append(f"its gamma of {gamma:.4g}")
+    exif = file.getexif()
+    if any(ExifTags.Base[name] in exif for name in EXIF):
+        lost.append("its EXIF data")
+    more = getattr(file, "n_frames", 1) - 1
+    if more:
+        kind = "page" if file.format == "TIFF" else "frame"
+        lost.append(f"{more} further {kind}{'s' if more > 1 else ''}")
+    return tuple(lost)
 
 
 def _read(path: Path, what: Callable[[Image.Image], Found]) -> Found:
@@ -94,6 +144,9 @@ def _read(path: Path, what: Callable[[Image.Image], Found]) -> Found:
     except Image.DecompressionBombError as error:
         raise SRError(f"image {path}: cannot be decoded ({error}); cut it into smaller pictures") from error
     except DAMAGED as error:
+        if "MAX_TEXT" in str(error):
+            what = f"has more than {MOST_TEXT >> 20} MB of text or of an ICC profile; save it again without these"
+            raise SRError(f"image {path}: {what}") from error
         raise SRError(f"image {path}: cannot be decoded ({error}); truncated or damaged, copy it again") from error
 
 
@@ -102,7 +155,8 @@ def _to_array(image: Image.Image, path: Path) -> np.ndarray:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise SRError(f"image {path}: 32-bit pixels up to {values.max()}, expected 8 or 16 bits; convert it first")
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        values = values.astype(np.uint32)
+        return (((65535 - values if image.info.get("white_is_zero") else values) + 128) // 257).astype(np.uint8)
     if image.mode == "F":
         raise SRError(f"image {path}: floating-point pixels, expected 8 or 16 bits; convert it to PNG first")
     if image.mode == "LAB":

@@ -1,14 +1,16 @@
 """LR and HR images of a set, decoded once and packed into memory maps.
 
 A pack lies in the cache, addressed by the set's fingerprint: `hr.bin` (all HR images as RGB bytes, one after the
-other), `index.json` (their names and sizes) and one `lr_x<scale>...bin` per scale. Every file is written under
-another name and moved into place, one process at a time.
+other), one `lr_x<scale>...bin` per scale, and `index.json` (names and sizes of the images, sha256 of the other files). Every
+file is written under another name and moved into place, one process at a time. Files that are not those of the index are
+packed anew.
 """
 
 import hashlib
 import json
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +26,9 @@ from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
 from srlib.degradation import downscale
 from srlib.errors import SRError
+from srlib.output import say
 
-FORMAT = 1  # of the packed files
+FORMAT = 2  # of the packed files and of how LR images are made: 2 rounds after each axis
 HR_FILE, INDEX_FILE = "hr.bin", "index.json"
 
 
@@ -74,15 +77,17 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     folder = paths.cache_dir() / "packs" / f"{_safe(name)}-{images.fingerprint[:16]}"
     source, official = _lr_source(images, scale)
     lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
-    sizes = _read_index(folder)
-    if sizes is None or not _complete(lr_file, _lr_sizes(sizes, scale)):
+    index = _read_index(folder)
+    if not (_whole(index, folder / HR_FILE) and _whole(index, lr_file)):
         with locked(folder, CACHE_REMEDY):
-            sizes = _read_index(folder)  # another process may have packed it meanwhile
-            if sizes is None:
-                sizes = _pack_hr(images, folder, progress)
-            if not _complete(lr_file, _lr_sizes(sizes, scale)):
-                _pack_lr(images, official, scale, sizes, folder / HR_FILE, lr_file, progress)
-    return _open_packed(images, scale, sizes, folder / HR_FILE, lr_file, source)
+            index = _read_index(folder)  # another process may have packed it meanwhile
+            if not _whole(index, folder / HR_FILE):
+                _say_damage(index, folder / HR_FILE)
+                index = _pack_hr(images, folder, progress)
+            if not _whole(index, lr_file):
+                _say_damage(index, lr_file)
+                _pack_lr(images, official, scale, index, folder, lr_file, progress)
+    return _open_packed(images, scale, np.array(index["sizes"], dtype=np.int64), folder / HR_FILE, lr_file, source)
 
 
 def _safe(name: str) -> str:
@@ -100,9 +105,9 @@ def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
             f"{images.name}: {len(missing)} official LR images are missing, the first is {missing[0]}; unpack the "
             f"archive again, or remove the folder {missing[0].parent} to have the LR images computed"
         )
-    # What downscale makes of a fixed pattern: LR images of an older arithmetic are not taken for today's.
+    # FORMAT, and what downscale makes of a fixed pattern: LR images of an older arithmetic are not taken for today's.
     pattern = np.random.default_rng(0).integers(0, 256, (4 * scale, 5 * scale, 3), dtype=np.uint8)
-    digest = hashlib.sha256(downscale(pattern, scale).tobytes())
+    digest = hashlib.sha256(bytes([FORMAT]) + downscale(pattern, scale).tobytes())
     digest.update("".join(file_hashes([path for path in official if path is not None])).encode())
     return digest.hexdigest(), official
 
@@ -116,23 +121,38 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(3 * sizes.prod(axis=1))])
 
 
-def _complete(file: Path, sizes: np.ndarray) -> bool:
-    return file.is_file() and file.stat().st_size == _starts(sizes)[-1]
-
-
-def _read_index(folder: Path) -> np.ndarray | None:
-    """Return the HR sizes (n, 2) of a whole pack, or None where there is none yet."""
+def _read_index(folder: Path) -> dict | None:
+    """Return the index of a pack, or None where there is none of this format yet."""
     try:
         index = json.loads((folder / INDEX_FILE).read_text())
     except (OSError, ValueError):  # not packed yet, or a file cut short by a crash: pack again
         return None
-    if index.get("format") != FORMAT:
-        return None
-    sizes = np.array(index["sizes"], dtype=np.int64)
-    return sizes if _complete(folder / HR_FILE, sizes) else None
+    return index if isinstance(index, dict) and index.get("format") == FORMAT else None
 
 
-def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> np.ndarray:
+def _write_index(folder: Path, index: dict) -> None:
+    with atomic(folder / INDEX_FILE, CACHE_REMEDY) as temp:
+        temp.write_text(json.dumps(index))
+
+
+def _whole(index: dict | None, file: Path) -> bool:
+    """Whether a file of a pack has the contents that were packed."""
+    return index is not None and file.name in index["sha256"] and file.is_file() and _hash(file) == index["sha256"][file.name]
+
+
+def _hash(file: Path) -> str:
+    return file_hashes([file])[0]
+
+
+def _say_damage(index: dict | None, file: Path) -> None:
+    """Print a line where a file was packed before and is not that any more."""
+    if index is not None and file.name in index["sha256"]:
+        say(f"{file} has changed since it was packed; it is packed anew", sys.stderr)
+
+
+def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> dict:
+    """Pack the HR images, drop the LR images of an earlier pack and return the new index."""
+
     def decoded() -> Iterator[np.ndarray]:
         for image in _in_threads(images.__getitem__, range(len(images))):
             rgb = to_rgb(image)
@@ -140,14 +160,17 @@ def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> np.ndarray:
             yield rgb
 
     sizes: list[tuple[int, int]] = []
-    _write(folder / HR_FILE, _bar(decoded(), len(images), f"packing {images.name}", progress))
-    with atomic(folder / INDEX_FILE, CACHE_REMEDY) as temp:  # last: it says that the pack is whole
-        temp.write_text(json.dumps({"format": FORMAT, "names": images.names, "sizes": sizes}))
-    return np.array(sizes, dtype=np.int64)
+    written = _write(folder / HR_FILE, _bar(decoded(), len(images), f"packing {images.name}", progress))
+    index = {"format": FORMAT, "names": images.names, "sizes": sizes, "sha256": {HR_FILE: written}}
+    _write_index(folder, index)  # last: it says that the file is whole
+    for old in folder.glob("lr_*.bin"):
+        old.unlink()
+    return index
 
 
-def _pack_lr(images, official, scale: int, sizes: np.ndarray, hr_file: Path, lr_file: Path, progress: bool) -> None:
-    hr_views = _views(np.memmap(hr_file, mode="r", dtype=np.uint8), sizes)
+def _pack_lr(images, official, scale: int, index: dict, folder: Path, lr_file: Path, progress: bool) -> None:
+    sizes = np.array(index["sizes"], dtype=np.int64)
+    hr_views = _views(np.memmap(folder / HR_FILE, mode="r", dtype=np.uint8), sizes)
 
     def small(i: int) -> np.ndarray:
         expected = tuple((sizes[i] // scale).tolist())
@@ -161,15 +184,21 @@ def _pack_lr(images, official, scale: int, sizes: np.ndarray, hr_file: Path, lr_
         return lr
 
     made = _in_threads(small, range(len(images)))
-    _write(lr_file, _bar(made, len(images), f"{images.name} x{scale}: LR images", progress))
+    written = _write(lr_file, _bar(made, len(images), f"{images.name} x{scale}: LR images", progress))
+    _write_index(folder, {**index, "sha256": {**index["sha256"], lr_file.name: written}})
 
 
-def _write(file: Path, arrays: Iterator[np.ndarray]) -> None:
+def _write(file: Path, arrays: Iterator[np.ndarray]) -> str:
+    """Write arrays one after the other and return the sha256 of what was written."""
+    digest = hashlib.sha256()
     with atomic(file, CACHE_REMEDY) as temp, open(temp, "wb") as stream:
         for array in arrays:  # plain writes: a full disk raises here, where a memory map would crash the process
-            stream.write(array.tobytes())
+            data = array.tobytes()
+            stream.write(data)
+            digest.update(data)
         stream.flush()
         os.fsync(stream.fileno())
+    return digest.hexdigest()
 
 
 def _in_threads(function, items) -> Iterator:

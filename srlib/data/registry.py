@@ -6,6 +6,7 @@ folder each. Loaders call `paths`, which never downloads: it says what is missin
 
 import os
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
@@ -90,8 +91,8 @@ def files(dataset: str):
 def paths(dataset: str) -> list[Path]:
     """Return the files of a dataset, or of a split, all of them present and of the right hash; nothing is downloaded.
 
-    Hashes are remembered by size and modification time (`file_hashes`). Raises SRError that names what is missing or
-    wrong, where it was looked for and how to get it.
+    Hashes are remembered (`file_hashes`); one that is not right is computed again before the file is refused. Raises SRError
+    that names what is missing or wrong, where it was looked for and how to get it.
     """
     rows, root = files(dataset), data_dir()
     found = [root / file for file in rows.file]
@@ -101,7 +102,7 @@ def paths(dataset: str) -> list[Path]:
             f"{dataset}: {len(missing)} of {len(rows)} files are missing in {root}: {_few(missing)}. "
             f"Run `make data` or `python -m srlib data {dataset}`, or set SRLIB_DATA to a folder that has them"
         )
-    hashes = file_hashes(found)
+    hashes = _hashes(found, rows.sha256)
     checked = zip(rows.file, rows.sha256, hashes, strict=True)
     wrong = [(file, expected, got) for file, expected, got in checked if expected != got]
     if wrong:
@@ -151,6 +152,14 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
     return paths(dataset)
 
 
+def _hashes(found: list[Path], expected: Iterable[str]) -> list[str]:
+    """Return the sha256 of each file; a remembered one that is not the expected one is computed again."""
+    hashes = dict(zip(found, file_hashes(found), strict=True))
+    doubtful = [path for path, right in zip(found, expected, strict=True) if hashes[path] != right]
+    hashes.update(zip(doubtful, file_hashes(doubtful, again=True), strict=True))
+    return [hashes[path] for path in found]
+
+
 def _status(path: Path, expected: str) -> str:
     if not path.is_file():
         return "missing"
@@ -161,7 +170,7 @@ def _wanted(rows, root: Path) -> list:
     """Return the rows whose file is missing or not what it should be."""
     rows = list(rows.itertuples())
     present = [row for row in rows if (root / row.file).is_file()]
-    hashes = file_hashes([root / row.file for row in present])
+    hashes = _hashes([root / row.file for row in present], [row.sha256 for row in present])
     good = {row.file for row, got in zip(present, hashes, strict=True) if got == row.sha256}
     return [row for row in rows if row.file not in good]
 

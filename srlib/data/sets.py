@@ -245,7 +245,7 @@ def _unique_names(found: list[Path]) -> tuple[str, ...]:
 
 def _fingerprint(names, hashes) -> str:
     lines = "".join(f"{name} {value}\n" for name, value in zip(names, hashes, strict=True))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()  # names that are no UTF-8, too
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,73 @@ def test_hashes_are_computed_once_per_content(tmp_path, monkeypatch):
     one.write_bytes(b"abcd")
     assert files.file_hashes([one])[0] != first[0]
     assert hashed == ["one", "two", "one"]
+
+
+def keep_time(file, change):
+    """Change a file and give it its old times back, as `cp -p` and archivers do."""
+    stat = file.stat()
+    change()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_contents_replaced_under_the_old_size_and_time_are_noticed(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"abc")
+    other.write_bytes(b"abd")
+    before, expected = files.file_hashes([one, other])
+    keep_time(one, lambda: one.write_bytes(b"abd"))
+    assert files.file_hashes([one]) == [expected] != [before]
+    keep_time(one, lambda: one.write_bytes(b"abc"))  # at once, in the same tick of the clock
+    assert files.file_hashes([one]) == [before]
+    os.utime(other, ns=(one.stat().st_atime_ns, one.stat().st_mtime_ns))
+    other.replace(one)  # another inode
+    assert files.file_hashes([one]) == [expected]
+
+
+def test_hashes_can_be_computed_again(tmp_path):
+    one = tmp_path / "one"
+    one.write_bytes(b"abc")
+    right = files.file_hashes([one])
+    memory = files._memory_file(tmp_path)
+    memory.write_text(memory.read_text().replace(right[0], "0" * 64))
+    assert files.file_hashes([one]) == ["0" * 64]
+    assert files.file_hashes([one], again=True) == right == files.file_hashes([one])
+
+
+def test_a_folder_whose_name_is_no_utf8(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "one").write_bytes(b"abc")
+    assert files.file_hashes([folder / "one"]) == files.file_hashes([folder / "one"])
+
+
+@pytest.mark.parametrize("name", [251 * "a" + ".txt", 62 * "\N{FIRE}" + ".txt"])
+def test_atomic_writes_names_as_long_as_the_file_system_allows(tmp_path, name):
+    with files.atomic(tmp_path / name) as temp:
+        temp.write_text("whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "whole")]
+
+
+class TestCheckWritable:
+    def test_what_can_be_written_is_not_created(self, tmp_path):
+        files.check_writable(tmp_path / "new" / "deep" / "a.png")
+        (tmp_path / "old.png").write_text("old")
+        files.check_writable(tmp_path / "old.png")
+        assert [path.name for path in tmp_path.iterdir()] == ["old.png"] and (tmp_path / "old.png").read_text() == "old"
+
+    def test_what_cannot_be_written_is_told_as_by_atomic(self, tmp_path):
+        (tmp_path / "file").touch()
+        for name, reason in (("file/a.png", "Not a directory"), (300 * "a", "File name too long"), (".", "Is a directory")):
+            with pytest.raises(SRError, match=f"cannot write .*: {reason}.*move it"):
+                files.check_writable(tmp_path / name, "move it")
+
+    def test_a_read_only_folder(self, tmp_path, monkeypatch):
+        def refused(**options):  # root may write into read-only folders
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(files.tempfile, "TemporaryFile", refused)
+        with pytest.raises(SRError, match=r"cannot write .*a\.csv: Permission denied.*choose another folder"):
+            files.check_writable(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '{"one": 3}', '{"one": ["x"]}'])

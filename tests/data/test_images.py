@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from srlib.data import images
-from srlib.data.images import image_area, list_images, read_image, read_photo, write_image
+from srlib.data.images import image_area, image_head, list_images, read_image, read_photo, write_image
 from srlib.errors import SRError
 
 
@@ -17,16 +17,19 @@ def rgb() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
 
 
-def png16(path, values):
-    """Write a 16-bit PNG of (H, W, C), which Pillow cannot."""
+def png(path, values, bits=16, transparent=None):
+    """Write a PNG of (H, W, C) of 16 bits, or of (1, 2, 1) of 4 bits, with a transparent colour; Pillow cannot."""
     height, width, channels = values.shape
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    if bits == 4:
+        rows = bytes([0, int(values[0, 0, 0] << 4 | values[0, 1, 0])])
+    key = b"" if transparent is None else chunk(b"tRNS", np.array(transparent, ">u2").tobytes())
+    body = chunk(b"IHDR", header) + key + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
@@ -35,6 +38,7 @@ def test_the_area_is_known_without_decoding(tmp_path, rgb):
     write_image(path, rgb)
     path.write_bytes(path.read_bytes()[:60])
     assert image_area(path) == 9 * 13
+    assert image_head(path) == (9, 13, False)
     with pytest.raises(SRError, match="cannot be decoded"):
         read_image(path)
     path.write_bytes(b"no picture")
@@ -84,7 +88,7 @@ def test_one_bit_becomes_black_and_white(tmp_path):
 def test_sixteen_bit_grey_is_rounded_not_cut(tmp_path):
     values = np.array([[0, 128, 129, 257], [32895, 32896, 65406, 65535]], dtype=np.uint16)
     expected = np.round(values / 257)
-    png16(tmp_path / "16.png", values[..., None])
+    png(tmp_path / "16.png", values[..., None])
     np.testing.assert_array_equal(read_image(tmp_path / "16.png"), expected)
     Image.fromarray(values).save(tmp_path / "16.tif")
     np.testing.assert_array_equal(read_image(tmp_path / "16.tif"), expected)
@@ -95,7 +99,7 @@ def test_sixteen_bit_grey_is_rounded_not_cut(tmp_path):
 @pytest.mark.parametrize("channels", [3, 4])
 def test_sixteen_bit_colour_keeps_the_high_byte(tmp_path, channels):
     values = np.random.default_rng(0).integers(0, 65536, (4, 5, channels)).astype(np.uint16)
-    png16(tmp_path / "16.png", values)
+    png(tmp_path / "16.png", values)
     np.testing.assert_array_equal(read_image(tmp_path / "16.png"), values[..., :3] >> 8)
 
 
@@ -262,11 +266,66 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_alpha_of_16_bits(tmp_path, channels):
     values = np.random.default_rng(0).integers(0, 256, (4, 5, channels)) * 257
-    png16(tmp_path / "a.png", values)
+    png(tmp_path / "a.png", values)
     photo = read_photo(tmp_path / "a.png")
     np.testing.assert_array_equal(photo.alpha, values[..., -1] // 257)
     colours = np.broadcast_to(values[..., :-1] // 257, (4, 5, 3))  # Pillow reads grey with alpha of 16 bits as RGB
     np.testing.assert_array_equal(photo.pixels, colours)
+
+
+def test_a_transparent_colour_of_other_than_8_bits(tmp_path):
+    path = tmp_path / "a.png"
+    png(path, np.array([[[300], [301], [65535]]], np.uint16), transparent=[300])
+    np.testing.assert_array_equal(read_photo(path).alpha, [[0, 255, 255]])
+    np.testing.assert_array_equal(read_photo(path).pixels, [[1, 1, 255]])
+    png(path, np.array([[[3], [15]]], np.uint16), bits=4, transparent=[3])
+    np.testing.assert_array_equal(read_photo(path).alpha, [[0, 255]])
+    np.testing.assert_array_equal(read_photo(path).pixels, [[51, 255]])
+    png(path, np.array([[[300, 500, 700], [300, 900, 700]]], np.uint16), transparent=[300, 500, 700])
+    np.testing.assert_array_equal(read_photo(path).alpha, [[0, 255]])
+
+
+def test_what_a_photo_does_not_hold_is_named(tmp_path, rgb):
+    first, others = Image.fromarray(rgb), [Image.fromarray(rgb[::-1]), Image.fromarray(rgb[:, ::-1])]
+    exif, upright, gamma, usual = Image.Exif(), Image.Exif(), PngImagePlugin.PngInfo(), PngImagePlugin.PngInfo()
+    exif[0x0132], upright[0x0112] = "2020:01:02 03:04:05", 6
+    gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
+    usual.add(b"gAMA", (45455).to_bytes(4, "big"))
+    for name, options, lost in (
+        ("a.gif", {"save_all": True, "append_images": others}, ("2 further frames",)),
+        ("a.png", {"save_all": True, "append_images": others}, ("2 further frames",)),
+        ("a.tif", {"save_all": True, "append_images": others[:1]}, ("1 further page",)),
+        ("a.jpg", {"exif": exif}, ("its EXIF data",)),
+        ("a.jpg", {"exif": upright}, ()),
+        ("a.png", {"pnginfo": gamma}, ("its gamma of 1",)),
+        ("a.png", {"pnginfo": gamma, "exif": exif}, ("its gamma of 1", "its EXIF data")),
+        ("a.png", {"pnginfo": usual}, ()),
+        ("a.tif", {}, ()),
+    ):
+        first.save(tmp_path / name, **options)
+        assert read_photo(tmp_path / name).lost == lost, (name, options)
+
+
+def test_sixteen_bit_tiff_whose_white_is_zero(tmp_path):
+    values = np.array([[0, 257, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), [[255, 254, 0]])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_png_with_much_text_is_sound(tmp_path, rgb, packed):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("notes", "0123456789" * 150_000, zip=packed)
+    Image.fromarray(rgb).save(tmp_path / "a.png", pnginfo=text)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
+
+
+def test_a_png_with_far_too_much_text_is_not_called_damaged(tmp_path, rgb):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("notes", bytes(65 << 20).decode(), zip=True)
+    Image.fromarray(rgb).save(tmp_path / "a.png", pnginfo=text)
+    with pytest.raises(SRError, match=r"a\.png: has more than 64 MB of text or of an ICC profile; save it again without these"):
+        read_image(tmp_path / "a.png")
 
 
 def test_what_jpeg_cannot_hold(tmp_path, rgb):

@@ -1,4 +1,5 @@
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srlib.data import files
 from srlib.data import pairs as pairs_module
 from srlib.data.images import write_image
 from srlib.data.pairs import open_pairs
@@ -118,6 +120,41 @@ def test_a_damaged_cache_is_made_again(name, originals, tmp_path, damage):
     lr, hr = open_pairs(name, 2)[2]
     np.testing.assert_array_equal(hr, modcrop(originals["c"], 2))
     np.testing.assert_array_equal(lr, downscale(originals["c"], 2))
+
+
+@pytest.mark.parametrize("overwritten", ["hr.bin", "lr_x2"])
+def test_a_pack_that_was_overwritten_is_packed_anew_with_one_line(name, originals, tmp_path, capsys, overwritten):
+    before = open_pairs(name, 2).fingerprint
+    assert capsys.readouterr() == ("", "")
+    (file,) = [path for path in cached(tmp_path) if path.name.startswith(overwritten)]
+    stat = file.stat()
+    with open(file, "r+b") as stream:
+        stream.write(bytes(500))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    pairs = open_pairs(name, 2)
+    for (lr, hr), original in zip(pairs, originals.values(), strict=True):
+        np.testing.assert_array_equal(hr, modcrop(original, 2))
+        np.testing.assert_array_equal(lr, downscale(original, 2))
+    assert pairs.fingerprint == before
+    assert capsys.readouterr() == ("", f"{file} has changed since it was packed; it is packed anew\n")
+    open_pairs(name, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_unchanged_pack_is_hashed_once(name, monkeypatch):
+    open_pairs(name, 2)
+    open_pairs(name, 2)
+    monkeypatch.setattr(files, "sha256", lambda file: pytest.fail(f"hashed {file} again"))
+    open_pairs(name, 2)
+
+
+def test_packs_of_another_format_are_packed_anew(name, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(pairs_module, "FORMAT", 1)
+        before = open_pairs(name, 2)
+    after = open_pairs(name, 2)
+    assert after.fingerprint != before.fingerprint
+    assert len(cached(tmp_path)) == 3 and capsys.readouterr().err == ""  # the LR images of the old format are gone
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlib.data import registry
+from srlib.data import files, registry
 from srlib.errors import SRError
 from srlib.paths import home
 
@@ -274,6 +274,33 @@ def test_loaders_refuse_a_damaged_file(root):
     message = rf"img_2.bin has sha256 {got}, expected {expected} \(and 1 more files\).*data Tiny` replaces it"
     with pytest.raises(SRError, match=message):
         registry.paths("Tiny")
+
+
+def test_a_remembered_hash_is_computed_again_before_a_file_is_refused(root, server):
+    registry.fetch("Tiny", progress=False)
+    registry.paths("Tiny")
+    memory = files._memory_file((root / "Tiny").resolve())
+    known = json.loads(memory.read_text())
+    known["img_2.bin"][-1] = "0" * 64
+    memory.write_text(json.dumps(known))
+    assert len(registry.paths("Tiny")) == 6
+    memory.write_text(json.dumps(known))
+    server.requests.clear()
+    assert len(registry.fetch("Tiny", progress=False)) == 6 and not server.requests
+
+
+def test_a_file_restored_with_its_old_time_is_taken_again(root):
+    registry.fetch("Tiny", progress=False)
+    file = root / "Tiny" / "img_2.bin"
+    stat = file.stat()
+    for content in (CONTENT["img_2.bin"][:-1] + b"x", CONTENT["img_2.bin"]):
+        file.write_bytes(content)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        if content == CONTENT["img_2.bin"]:
+            assert file in registry.paths("Tiny")
+        else:
+            with pytest.raises(SRError, match=r"img_2\.bin has sha256"):
+                registry.paths("Tiny")
 
 
 def test_verify_hashes_anew(root):
