@@ -52,6 +52,7 @@ ORDER = [
     "divergence",
     "losses",
     "experiments",
+    "probe",
     "runs",
     "difficulty",
     "evaluation",
