@@ -161,6 +161,13 @@ def _fitted(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: in
     return to_rgb(cropped), to_rgb(modcrop(lr, protocol.multiple))
 
 
+def model_input(model: nn.Module, lr: np.ndarray, protocol: Protocol, rounded: bool) -> np.ndarray:
+    """Return what a model gets of an LR image: its luma `(H, W)` where the model makes luma and the protocol scores that of SR
+    itself (not that of RGB, `Protocol.sr_rgb`), and the image as it is otherwise. rounded: see `to_y`."""
+    luma = model.channels == 1 and protocol.color == "y" and not protocol.sr_rgb
+    return to_y(lr, rounded=rounded) if luma and lr.ndim == 3 else lr
+
+
 def super_resolve(
     model: nn.Module,
     hr: np.ndarray,
@@ -173,8 +180,8 @@ def super_resolve(
     """Degrade `hr` as the protocol says and upscale it: return sr, the hr that it is scored against, and seconds.
 
     lr: the uint8 LR image of a pair, which is then upscaled instead; a model of scale 1 needs one.
-    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma. An RGB model needs an RGB image: under a
-    protocol that degrades luma it gets the 8-bit RGB image instead.
+    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma, unless it has `sr_rgb`. An RGB model needs an
+    RGB image: under a protocol that degrades luma it gets the 8-bit RGB image instead.
     """
     hr, lr = _fitted(hr, lr, protocol, model.scale)
     rounded = lr is not None and protocol.round_y
@@ -182,9 +189,7 @@ def super_resolve(
         way = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
         lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
     began = time.perf_counter()
-    if model.channels == 1 and protocol.color == "y" and lr.ndim == 3:
-        lr = to_y(lr, rounded=rounded)
-    sr = upscale(model, lr, tile=tile, ensemble=ensemble)
+    sr = upscale(model, model_input(model, lr, protocol, rounded), tile=tile, ensemble=ensemble)
     return sr, hr, time.perf_counter() - began
 
 

@@ -43,6 +43,7 @@ class Protocol:
     lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`); "given" for sets of pairs, whose
     own LR images are taken under every protocol.
     grey: what a grey file is: "as_y" takes its values as luma, "convert" takes it as equal R, G and B.
+    sr_rgb: the SR of a luma model is RGB too: its luma with bicubic chroma (`evaluation.upscale`), as LapSRN's code has it.
     shave, shave_per_scale: the border of shave + shave_per_scale * scale pixels that is left out.
     round_sr: SR is clipped and rounded to 8 bits first, RGB before its conversion to luma.
     clip_sr: SR is clipped to 0..255 first, where it is not rounded.
@@ -61,6 +62,7 @@ class Protocol:
     color: str
     lr: str
     grey: str
+    sr_rgb: bool = False
     shave: int = 0
     shave_per_scale: int = 0
     round_sr: bool = True
@@ -84,6 +86,9 @@ class Protocol:
             raise SRError("Protocol.round_y, clip_y: got True with color='rgb', expected False; RGB has no luma")
         if self.color == "rgb" and self.lr == "float_y":
             raise SRError("Protocol.lr: got 'float_y' with color='rgb', expected 'float_rgb' or 'uint8_rgb'")
+        if self.sr_rgb and (self.color == "rgb" or self.lr == "float_y"):
+            got = f"True with color={self.color!r} and lr={self.lr!r}"
+            raise SRError(f"Protocol.sr_rgb: got {got}, expected color='y' and LR made from RGB")
         for field in ("shave", "shave_per_scale", "multiple", "window", "stride"):
             value, least = getattr(self, field), 1 if field == "multiple" else 0
             if value != int(value) or value < least:
@@ -106,7 +111,8 @@ class Protocol:
             parts.append(GREYS[self.grey])
         clipped = " clipped to 0..255" if self.clip_sr and not self.round_sr else ""
         clipped += " and clipped to 16..235" if self.clip_y else ""
-        parts += [WAYS[self.lr], ("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
+        parts += [WAYS[self.lr], *(["SR of luma models made RGB by bicubic chroma"] if self.sr_rgb else [])]
+        parts += [("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
         parts.append(f"border of {border} pixels left out" if border else "no border left out")
@@ -121,7 +127,9 @@ class Protocol:
 def protocol(name: str) -> Protocol:
     """Return a named protocol; SRError for an unknown name.
 
-    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one.
+    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one. ProSRN's paper says
+    that it works on luma, but its bicubic rows, 33.69 dB on Set5 x2 and 29.57 dB on B100 x2, are LapSRN's and those of RGB:
+    33.687 and 29.571 dB, where luma enlarged by itself has 33.674 and 29.562 dB.
     edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K. realsr: the script of RealSR (Test.m), for
     DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though they feed it BGR.
     """
@@ -361,8 +369,16 @@ PROTOCOLS = {
     one.name: one
     for one in (
         Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
-        Protocol("lapsrn", "y", "float_rgb", "convert", shave_per_scale=1),
-        Protocol("prosrn", "y", "float_rgb", "convert", shave_per_scale=1, metrics=("psnr", "ssim", "ssim_uniform7")),
+        Protocol("lapsrn", "y", "float_rgb", "convert", sr_rgb=True, shave_per_scale=1),
+        Protocol(
+            "prosrn",
+            "y",
+            "float_rgb",
+            "convert",
+            sr_rgb=True,
+            shave_per_scale=1,
+            metrics=("psnr", "ssim", "ssim_uniform7"),
+        ),
         Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
         Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
         Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),

@@ -285,6 +285,19 @@ class TestSuperResolve:
         sr, _, _ = super_resolve(model, hr, protocol("edsr"))
         assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
 
+    @pytest.mark.parametrize("by", ["lapsrn", "prosrn"])
+    def test_lapsrn_scores_the_luma_of_rgb_with_bicubic_chroma(self, by):
+        """SR is made RGB, clipped and rounded to 8 bits, and its luma, not rounded again, is compared."""
+        hr, model, chosen = picture(40, 36, 3), network("espcn"), protocol(by)
+        sr, _, _ = super_resolve(model, hr, chosen)
+        ycbcr = rgb_to_ycbcr(imresize(hr.astype(np.float64), 0.5))
+        by_hand = ycbcr_to_rgb(np.dstack([upscale(model, ycbcr[..., 0]), imresize(ycbcr[..., 1:], 2)]))
+        assert sr.shape == hr.shape and np.allclose(sr, by_hand, atol=1e-6)
+        error = (to_y(np.clip(np.floor(by_hand + 0.5), 0, 255), rounded=False) - to_y(hr, rounded=False))[2:-2, 2:-2]
+        assert psnr(sr, hr, chosen, 2) == pytest.approx(10 * np.log10(255**2 / np.square(error).mean()), abs=1e-3)
+        luma, _, _ = super_resolve(model, hr, dataclasses.replace(chosen, sr_rgb=False))
+        assert luma.ndim == 2 and abs(psnr(luma, hr, chosen, 2) - psnr(sr, hr, chosen, 2)) > 1e-3
+
     def test_rgb_network_gets_the_8_bit_image_under_a_protocol_that_degrades_luma(self):
         hr, model = picture(40, 36, 3), network()
         sr, _, _ = super_resolve(model, hr, protocol("y"))

@@ -223,6 +223,8 @@ def test_protocols_can_be_looked_up_stored_and_described():
         "11x11 window, range 255."
     )
     assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
+    for name, one in PROTOCOLS.items():
+        assert ("SR of luma models made RGB by bicubic chroma" in one.describe()) == (name in ("lapsrn", "prosrn"))
     assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
     assert (
         protocol("prosrn")
@@ -256,6 +258,9 @@ def test_misspelt_protocols():
         dataclasses.replace(FLOAT_Y, shave=-1)
     with pytest.raises(SRError, match="Protocol.lr: got 'float_y' with color='rgb'"):
         dataclasses.replace(FLOAT_Y, color="rgb")
+    for name in ("y", "btsrn_div2k"):
+        with pytest.raises(SRError, match="Protocol.sr_rgb: got True with color=.*expected color='y' and LR made from RGB"):
+            dataclasses.replace(protocol(name), sr_rgb=True)
     with pytest.raises(SRError, match="clip_y: got True with color='rgb'"):
         dataclasses.replace(protocol("btsrn_div2k"), clip_y=True)
     with pytest.raises(SRError, match="unknown metric 'lpips'"):
