@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
-from srlib.convolution import fastest
 from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
 from srlib.errors import SRError
-from srlib.memory import kept_between_layers
 from srlib.metrics import Protocol, lr_from_hr, score
 from srlib.models.difficulty_sr import Identifier
 
@@ -102,9 +100,8 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(_device(model), torch.float32) / 255
     run = self_ensemble if ensemble else forward
-    model = model.to(memory_format=torch.channels_last)
-    with fastest(model) as order:
-        sr = run(model, lr.contiguous(memory_format=order), tile, progress)
+    model = model.to(memory_format=torch.channels_last)  # oneDNN's convolutions are faster so
+    sr = run(model, lr.contiguous(memory_format=torch.channels_last), tile, progress)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
 
 
@@ -117,8 +114,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     try:
         if moves:
             model.to("cuda")
-        with kept_between_layers():
-            yield
+        yield
     finally:
         if moves:
             model.to(home)
@@ -240,8 +236,7 @@ def evaluate(
     images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
     rows = [[] for _ in images.names[:limit]]
-    order = sorted(range(len(rows)), key=images.area)
-    order = order[:1] + order[:0:-1]  # the smallest may be too small; the others fit into memory that the largest has left
+    order = sorted(range(len(rows)), key=images.area)  # an image that is too small is known at once
     with _evaluating(model):
         for i in tqdm(order, desc=dataset, disable=not progress, leave=False):
             name, hr = images.names[i], images[i]

@@ -15,8 +15,6 @@ ROOT = Path(__file__).resolve().parents[1] / "srlib"
 ORDER = [
     "errors",
     "paths",
-    "memory",
-    "convolution",
     "color",
     "degradation",
     "camera",
@@ -86,7 +84,7 @@ ORDER = [
     "__main__",
 ]
 # What training needs, besides the standard library.
-TRAINING = {"torch", "accelerate", "numpy", "pandas", "PIL", "safetensors", "tqdm", "filelock"}
+TRAINING = {"torch", "accelerate", "numpy", "pandas", "PIL", "safetensors", "tqdm", "filelock", "psutil"}
 
 
 def name_of(path: Path) -> str:
