@@ -1,8 +1,9 @@
 """Upscaling whole images and scoring them: tiles with exact overlap, self-ensemble, one row per image."""
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 
 import numpy as np
@@ -16,7 +17,7 @@ from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
 from srlib.errors import SRError
-from srlib.metrics import Protocol, lr_from_hr, score
+from srlib.metrics import HR_LEAVES, Protocol, check_range, lr_from_hr, score
 from srlib.models.difficulty_sr import Identifier
 
 TILE = 1024  # pixels of the output; larger images are cut: larger tiles overlap less, and smaller ones need less memory
@@ -124,7 +125,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def upscale(
     model: nn.Module, lr: np.ndarray, *, tile: int | None = None, ensemble: bool = False, progress: bool = False
 ) -> np.ndarray:
-    """Upscale one image `(H, W)` or `(H, W, 3)`, 0..255, and return floats of the same kind, not clipped.
+    """Upscale one image `(H, W)` or `(H, W, 3)`, uint8 or floats in 0..255, and return floats in 0..255, not clipped.
 
     A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
     is luma as it is for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over
@@ -132,6 +133,7 @@ def upscale(
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
         raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
+    check_range("lr", lr, HR_LEAVES)
     with _evaluating(model):
         if lr.ndim == 2:
             planes = to_rgb(lr) if model.channels == 3 else lr[..., None]
@@ -251,12 +253,22 @@ def evaluate(
     return pd.DataFrame(chain.from_iterable(rows))
 
 
+def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int]:
+    """Return the mean of each metric over rows of `evaluate`. Images that a model makes exactly have an infinite PSNR: they are
+    left out of its mean, unless it makes all so, and `exact` is their number, where there are any."""
+    exact = np.isinf(rows["psnr"]) if "psnr" in metrics else np.zeros(len(rows), bool)
+    found = {metric: float(rows[metric].mean()) for metric in metrics}
+    if exact.any():
+        found |= {"psnr": float(rows["psnr"][~exact].mean()) if not exact.all() else math.inf, "exact": int(exact.sum())}
+    return found
+
+
 def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
     """Score a model on a set of images: the mean of each of the protocol's metrics, or the `accuracy` of an identifier over all
-    patches, and the number of `images`. Arguments as in `evaluate`."""
+    patches, and the number of `images`; where some are `exact`, their number (see `means`). Arguments as in `evaluate`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
     if isinstance(model, Identifier):
-        means = {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
+        found = {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
     else:
-        means = {metric: float(rows[metric].mean()) for metric in protocol.metrics}
-    return {**means, "images": len(rows)}
+        found = means(rows, protocol.metrics)
+    return {**found, "images": len(rows)}

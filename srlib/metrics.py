@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from srlib.color import OFFSET, to_rgb, to_y
-from srlib.degradation import downscale
+from srlib.degradation import downscale, whole_scale
 from srlib.errors import SRError, unknown
 
 STRIP = 48  # rows that go through the SSIM at once
+HR_LEAVES, SR_LEAVES = 0.5, 10.0  # by how many times its range a picture may leave it before it is taken for one of another range
 BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
 
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
@@ -97,8 +98,8 @@ class Protocol:
             raise SRError(f"Protocol.stride: got {self.stride}, expected 1..window (={self.window}), or 0 for both")
 
     def border(self, scale: int) -> int:
-        """Return the number of pixels that are left out at each side."""
-        return self.shave + self.shave_per_scale * scale
+        """Return the number of pixels that are left out at each side; SRError for a scale that is not a whole number from 1."""
+        return self.shave + self.shave_per_scale * whole_scale(scale)
 
     def with_lr(self, lr: str) -> "Protocol":
         """Return this protocol with another way to make LR; the name says so."""
@@ -154,12 +155,36 @@ def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
     return downscale(image if protocol.lr in ("uint8_rgb", "given") else image.astype(np.float64), scale)
 
 
+def check_range(name: str, image: np.ndarray | torch.Tensor, leaves: float, unit: bool = True) -> None:
+    """Raise SRError unless a picture is uint8 or floats in about 0..255, or a tensor is of floats in about 0..1, all finite.
+
+    leaves: how far values may leave the range, in ranges. unit: whether floats of a picture that is not flat and lies within
+    0..1 are taken for a picture in that range.
+    """
+    is_torch = isinstance(image, torch.Tensor)
+    if 0 in image.shape or (not is_torch and image.dtype == np.uint8):
+        return
+    peak, range_ = (1, "0..1") if is_torch else (255, "0..255")
+    if not (image.is_floating_point() if is_torch else np.issubdtype(image.dtype, np.floating)):
+        expected = "floats in 0..1; divide 8 bits by 255" if is_torch else "uint8, or floats in 0..255; divide 16 bits by 257"
+        raise SRError(f"{name}: got {image.dtype}, expected {expected}")
+    low, high = float(image.min()), float(image.max())
+    if not math.isfinite(low + high):
+        raise SRError(f"{name}: has NaN or infinite values, expected finite ones in {range_}; mend what made it, e.g. weights")
+    if not is_torch and unit and 0 <= low < high <= 1:
+        raise SRError(f"{name}: got floats in {low:.3g}..{high:.3g}, a picture in 0..1, expected 0..255; multiply it by 255")
+    if low < -leaves * peak or high > (1 + leaves) * peak:
+        raise SRError(f"{name}: got floats in {low:.4g}..{high:.4g}, expected about {range_}; scale it to that range")
+
+
 def psnr(sr, hr, protocol: Protocol, scale: int):
     """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
 
-    numpy: images (H, W, 3) or (H, W) in 0..255; gives a float. An SR of (H, W) is luma under a luma protocol.
-    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W) in 0..1; gives float64 (N,) on the device of `sr`.
-    Raises SRError for shapes that differ and for images with nothing left inside the border.
+    numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may leave; gives a float. An SR of (H, W) is luma
+    under a luma protocol.
+    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; gives float64 (N,) on the device of `sr`.
+    scale: a whole number. Raises SRError for shapes that differ, other types or ranges (`check_range`), NaN and infinity, and
+    images with nothing left inside the border.
     """
     return score(sr, hr, protocol, scale, ("psnr",))[0]
 
@@ -184,6 +209,13 @@ def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ())
             raise unknown("metric", metric, METRICS)
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
+    sr, hr = np.asarray(sr), np.asarray(hr)
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES, unit=hr.max(initial=0) > 1)  # SR of a black picture may lie in 0..1
+    return _score_image(sr, hr, protocol, scale, metrics)
+
+
+def _score_image(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
     inside = _planes(sr, hr, protocol, scale)
     whole = _whole_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
     return tuple(METRICS[metric](*(whole if metric == "ssim_padded" else inside)) for metric in metrics)
@@ -193,18 +225,19 @@ def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: 
     if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
         got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
         raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES)
     images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
     if sr.shape[1] == 1:
         images = [batch[..., 0] for batch in images]
         protocol = dataclasses.replace(protocol, grey="as_y")
-    rows = [score(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
+    rows = [_score_image(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
     values = torch.tensor(rows, dtype=torch.float64, device=sr.device).reshape(-1, len(metrics))
     return tuple(values.unbind(1))
 
 
 def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what is compared: float64 (planes, h, w) of SR and HR, 0..255, without the border."""
-    sr, hr = np.asarray(sr), np.asarray(hr)
     for name, image in (("sr", sr), ("hr", hr)):
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")

@@ -14,7 +14,7 @@ from srlib.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.degradation import downscale, imresize, modcrop
 from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, upscale, windows
+from srlib.evaluation import evaluate, forward, measure, self_ensemble, super_resolve, upscale, windows
 from srlib.metrics import PROTOCOLS, protocol, psnr, score, ssim
 from srlib.models.bicubic import Bicubic
 
@@ -365,7 +365,47 @@ class TestSuperResolve:
         assert np.abs(direct - through).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x / 255, "lr: got floats in .*, a picture in 0..1, expected 0..255; multiply it by 255"),
+        (lambda x: x.astype(np.uint16) * 257, "lr: got uint16, expected uint8, or floats in 0..255; divide 16 bits by 257"),
+        (lambda x: x * np.nan, "lr: has NaN or infinite values"),
+        (lambda x: x * 257.0, "lr: got floats in .*, expected about 0..255"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
+def test_upscale_refuses_pictures_of_another_type_or_range_before_any_work(change, message, shape):
+    model = Nearest()
+    with pytest.raises(SRError, match=message):
+        upscale(model, change(picture(*shape)))
+    assert not model.seen
+
+
 class TestEvaluate:
+    @pytest.fixture
+    def with_flat(self, pictures, tmp_path) -> str:
+        """The set with a flat picture, which bicubic makes exactly."""
+        Image.fromarray(np.full((30, 30, 3), 128, np.uint8)).save(tmp_path / "set" / "flat.png")
+        return pictures
+
+    def test_exact_images_are_counted_and_left_out_of_the_mean_of_psnr(self, with_flat):
+        model, chosen = models.create("bicubic", 2), protocol("edsr")
+        rows = evaluate(model, with_flat, chosen).set_index("image")
+        assert np.isinf(rows.loc["flat", "psnr"]) and len(rows) == 4
+        found = measure(model, with_flat, chosen)
+        assert found == {
+            "psnr": pytest.approx(rows["psnr"].drop("flat").mean()),
+            "ssim": pytest.approx(rows["ssim"].mean()),
+            "exact": 1,
+            "images": 4,
+        }
+        only = measure(model, with_flat, chosen, limit=1)
+        assert list(rows.index)[0] == "flat" and only["psnr"] == np.inf and (only["exact"], only["images"]) == (1, 1)
+
+    def test_without_exact_images_none_are_counted(self, pictures):
+        assert list(measure(models.create("bicubic", 2), pictures, protocol("edsr"))) == ["psnr", "ssim", "images"]
+
     def test_row_per_image(self, pictures):
         rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
         assert list(rows.columns) == ["image", "psnr", "ssim", "seconds"]
