@@ -3,14 +3,10 @@
 First the sum of the seconds that were measured image by image: scores behind the released tables are kept in `data/scores/`, each
 with the time of its forward pass, on one thread. Reading images, degradation and metrics come on top (see `metrics.py` and
 `imresize.py`). Kept times are those of another machine, which may have been busy: with --again the first images of each set are
-scored once more, in as many processes at once as there are --cores and after a first pass to fill the memory, as later images of
-a set find it, and the sum is corrected by the ratio. With --whole all of them are scored once more, in as many processes, and
+scored once more, in as many processes at once as there are --cores and after a first pass, as later images of a set are, and the
+sum is corrected by the ratio. With --whole all of them are scored once more, in as many processes, and
 the time of all of it counts, with reading, degradation and metrics, and how far the scores are from those kept; what is done lies
 in a table, with which the same command goes on after a stop. Target: 2 hours on 2 cores.
-
-With --transformed, passes over an image of 1024x768 pixels with transformed kernels where they suit (`srlib/convolution.py`),
-against passes with PyTorch's own, each in a process of its own, in turn, with memory kept from a first pass as `evaluate` keeps
-it; medians. Target: none slower by more than a tenth.
 
 With --order, released networks with their kernels in channels-last order, as `srlib.evaluation` has them, against the same
 networks as PyTorch makes them, in turn on one input, channels-last too; medians. Target: none slower by more than a tenth.
@@ -18,20 +14,14 @@ networks as PyTorch makes them, in turn on one input, channels-last too; medians
 With --together 4, four inputs of 96x96 pixels as one batch against one after the other, in turn; medians. A batch faster by
 more than a tenth for most would be a reason to evaluate several images or tiles at once; `srlib.evaluation` takes one.
 
-With --memory, passes over an image of 1024x768 pixels in tiles with memory kept between layers, as `srlib.evaluation` has it,
-against passes as glibc manages it, each in a process of its own, in turn; medians of seconds and memory. Target: no
-network slower by more than a tenth, and below 4 GB.
-
     python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole scored.csv]
-    python benchmarks/evaluation.py [--transformed] [--order] [--memory] [--together 4] [--repeats 7]
+    python benchmarks/evaluation.py [--order] [--together 4] [--repeats 7]
 """
 
 import argparse
-import contextlib
 import copy
 import multiprocessing
 import re
-import resource
 import statistics
 import sys
 import time
@@ -40,19 +30,16 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
-from srlib import convolution, evaluation, paths, results
+from srlib import paths, results
 from srlib.evaluation import evaluate
-from srlib.memory import kept_between_layers
 from srlib.metrics import protocol
 from srlib.runs import atomic_write
 
 LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
-MOST_MEMORY = 4000  # MB
 NETWORKS = ("vdsr_x2", "btsrn_x2", "srcnn_x2", "fsrcnn_x2", "idn_x2", "difficulty_sr_x4", "prosrn_x2", "ddet_x1", "kpn_x1")
 NETWORKS += ("lp_kpn_x1", "srresnet_rgb_x1", "edrn_x1", "rcan_rgb_x1", "d2c_sr_x1")
 
@@ -61,17 +48,16 @@ SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_
 
 
 def _now(name: str, scores: Path, images: int, warm: bool = True) -> pd.DataFrame:
-    """Score the first images of remembered scores now. warm: after a pass to fill the memory."""
+    """Score the first images of remembered scores now. warm: after a first pass."""
     torch.set_num_threads(1)
     told = SCORES.fullmatch(scores.name)
     method, _, seed = name.partition("_seed")
     net = results.load_released(method.rpartition("_x")[0], int(told["scale"]), seed=int(seed or 0)).model
     dataset = re.sub(r"_(train|test)$", r"/\1", told["dataset"])
     ensemble = bool(told["ensemble"])
-    with kept_between_layers():
-        if warm:
-            evaluate(net, dataset, protocol(told["by"]), limit=1)
-        return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=ensemble)
+    if warm:
+        evaluate(net, dataset, protocol(told["by"]), limit=1)
+    return evaluate(net, dataset, protocol(told["by"]), limit=images, ensemble=ensemble)
 
 
 def _kept() -> list[tuple[str, Path]]:
@@ -179,64 +165,6 @@ def order(repeats: int) -> int:
     return int(slow > 0)
 
 
-def _pass(name: str, kept: bool) -> tuple[float, float]:
-    """Return the seconds of the second of two passes, and the most MB that this process has held."""
-    torch.set_num_threads(1)
-    if not kept:
-        evaluation.kept_between_layers = contextlib.nullcontext
-    method, scale = name.rsplit("_x", 1)
-    net = results.load_released(method, int(scale)).model
-    shape = (768 // net.scale, 1024 // net.scale, 3)
-    lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
-    for _ in range(2):
-        began = time.perf_counter()
-        evaluation.upscale(net, lr)
-        seconds = time.perf_counter() - began
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def memory(repeats: int) -> int:
-    slow = 0
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for name in NETWORKS:
-            found = [[pool.apply(_pass, (name, kept)) for kept in (False, True)] for _ in range(repeats)]
-            (before, held), (after, most) = (map(statistics.median, zip(*side, strict=True)) for side in zip(*found, strict=True))
-            times = f"{before:6.2f} s, {held:5.0f} MB; kept {after:6.2f} s, {most:5.0f} MB"
-            print(f"{name:24} {times}: {before / after:.2f} times as fast")
-            slow += before / after < SLOWEST or most > MOST_MEMORY
-    return int(slow > 0)
-
-
-def _warm(name: str, allowed: bool) -> tuple[float, np.ndarray]:
-    """Return the seconds of the second of two passes, with memory kept from the first, and what came out."""
-    torch.set_num_threads(1)
-    if not allowed:
-        convolution.available = lambda: False
-    method, scale = name.rsplit("_x", 1)
-    net = results.load_released(method, int(scale)).model
-    shape = (768 // net.scale, 1024 // net.scale, 3)
-    lr = np.random.default_rng(0).integers(0, 256, shape if net.channels == 3 else shape[:2])
-    with kept_between_layers():
-        for _ in range(2):
-            began = time.perf_counter()
-            sr = evaluation.upscale(net, lr)
-            seconds = time.perf_counter() - began
-    return seconds, sr
-
-
-def transformed(repeats: int) -> int:
-    slow = 0
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for name in NETWORKS:
-            found = [[pool.apply(_warm, (name, allowed)) for allowed in (False, True)] for _ in range(repeats)]
-            before, after = (statistics.median(seconds for seconds, _ in side) for side in zip(*found, strict=True))
-            apart = np.abs(found[0][0][1] - found[0][1][1]).max()
-            took = f"{before:6.2f} s, transformed {after:6.2f} s"
-            print(f"{name:24} {took}: {before / after:.2f} times as fast; apart {apart:.4f} levels", flush=True)
-            slow += before / after < SLOWEST
-    return int(slow > 0)
-
-
 @torch.no_grad()
 def together(images: int, repeats: int) -> int:
     torch.set_num_threads(1)
@@ -256,9 +184,7 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--again", type=int, default=0, metavar="N", help="time the first N images of each set again")
     parser.add_argument("--whole", type=Path, metavar="TABLE", help="score all images of each set again")
-    parser.add_argument("--transformed", action="store_true", help="measure transformed kernels instead")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
-    parser.add_argument("--memory", action="store_true", help="measure memory kept between layers instead")
     parser.add_argument("--together", type=int, default=0, metavar="N", help="measure batches of N inputs instead")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
@@ -266,10 +192,6 @@ def main() -> int:
         return together(args.together, args.repeats)
     if args.whole:
         return whole(args.cores, args.whole)
-    if args.transformed:
-        return transformed(args.repeats)
-    if args.memory:
-        return memory(args.repeats)
     return order(args.repeats) if args.order else spent(args.cores, args.again)
 
 

@@ -57,14 +57,15 @@ def finished(result: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def dense(image: np.ndarray, scale: float) -> np.ndarray:
     rows, columns = (weight_matrix(length, scale) for length in image.shape[:2])
-    result = np.einsum("oh,hw...->ow...", rows, image.astype(np.float64), optimize=True)
+    result = finished(np.einsum("oh,hw...->ow...", rows, image.astype(np.float64), optimize=True), image.dtype)
+    result = result.astype(np.float64)
     return finished(np.einsum("ow,hw...->ho...", columns, result, optimize=True), image.dtype)
 
 
 def gather(image: np.ndarray, scale: float) -> np.ndarray:
     result = image.astype(np.float64).reshape(*image.shape[:2], -1)
     weights, indices = taps(image.shape[0], scale)
-    result = (result[indices] * weights[:, :, None, None]).sum(axis=1)
+    result = finished((result[indices] * weights[:, :, None, None]).sum(axis=1), image.dtype).astype(np.float64)
     weights, indices = taps(image.shape[1], scale)
     result = (result[:, indices] * weights[:, :, None]).sum(axis=2)
     return finished(result.reshape(*result.shape[:2], *image.shape[2:]), image.dtype)

@@ -218,7 +218,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     from srlib.data.files import atomic, check_writable
     from srlib.data.sets import open_set
-    from srlib.evaluation import evaluate
+    from srlib.evaluation import evaluate, means
     from srlib.metrics import protocol
 
     by = protocol(args.protocol)
@@ -236,8 +236,10 @@ def _evaluate(args: argparse.Namespace) -> None:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
             print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
         else:
-            mean = rows[["psnr", "ssim", "seconds"]].mean()
-            print(f"{dataset:14s} {len(rows):4d} images  {mean.psnr:6.2f} dB  {mean.ssim:.4f}  {mean.seconds:.2f} s per image")
+            mean = means(rows, ("psnr", "ssim", "seconds"))
+            exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
+            numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {mean['seconds']:.2f} s per image"
+            print(f"{dataset:14s} {len(rows):4d} images  {numbers}{exact}")
         if args.csv:  # after each set, so that nothing is lost where a later one fails
             with atomic(args.csv) as temporary:
                 pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8

@@ -3,10 +3,11 @@
 `imresize` follows MATLAB's function of that name for its default, cubic method: the kernel of Keys (1981) with
 a = -0.5, widened by 1/scale when an axis shrinks (antialiasing), pixel centres at half integers, the image
 mirrored at its border with the border pixel repeated, the axis with the smaller scale first. Integer images are
-computed in float64 and rounded once, half up.
+computed in float64, and rounded half up and clipped after each axis.
 """
 
 import math
+import numbers
 from functools import lru_cache
 
 import numpy as np
@@ -27,8 +28,9 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     size: (height, width) of the output; give either this or `scale`.
     antialias: widen the kernel where an axis shrinks.
 
-    Returns the same kind of array with the same dtype: uint8 rounded half up and clipped, floats as computed
-    (not clipped). The torch version is differentiable and runs on the tensor's device, in float32 at least.
+    Returns the same kind of array with the same dtype: uint8 rounded half up and clipped after each axis, floats as
+    computed (not clipped). The torch version is differentiable and runs on the tensor's device, in float32 at least.
+    NaN and infinite values reach the output pixels that have a weight for them, and no others.
     Raises SRError for any other dtype or number of dimensions, an empty image, or a scale or size that is not positive.
     """
     is_torch = isinstance(image, torch.Tensor)
@@ -41,14 +43,21 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     passes = [(axis, lengths[axis], out_lengths[axis], scales[axis], bool(antialias)) for axis in (0, 1)]
     passes.sort(key=lambda one: one[3])  # stable: rows first when the scales are equal
     passes = [one for one in passes if one[3] != 1]
+    if not _all_finite(image):
+        return _resize_by_taps(image, passes)
     return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
+
+
+def whole_scale(scale: float) -> int:
+    """Return a scale such as 2 or 2.0 as an int; SRError where it is not a whole number of at least 1."""
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not scale >= 1 or scale % 1:
+        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
+    return int(scale)
 
 
 def modcrop(image, scale: int):
     """Crop an image, numpy (H, W[, C]) or torch (..., H, W), at bottom and right to multiples of `scale` pixels."""
-    if scale != int(scale) or scale < 1:
-        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
-    scale = int(scale)
+    scale = whole_scale(scale)
     is_torch = isinstance(image, torch.Tensor)
     height, width = image.shape[-2:] if is_torch else image.shape[:2]
     if min(height, width) < scale:
@@ -163,14 +172,44 @@ def _torch_blocks(*axis, dtype: torch.dtype, device: torch.device) -> list:
         return [(used, torch.tensor(matrix, dtype=dtype, device=device)) for _, used, matrix in blocks]
 
 
+def _all_finite(image) -> bool:
+    """Whether no pixel is NaN or infinite; so taken for integers and for tensors without data."""
+    if isinstance(image, torch.Tensor):
+        return not image.is_floating_point() or image.is_meta or bool(image.isfinite().all())
+    return image.dtype == np.uint8 or bool(np.isfinite(image).all())
+
+
+def _resize_by_taps(image, passes):
+    """Resize a floating-point image tap by tap, without products by zero: in a block's matrix 0 * nan would be nan."""
+    is_torch = isinstance(image, torch.Tensor)
+    where = torch.where if is_torch else np.where
+    result = (image if image.dtype == torch.float64 else image.float()) if is_torch else image.astype(np.float64)
+    for axis, *line in passes:
+        axis = axis - 2 if is_torch else axis
+        result, resized = result.swapaxes(axis, -1), 0.0
+        for weights, indices in zip(*(one.T for one in contributions(*line)), strict=True):
+            if is_torch:
+                weights, indices = result.new_tensor(weights), torch.tensor(indices, device=image.device)
+            with np.errstate(invalid="ignore"):  # zero times infinity, which is left out
+                resized = resized + where(weights != 0, weights * result[..., indices], 0.0)
+        result = resized.swapaxes(axis, -1)
+    return result.to(image.dtype) if is_torch else result.astype(image.dtype)
+
+
 def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
-    """Resize one axis of (h, w) in float64; line: length, out_length, scale, antialias."""
+    """Resize one axis of (h, w) in float64, and round and clip uint8; line: length, out_length, scale, antialias."""
+    whole = plane.dtype == np.uint8
     resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
+    if axis == 1:
+        plane = plane.astype(np.float64, copy=False)
     for out, used, matrix, transposed in _numpy_blocks(*line):
         if axis == 0:
             np.matmul(matrix, plane[used].astype(np.float64, copy=False), out=resized[out])
         else:
             np.matmul(plane[:, used], transposed, out=resized[:, out])
+    if whole:
+        resized += 0.5
+        resized = np.clip(resized, 0, 255, out=resized).astype(np.uint8)  # fractions are cut off
     return resized
 
 
@@ -190,15 +229,10 @@ def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
 
 
 def _finished(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:
-    """Resize a plane by what is left to do and return it in its type, in which fractions are cut off."""
-    if not passes or passes[0][0] == 1:  # `_resize_axis` takes the other axis as it is
-        plane = plane.astype(np.float64)
+    """Resize a plane by what is left to do and return it in its type, as a copy."""
     for one in passes:
         plane = _resize_axis(plane, *one)
-    if dtype == np.uint8:
-        plane += 0.5
-        np.clip(plane, 0, 255, out=plane)
-    return plane.astype(dtype, copy=False)
+    return plane.astype(dtype, copy=not passes)
 
 
 def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
@@ -213,6 +247,6 @@ def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
             else:
                 parts = [result[..., used] @ matrix.T for used, matrix in blocks]
             result = parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis - 2)
-    if image.dtype == torch.uint8:
-        result = (result + 0.5).floor().clamp(0, 255)
+            if image.dtype == torch.uint8:
+                result = (result + 0.5).floor().clamp(0, 255)
     return result.to(image.dtype)

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from srlib.color import to_y
-from srlib.convolution import fastest
 from srlib.data.sets import open_set
 from srlib.degradation import modcrop
 from srlib.errors import SRError
-from srlib.memory import kept_between_layers
 from srlib.metrics import lr_from_hr, protocol
 from srlib.models.difficulty_sr import EASIEST, PATCH, Identifier, classes, difficulty
 
@@ -85,9 +83,8 @@ def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: in
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
             device = next(net.parameters(), torch.empty(0)).device
-            with kept_between_layers(), fastest(net) as order:
-                batches = (batch.to(device).contiguous(memory_format=order) for batch in some.lr.split(32))
-                outputs = torch.cat([net(batch) for batch in batches]).cpu()
+            batches = (batch.to(device, memory_format=torch.channels_last) for batch in some.lr.split(32))
+            outputs = torch.cat([net(batch) for batch in batches]).cpu()
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()
                 rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}

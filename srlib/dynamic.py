@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from srlib.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.errors import SRError
-from srlib.evaluation import upscale
+from srlib.evaluation import model_input, upscale
 from srlib.metrics import Protocol, psnr
 from srlib.models.ddet import DDet, Parts
 from srlib.results import Trained
@@ -169,19 +169,13 @@ def displaced(
         for method, net in networks.items():
             found: dict[int, list[tuple[float, float]]] = {shift: [] for shift in shifts}
             for shift, down, right in _displacements(shifts):
-                sr = _upscaled(net, cut(lr, down, right), protocol)
+                sr = upscale(net, model_input(net, cut(lr, down, right), protocol, rounded=protocol.round_y))
                 scores = (psnr(sr, cut(hr, *place), protocol, 1) for place in ((0, 0), (down, right)))
                 found[shift].append(tuple(scores))
             for shift, scores in found.items():
                 where, followed = np.mean(scores, axis=0)
                 rows.append({"method": method, "image": name, "shift": shift, "psnr": where, "followed": followed})
     return pd.DataFrame(rows)
-
-
-def _upscaled(net: nn.Module, lr: np.ndarray, protocol: Protocol) -> np.ndarray:
-    if net.channels == 1 and protocol.color == "y":
-        return upscale(net, to_y(lr, rounded=protocol.round_y))
-    return upscale(net, lr)
 
 
 def cost_of_shift(rows: pd.DataFrame, shift: int) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Upscaling whole images and scoring them: tiles with exact overlap, self-ensemble, one row per image."""
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 
 import numpy as np
@@ -12,13 +13,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
-from srlib.convolution import fastest
 from srlib.data.sets import open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
 from srlib.errors import SRError
-from srlib.memory import kept_between_layers
-from srlib.metrics import Protocol, lr_from_hr, score
+from srlib.metrics import HR_LEAVES, Protocol, check_range, lr_from_hr, score
 from srlib.models.difficulty_sr import Identifier
 
 TILE = 1024  # pixels of the output; larger images are cut: larger tiles overlap less, and smaller ones need less memory
@@ -102,9 +101,8 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(_device(model), torch.float32) / 255
     run = self_ensemble if ensemble else forward
-    model = model.to(memory_format=torch.channels_last)
-    with fastest(model) as order:
-        sr = run(model, lr.contiguous(memory_format=order), tile, progress)
+    model = model.to(memory_format=torch.channels_last)  # oneDNN's convolutions are faster so
+    sr = run(model, lr.contiguous(memory_format=torch.channels_last), tile, progress)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
 
 
@@ -117,8 +115,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     try:
         if moves:
             model.to("cuda")
-        with kept_between_layers():
-            yield
+        yield
     finally:
         if moves:
             model.to(home)
@@ -128,7 +125,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def upscale(
     model: nn.Module, lr: np.ndarray, *, tile: int | None = None, ensemble: bool = False, progress: bool = False
 ) -> np.ndarray:
-    """Upscale one image `(H, W)` or `(H, W, 3)`, 0..255, and return floats of the same kind, not clipped.
+    """Upscale one image `(H, W)` or `(H, W, 3)`, uint8 or floats in 0..255, and return floats in 0..255, not clipped.
 
     A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
     is luma as it is for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over
@@ -136,6 +133,7 @@ def upscale(
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
         raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
+    check_range("lr", lr, HR_LEAVES)
     with _evaluating(model):
         if lr.ndim == 2:
             planes = to_rgb(lr) if model.channels == 3 else lr[..., None]
@@ -161,6 +159,13 @@ def _fitted(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: in
     return to_rgb(cropped), to_rgb(modcrop(lr, protocol.multiple))
 
 
+def model_input(model: nn.Module, lr: np.ndarray, protocol: Protocol, rounded: bool) -> np.ndarray:
+    """Return what a model gets of an LR image: its luma `(H, W)` where the model makes luma and the protocol scores that of SR
+    itself (not that of RGB, `Protocol.sr_rgb`), and the image as it is otherwise. rounded: see `to_y`."""
+    luma = model.channels == 1 and protocol.color == "y" and not protocol.sr_rgb
+    return to_y(lr, rounded=rounded) if luma and lr.ndim == 3 else lr
+
+
 def super_resolve(
     model: nn.Module,
     hr: np.ndarray,
@@ -173,8 +178,8 @@ def super_resolve(
     """Degrade `hr` as the protocol says and upscale it: return sr, the hr that it is scored against, and seconds.
 
     lr: the uint8 LR image of a pair, which is then upscaled instead; a model of scale 1 needs one.
-    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma. An RGB model needs an RGB image: under a
-    protocol that degrades luma it gets the 8-bit RGB image instead.
+    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma, unless it has `sr_rgb`. An RGB model needs an
+    RGB image: under a protocol that degrades luma it gets the 8-bit RGB image instead.
     """
     hr, lr = _fitted(hr, lr, protocol, model.scale)
     rounded = lr is not None and protocol.round_y
@@ -182,9 +187,7 @@ def super_resolve(
         way = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
         lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
     began = time.perf_counter()
-    if model.channels == 1 and protocol.color == "y" and lr.ndim == 3:
-        lr = to_y(lr, rounded=rounded)
-    sr = upscale(model, lr, tile=tile, ensemble=ensemble)
+    sr = upscale(model, model_input(model, lr, protocol, rounded), tile=tile, ensemble=ensemble)
     return sr, hr, time.perf_counter() - began
 
 
@@ -235,8 +238,7 @@ def evaluate(
     images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
     rows = [[] for _ in images.names[:limit]]
-    order = sorted(range(len(rows)), key=images.area)
-    order = order[:1] + order[:0:-1]  # the smallest may be too small; the others fit into memory that the largest has left
+    order = sorted(range(len(rows)), key=images.area)  # an image that is too small is known at once
     with _evaluating(model):
         for i in tqdm(order, desc=dataset, disable=not progress, leave=False):
             name, hr = images.names[i], images[i]
@@ -251,12 +253,22 @@ def evaluate(
     return pd.DataFrame(chain.from_iterable(rows))
 
 
+def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int]:
+    """Return the mean of each metric over rows of `evaluate`. Images that a model makes exactly have an infinite PSNR: they are
+    left out of its mean, unless it makes all so, and `exact` is their number, where there are any."""
+    exact = np.isinf(rows["psnr"]) if "psnr" in metrics else np.zeros(len(rows), bool)
+    found = {metric: float(rows[metric].mean()) for metric in metrics}
+    if exact.any():
+        found |= {"psnr": float(rows["psnr"][~exact].mean()) if not exact.all() else math.inf, "exact": int(exact.sum())}
+    return found
+
+
 def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
     """Score a model on a set of images: the mean of each of the protocol's metrics, or the `accuracy` of an identifier over all
-    patches, and the number of `images`. Arguments as in `evaluate`."""
+    patches, and the number of `images`; where some are `exact`, their number (see `means`). Arguments as in `evaluate`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
     if isinstance(model, Identifier):
-        means = {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
+        found = {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
     else:
-        means = {metric: float(rows[metric].mean()) for metric in protocol.metrics}
-    return {**means, "images": len(rows)}
+        found = means(rows, protocol.metrics)
+    return {**found, "images": len(rows)}

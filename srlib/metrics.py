@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from srlib.color import OFFSET, to_rgb, to_y
-from srlib.degradation import downscale
+from srlib.degradation import downscale, whole_scale
 from srlib.errors import SRError, unknown
 
 STRIP = 48  # rows that go through the SSIM at once
+HR_LEAVES, SR_LEAVES = 0.5, 10.0  # by how many times its range a picture may leave it before it is taken for one of another range
 BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
 
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
@@ -43,6 +44,7 @@ class Protocol:
     lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`); "given" for sets of pairs, whose
     own LR images are taken under every protocol.
     grey: what a grey file is: "as_y" takes its values as luma, "convert" takes it as equal R, G and B.
+    sr_rgb: the SR of a luma model is RGB too: its luma with bicubic chroma (`evaluation.upscale`), as LapSRN's code has it.
     shave, shave_per_scale: the border of shave + shave_per_scale * scale pixels that is left out.
     round_sr: SR is clipped and rounded to 8 bits first, RGB before its conversion to luma.
     clip_sr: SR is clipped to 0..255 first, where it is not rounded.
@@ -61,6 +63,7 @@ class Protocol:
     color: str
     lr: str
     grey: str
+    sr_rgb: bool = False
     shave: int = 0
     shave_per_scale: int = 0
     round_sr: bool = True
@@ -84,6 +87,9 @@ class Protocol:
             raise SRError("Protocol.round_y, clip_y: got True with color='rgb', expected False; RGB has no luma")
         if self.color == "rgb" and self.lr == "float_y":
             raise SRError("Protocol.lr: got 'float_y' with color='rgb', expected 'float_rgb' or 'uint8_rgb'")
+        if self.sr_rgb and (self.color == "rgb" or self.lr == "float_y"):
+            got = f"True with color={self.color!r} and lr={self.lr!r}"
+            raise SRError(f"Protocol.sr_rgb: got {got}, expected color='y' and LR made from RGB")
         for field in ("shave", "shave_per_scale", "multiple", "window", "stride"):
             value, least = getattr(self, field), 1 if field == "multiple" else 0
             if value != int(value) or value < least:
@@ -92,8 +98,8 @@ class Protocol:
             raise SRError(f"Protocol.stride: got {self.stride}, expected 1..window (={self.window}), or 0 for both")
 
     def border(self, scale: int) -> int:
-        """Return the number of pixels that are left out at each side."""
-        return self.shave + self.shave_per_scale * scale
+        """Return the number of pixels that are left out at each side; SRError for a scale that is not a whole number from 1."""
+        return self.shave + self.shave_per_scale * whole_scale(scale)
 
     def with_lr(self, lr: str) -> "Protocol":
         """Return this protocol with another way to make LR; the name says so."""
@@ -106,7 +112,8 @@ class Protocol:
             parts.append(GREYS[self.grey])
         clipped = " clipped to 0..255" if self.clip_sr and not self.round_sr else ""
         clipped += " and clipped to 16..235" if self.clip_y else ""
-        parts += [WAYS[self.lr], ("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
+        parts += [WAYS[self.lr], *(["SR of luma models made RGB by bicubic chroma"] if self.sr_rgb else [])]
+        parts += [("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
         parts.append(f"border of {border} pixels left out" if border else "no border left out")
@@ -121,7 +128,9 @@ class Protocol:
 def protocol(name: str) -> Protocol:
     """Return a named protocol; SRError for an unknown name.
 
-    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one.
+    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one. ProSRN's paper says
+    that it works on luma, but its bicubic rows, 33.69 dB on Set5 x2 and 29.57 dB on B100 x2, are LapSRN's and those of RGB:
+    33.687 and 29.571 dB, where luma enlarged by itself has 33.674 and 29.562 dB.
     edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K. realsr: the script of RealSR (Test.m), for
     DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though they feed it BGR.
     """
@@ -146,12 +155,36 @@ def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
     return downscale(image if protocol.lr in ("uint8_rgb", "given") else image.astype(np.float64), scale)
 
 
+def check_range(name: str, image: np.ndarray | torch.Tensor, leaves: float, unit: bool = True) -> None:
+    """Raise SRError unless a picture is uint8 or floats in about 0..255, or a tensor is of floats in about 0..1, all finite.
+
+    leaves: how far values may leave the range, in ranges. unit: whether floats of a picture that is not flat and lies within
+    0..1 are taken for a picture in that range.
+    """
+    is_torch = isinstance(image, torch.Tensor)
+    if 0 in image.shape or (not is_torch and image.dtype == np.uint8):
+        return
+    peak, range_ = (1, "0..1") if is_torch else (255, "0..255")
+    if not (image.is_floating_point() if is_torch else np.issubdtype(image.dtype, np.floating)):
+        expected = "floats in 0..1; divide 8 bits by 255" if is_torch else "uint8, or floats in 0..255; divide 16 bits by 257"
+        raise SRError(f"{name}: got {image.dtype}, expected {expected}")
+    low, high = float(image.min()), float(image.max())
+    if not math.isfinite(low + high):
+        raise SRError(f"{name}: has NaN or infinite values, expected finite ones in {range_}; mend what made it, e.g. weights")
+    if not is_torch and unit and 0 <= low < high <= 1:
+        raise SRError(f"{name}: got floats in {low:.3g}..{high:.3g}, a picture in 0..1, expected 0..255; multiply it by 255")
+    if low < -leaves * peak or high > (1 + leaves) * peak:
+        raise SRError(f"{name}: got floats in {low:.4g}..{high:.4g}, expected about {range_}; scale it to that range")
+
+
 def psnr(sr, hr, protocol: Protocol, scale: int):
     """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
 
-    numpy: images (H, W, 3) or (H, W) in 0..255; gives a float. An SR of (H, W) is luma under a luma protocol.
-    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W) in 0..1; gives float64 (N,) on the device of `sr`.
-    Raises SRError for shapes that differ and for images with nothing left inside the border.
+    numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may leave; gives a float. An SR of (H, W) is luma
+    under a luma protocol.
+    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; gives float64 (N,) on the device of `sr`.
+    scale: a whole number. Raises SRError for shapes that differ, other types or ranges (`check_range`), NaN and infinity, and
+    images with nothing left inside the border.
     """
     return score(sr, hr, protocol, scale, ("psnr",))[0]
 
@@ -176,6 +209,13 @@ def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ())
             raise unknown("metric", metric, METRICS)
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
+    sr, hr = np.asarray(sr), np.asarray(hr)
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES, unit=hr.max(initial=0) > 1)  # SR of a black picture may lie in 0..1
+    return _score_image(sr, hr, protocol, scale, metrics)
+
+
+def _score_image(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
     inside = _planes(sr, hr, protocol, scale)
     whole = _whole_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
     return tuple(METRICS[metric](*(whole if metric == "ssim_padded" else inside)) for metric in metrics)
@@ -185,18 +225,19 @@ def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: 
     if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
         got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
         raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES)
     images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
     if sr.shape[1] == 1:
         images = [batch[..., 0] for batch in images]
         protocol = dataclasses.replace(protocol, grey="as_y")
-    rows = [score(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
+    rows = [_score_image(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
     values = torch.tensor(rows, dtype=torch.float64, device=sr.device).reshape(-1, len(metrics))
     return tuple(values.unbind(1))
 
 
 def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what is compared: float64 (planes, h, w) of SR and HR, 0..255, without the border."""
-    sr, hr = np.asarray(sr), np.asarray(hr)
     for name, image in (("sr", sr), ("hr", hr)):
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")
@@ -361,8 +402,16 @@ PROTOCOLS = {
     one.name: one
     for one in (
         Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
-        Protocol("lapsrn", "y", "float_rgb", "convert", shave_per_scale=1),
-        Protocol("prosrn", "y", "float_rgb", "convert", shave_per_scale=1, metrics=("psnr", "ssim", "ssim_uniform7")),
+        Protocol("lapsrn", "y", "float_rgb", "convert", sr_rgb=True, shave_per_scale=1),
+        Protocol(
+            "prosrn",
+            "y",
+            "float_rgb",
+            "convert",
+            sr_rgb=True,
+            shave_per_scale=1,
+            metrics=("psnr", "ssim", "ssim_uniform7"),
+        ),
         Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
         Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
         Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),

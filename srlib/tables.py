@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -88,6 +89,7 @@ def comparison(
         first = theirs[theirs.duplicated(KEYS)].iloc[0]
         where = f"{first['method']} on {first['dataset']} x{first['scale']}"
         raise SRError(f"published has {where} twice; pass the rows of one table")
+    ours, left_out = _without_exact(ours, metric)
     seeds = pd.DataFrame(columns=[*KEYS, "seed", metric])
     if len(ours):
         seeds = ours.groupby([*KEYS, "seed"], sort=False, dropna=False)[metric].mean().reset_index()
@@ -112,7 +114,21 @@ def comparison(
     rank = {"dataset": datasets.index, "scale": int, "method": order.index}
     table = table.sort_values(KEYS, key=lambda column: column.map(rank[column.name]), ignore_index=True)
     table["method"] = table["method"].map(lambda name: (labels or {}).get(name, name))
-    return _side_by_side(table) if wide else table
+    table = _side_by_side(table) if wide else table
+    table.attrs["left_out"] = left_out
+    return table
+
+
+def _without_exact(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, str]:
+    """Return rows without the images that some method makes exactly (infinite PSNR), and a note on how many these are."""
+    exact = rows[np.isinf(rows[metric].astype(float))] if metric in rows else rows[:0]
+    if exact.empty:
+        return rows, ""
+    where = ["dataset", "scale", "image"]
+    rows = rows[~pd.MultiIndex.from_frame(rows[where]).isin(pd.MultiIndex.from_frame(exact[where]))]
+    counts = exact.drop_duplicates(where).groupby(["dataset", "scale"], sort=False).size()
+    images = ", ".join(f"{count} of {dataset} ×{scale}" for (dataset, scale), count in counts.items())
+    return rows, f"Left out of the means, as a method makes them exactly: {images}."
 
 
 def paper_table(
@@ -151,10 +167,14 @@ def beside(
     methods: in their order; those that neither side has are left out.
     """
     columns: dict[str, dict[str, float]] = {}
+    left_out: list[str] = []
     for metric in metrics:
         for kind, rows, value in (("ours", ours, metric), ("published", published[published["metric"] == metric], "value")):
             if value not in rows.columns:
                 continue
+            if kind == "ours":
+                rows, note = _without_exact(rows, metric)
+                left_out += [note] if note else []
             for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
                 seeds = some.groupby(["method", *(["seed"] if "seed" in some else [])])[value].mean().groupby("method")
                 where = f"{dataset} ×{scale}".removeprefix("- ")  # "-": of a network, not of a set
@@ -167,7 +187,9 @@ def beside(
         about = {one: ours.loc[ours["method"] == name, one].mean() for one in extra if one in ours.columns}
         values = {column: found_there.get(name, math.nan) for column, found_there in columns.items()}
         lines.append({"method": labels.get(name, name), **about, **values})
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    table.attrs["left_out"] = " ".join(left_out)
+    return table
 
 
 def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
@@ -225,12 +247,13 @@ def caption(what: str, by: Protocol | None, profile: Profile, *notes: str, table
     """Return a caption: what the table shows, the protocol (None: nothing was scored), profile, budget, data and notes.
 
     Data that differ from scale to scale are named with a star for the scale; empty notes are left out. table: what is captioned,
-    for the protocol to tell only of the metrics in it (default: of all that it computes).
+    for the protocol to tell only of the metrics in it (default: of all that it computes), and for what its means leave out.
     """
     data = profile.data.replace("{scale}", "*")
     shown = None if table is None else {_metric(_name(column))[0] for column in table.columns}
     parts = [what, by.describe(shown) if by else "", f"Profile {profile.name}: {profile.budget}; training data {data}."]
-    return " ".join(part for part in (*parts, *notes) if part)
+    left_out = "" if table is None else table.attrs.get("left_out", "")
+    return " ".join(part for part in (*parts, *notes, left_out) if part)
 
 
 def seeds(rows: pd.DataFrame) -> str:

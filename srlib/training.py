@@ -29,7 +29,6 @@ from srlib.data.sets import open_set
 from srlib.errors import SRError
 from srlib.evaluation import measure
 from srlib.experiments import Experiment
-from srlib.memory import kept_between_layers
 from srlib.metrics import protocol
 from srlib.output import tolerant
 from srlib.runs import Run, budget_of, provenance
@@ -359,8 +358,7 @@ def _descend(
         elif accelerator.is_main_process:
             run.write_config()
         try:
-            with kept_between_layers():
-                loop.run_to_end()
+            loop.run_to_end()
         finally:
             batches.close()
         if accelerator.is_main_process:

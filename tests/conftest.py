@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-DATASETS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+DATASETS, MATLAB = SHARED / "datasets", SHARED / "matlab"
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,18 @@ def datasets(monkeypatch) -> Path:
     if not (root / "Set5").is_dir():
         pytest.skip(f"needs the benchmark images: none at {root}; run `make data` and set SRLIB_TEST_DATA to the folder")
     monkeypatch.setenv("SRLIB_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def matlab() -> Path:
+    """Output of MATLAB's own `imresize`, for tests that need it."""
+    root = Path(os.environ.get("SRLIB_TEST_MATLAB") or MATLAB)
+    if not (root / "lena_512x512.png").is_file():
+        pytest.skip(
+            f"needs MATLAB's own output: no lena_512x512.png, lena_123x234_uint8.png and lena_123x234_double.png at {root}; "
+            "resize the first by imresize(x, [123 234]) as uint8 and as double, and set SRLIB_TEST_MATLAB to the folder"
+        )
     return root
 
 

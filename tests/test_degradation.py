@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from srlib.data.images import read_image
 from srlib.degradation import contributions, downscale, imresize, modcrop, pil_bicubic
 from srlib.errors import SRError
 
@@ -33,11 +34,17 @@ def naive_axis(line: np.ndarray, out_length: int, scale: float, antialias: bool)
     return np.array(out)
 
 
+def rounded(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(values + 0.5), 0, 255)
+
+
 def naive(image: np.ndarray, scales, size, antialias=True) -> np.ndarray:
+    """The axis with the smaller scale first; uint8 is rounded and clipped after each axis."""
     result = image.astype(np.float64)
     for axis in sorted((0, 1), key=lambda one: scales[one]):
         result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis], antialias)
-    return result
+        result = rounded(result) if image.dtype == np.uint8 else result
+    return result.astype(image.dtype)
 
 
 def to_planes(image: np.ndarray) -> torch.Tensor:
@@ -56,17 +63,58 @@ def test_imresize_equals_a_pixel_by_pixel_version(scale, shape):
     np.testing.assert_allclose(imresize(to_planes(image), scale), to_planes(expected), atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 2, 0.37])
-def test_uint8_is_rounded_once_half_up_and_clipped(scale):
-    image = (np.random.default_rng(1).random((21, 34)) > 0.5).astype(np.uint8) * 255
-    size = [math.ceil(scale * n) for n in image.shape]
-    exact = naive(image, (scale, scale), size)
-    if scale == 2:
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 2, 0.37, (0.5, 0.3), (0.5, 3), (2, 1)])
+@pytest.mark.parametrize("shape", [(21, 34), (20, 13, 3)])
+def test_uint8_is_rounded_half_up_and_clipped_after_each_axis(scale, shape):
+    rng = np.random.default_rng(1)
+    image = rng.choice(np.array([0, 253], np.uint8), shape) + rng.integers(0, 3, shape, dtype=np.uint8)
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    size = [math.ceil(s * n) for s, n in zip(pair, shape, strict=False)]
+    exact = naive(image.astype(np.float64), pair, size)
+    if max(pair) == 2:
         assert exact.min() < 0 and exact.max() > 255
-    expected = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
+    expected = naive(image, pair, size)
+    assert (expected != rounded(exact)).any() or 1 in pair  # rounding once at the end is something else
+    resized = imresize(image, scale)
+    assert resized.dtype == np.uint8
+    np.testing.assert_array_equal(resized, expected)
+    np.testing.assert_array_equal(imresize(to_planes(image), scale), to_planes(expected))
+
+
+def test_rounding_after_each_axis_by_hand():
+    # Two pixels become their mean: 0.5 and 0 in the columns, rounded to 1 and 0, and 0.5 of these, rounded to 1.
+    image = np.array([[1, 0], [0, 0]], np.uint8)
+    assert imresize(image.astype(float), size=(1, 1))[0, 0] == 0.25
+    assert imresize(image, size=(1, 1))[0, 0] == imresize(torch.tensor(image), size=(1, 1))[0, 0] == 1
+
+
+def test_imresize_equals_matlab(matlab):
+    """Lena by MATLAB R2015b: imresize of uint8, and of double in 0..1, stored in 8 bits."""
+    image, uint8, double = (read_image(matlab / f"lena_{name}.png") for name in ("512x512", "123x234_uint8", "123x234_double"))
+    assert (uint8 != double).sum() == 12_492 and uint8.size == 86_346
+    np.testing.assert_array_equal(imresize(image, size=(123, 234)), uint8)
+    np.testing.assert_array_equal(imresize(to_planes(image), size=(123, 234)), to_planes(uint8))
+    np.testing.assert_array_equal(rounded(imresize(image / 255, size=(123, 234)) * 255), double)
+    np.testing.assert_array_equal(rounded(imresize(to_planes(image / 255), size=(123, 234)).numpy() * 255), to_planes(double))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("scale", [2, 3, 0.5, 1 / 3, (2, 1), 1])
+def test_a_pixel_that_is_not_finite_stays_within_its_kernel(scale, bad):
+    image = np.random.default_rng(9).random((64, 60))
+    impulse = np.zeros_like(image)
+    impulse[30, 31] = 1
+    reached = abs(imresize(impulse, scale)) > 1e-9
+    assert scale != 2 or reached.sum() == 64
+    expected = imresize(image, scale)
+    image[30, 31] = bad
     for resized in (imresize(image, scale), imresize(torch.tensor(image), scale).numpy()):
-        assert resized.dtype == np.uint8
-        np.testing.assert_array_equal(resized, expected)
+        assert not np.isfinite(resized[reached]).any() and resized.dtype == np.float64
+        np.testing.assert_allclose(resized[~reached], expected[~reached], atol=1e-12)
+    colours = imresize(np.stack([image, np.ones_like(image)], axis=2), scale)
+    np.testing.assert_array_equal(np.isfinite(colours), np.stack([~reached, np.ones_like(reached)], axis=2))
+    half = imresize(torch.tensor(image).to(torch.bfloat16), scale)
+    assert half.dtype == torch.bfloat16 and torch.equal(half.isfinite(), torch.tensor(~reached))
 
 
 def test_a_half_is_rounded_up():

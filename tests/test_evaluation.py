@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from srlib.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
 from srlib.data.sets import open_set
 from srlib.degradation import downscale, imresize, modcrop
 from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward, self_ensemble, super_resolve, upscale, windows
+from srlib.evaluation import evaluate, forward, measure, self_ensemble, super_resolve, upscale, windows
 from srlib.metrics import PROTOCOLS, protocol, psnr, score, ssim
 from srlib.models.bicubic import Bicubic
 
@@ -261,6 +263,50 @@ class TestUpscale:
         assert model.training is training
 
 
+class ThreeLayers(nn.Module):
+    """A network that keeps its kernels and what its layers return, as they lie in memory."""
+
+    channels, context, scale = 3, 3, 1
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 8), (8, 8), (8, 3))))
+        self.seen: list[torch.Tensor] = []
+        for layer in self.layers:
+            layer.register_forward_hook(lambda layer, inputs, output: self.seen.extend((layer.weight, output)))
+
+    def forward(self, lr):
+        return self.layers(lr)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 16}, {"ensemble": True}])
+def test_layers_get_channels_last(options):
+    net = ThreeLayers()
+    upscale(net, picture(40, 33, 3), **options)
+    assert len(net.seen) >= 6 and all(x.is_contiguous(memory_format=torch.channels_last) for x in net.seen)
+
+
+UPSCALE_AND_ALLOCATE = """
+import numpy as np, psutil, torch
+from srlib import models
+from srlib.evaluation import upscale
+
+def held():
+    return psutil.Process().memory_info().rss >> 20
+
+upscale(models.create("bicubic", 2), np.zeros((20, 20), np.uint8))
+before = held()
+for _ in range(5):
+    torch.ones(64 << 18)
+print(held() - before)
+"""
+
+
+def test_upscaling_leaves_the_process_s_memory_management_alone():
+    """A block of 64 MB that is freed goes back to the system afterwards."""
+    assert int(subprocess.check_output([sys.executable, "-c", UPSCALE_AND_ALLOCATE], text=True)) < 32
+
+
 class TestSuperResolve:
     @pytest.mark.parametrize("name", KINDS)
     @pytest.mark.parametrize("by", PROTOCOLS)
@@ -285,6 +331,19 @@ class TestSuperResolve:
         sr, _, _ = super_resolve(model, hr, protocol("edsr"))
         assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
 
+    @pytest.mark.parametrize("by", ["lapsrn", "prosrn"])
+    def test_lapsrn_scores_the_luma_of_rgb_with_bicubic_chroma(self, by):
+        """SR is made RGB, clipped and rounded to 8 bits, and its luma, not rounded again, is compared."""
+        hr, model, chosen = picture(40, 36, 3), network("espcn"), protocol(by)
+        sr, _, _ = super_resolve(model, hr, chosen)
+        ycbcr = rgb_to_ycbcr(imresize(hr.astype(np.float64), 0.5))
+        by_hand = ycbcr_to_rgb(np.dstack([upscale(model, ycbcr[..., 0]), imresize(ycbcr[..., 1:], 2)]))
+        assert sr.shape == hr.shape and np.allclose(sr, by_hand, atol=1e-6)
+        error = (to_y(np.clip(np.floor(by_hand + 0.5), 0, 255), rounded=False) - to_y(hr, rounded=False))[2:-2, 2:-2]
+        assert psnr(sr, hr, chosen, 2) == pytest.approx(10 * np.log10(255**2 / np.square(error).mean()), abs=1e-3)
+        luma, _, _ = super_resolve(model, hr, dataclasses.replace(chosen, sr_rgb=False))
+        assert luma.ndim == 2 and abs(psnr(luma, hr, chosen, 2) - psnr(sr, hr, chosen, 2)) > 1e-3
+
     def test_rgb_network_gets_the_8_bit_image_under_a_protocol_that_degrades_luma(self):
         hr, model = picture(40, 36, 3), network()
         sr, _, _ = super_resolve(model, hr, protocol("y"))
@@ -306,7 +365,47 @@ class TestSuperResolve:
         assert np.abs(direct - through).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x / 255, "lr: got floats in .*, a picture in 0..1, expected 0..255; multiply it by 255"),
+        (lambda x: x.astype(np.uint16) * 257, "lr: got uint16, expected uint8, or floats in 0..255; divide 16 bits by 257"),
+        (lambda x: x * np.nan, "lr: has NaN or infinite values"),
+        (lambda x: x * 257.0, "lr: got floats in .*, expected about 0..255"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
+def test_upscale_refuses_pictures_of_another_type_or_range_before_any_work(change, message, shape):
+    model = Nearest()
+    with pytest.raises(SRError, match=message):
+        upscale(model, change(picture(*shape)))
+    assert not model.seen
+
+
 class TestEvaluate:
+    @pytest.fixture
+    def with_flat(self, pictures, tmp_path) -> str:
+        """The set with a flat picture, which bicubic makes exactly."""
+        Image.fromarray(np.full((30, 30, 3), 128, np.uint8)).save(tmp_path / "set" / "flat.png")
+        return pictures
+
+    def test_exact_images_are_counted_and_left_out_of_the_mean_of_psnr(self, with_flat):
+        model, chosen = models.create("bicubic", 2), protocol("edsr")
+        rows = evaluate(model, with_flat, chosen).set_index("image")
+        assert np.isinf(rows.loc["flat", "psnr"]) and len(rows) == 4
+        found = measure(model, with_flat, chosen)
+        assert found == {
+            "psnr": pytest.approx(rows["psnr"].drop("flat").mean()),
+            "ssim": pytest.approx(rows["ssim"].mean()),
+            "exact": 1,
+            "images": 4,
+        }
+        only = measure(model, with_flat, chosen, limit=1)
+        assert list(rows.index)[0] == "flat" and only["psnr"] == np.inf and (only["exact"], only["images"]) == (1, 1)
+
+    def test_without_exact_images_none_are_counted(self, pictures):
+        assert list(measure(models.create("bicubic", 2), pictures, protocol("edsr"))) == ["psnr", "ssim", "images"]
+
     def test_row_per_image(self, pictures):
         rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
         assert list(rows.columns) == ["image", "psnr", "ssim", "seconds"]
@@ -319,15 +418,14 @@ class TestEvaluate:
         row = evaluate(model, pictures, chosen).iloc[0]
         assert row["psnr"] == psnr(sr, hr[:36, :40], chosen, 2) and row["ssim"] == ssim(sr, hr[:36, :40], chosen, 2)
 
-    def test_images_are_scored_smallest_then_from_the_largest_and_rows_are_in_the_order_of_the_set(self, tmp_path, monkeypatch):
-        """Memory that the largest has left is enough for the others; in another order gaps between blocks add up. What is too
-        small to be scored is known at once."""
+    def test_images_are_scored_from_the_smallest_and_rows_are_in_the_order_of_the_set(self, tmp_path, monkeypatch):
+        """What is too small to be scored is known at once."""
         for i, side in enumerate((24, 40, 32)):
             Image.fromarray(picture(side, side, 3)).save(tmp_path / f"{i}.png")
         seen = []
         monkeypatch.setattr(evaluation, "upscale", lambda model, lr, **options: seen.append(lr.shape[0]) or upscale(model, lr))
         rows = evaluate(models.create("bicubic", 2), f"folder:{tmp_path}", protocol("y"))
-        assert seen == [12, 20, 16] and rows["image"].tolist() == ["0", "1", "2"]
+        assert seen == [12, 16, 20] and rows["image"].tolist() == ["0", "1", "2"]
         Image.fromarray(picture(8, 8, 3)).save(tmp_path / "3.png")
         seen.clear()
         with pytest.raises(SRError, match=r", 3: sr: 4x4 pixels inside the border"):

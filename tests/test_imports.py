@@ -17,8 +17,6 @@ ORDER = [
     "output",
     "paths",
     "sources",
-    "memory",
-    "convolution",
     "color",
     "degradation",
     "camera",
@@ -89,7 +87,7 @@ ORDER = [
     "__main__",
 ]
 # What training needs, besides the standard library.
-TRAINING = {"torch", "accelerate", "numpy", "pandas", "PIL", "safetensors", "tqdm", "filelock"}
+TRAINING = {"torch", "accelerate", "numpy", "pandas", "PIL", "safetensors", "tqdm", "filelock", "psutil"}
 
 
 def name_of(path: Path) -> str:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from srlib import experiments, models, papers, paths, probe
 from srlib.__main__ import COMMANDS, main
+from srlib.color import to_uint8
 from srlib.data.files import sha256
 from srlib.data.images import read_image
 from srlib.degradation import imresize
@@ -360,6 +361,14 @@ class TestEvaluate:
         assert len(rows) == 2 + 5 and set(rows["scale"]) == {3} and set(rows["protocol"]) == {"y"}
         assert f"{rows[rows.dataset == data]['psnr'].mean():.2f} dB" in out[1]
 
+    def test_exact_images_are_counted_and_left_out_of_the_mean(self, ok, tmp_path):
+        for name, image in (("a", picture(30, 30, 3)), ("b", np.full((30, 30, 3), 128, np.uint8)), ("c", picture(32, 30, 3))):
+            save(tmp_path / f"{name}.png", image)
+        out = ok("evaluate", "bicubic", f"folder:{tmp_path}", "--csv", tmp_path / "out" / "rows.csv").splitlines()
+        psnr = pd.read_csv(tmp_path / "out" / "rows.csv")["psnr"]
+        assert np.isinf(psnr[1]) and f"3 images  {(psnr[0] + psnr[2]) / 2:6.2f} dB" in out[1]
+        assert out[1].endswith("s per image, PSNR without 1 made exactly")
+
     @pytest.mark.parametrize("by", PROTOCOLS)
     def test_protocols(self, ok, data, by):
         assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
@@ -481,7 +490,7 @@ class TestUpscale:
         out = ok("upscale", photo, "--model", "bicubic", *given)
         result = tmp_path / f"a photo_bicubic_x{scale}.png"
         assert out.strip() == f"{result}: {7 * scale}x{9 * scale}"
-        expected = imresize(picture(9, 7, 3), scale)
+        expected = to_uint8(imresize(picture(9, 7, 3).astype(float), scale))
         assert np.abs(read_image(result).astype(int) - expected).max() <= 1
 
     def test_with_a_run(self, ok, run, tmp_path, monkeypatch):
@@ -518,7 +527,7 @@ class TestUpscale:
         sr = read_image(tmp_path / "out.png")
         assert sr.shape == shape
         if model == "bicubic":
-            assert np.abs(sr.astype(int) - imresize(read_image(photo), 2)).max() <= 1
+            assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
 
     def test_output_that_exists_is_kept(self, ok, fails, tmp_path):
         photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"

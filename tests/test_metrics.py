@@ -95,11 +95,87 @@ def test_equal_images(hr, name):
     assert ssim(hr, hr, protocol(name), 2) == pytest.approx(1, abs=1e-12)
 
 
-def test_nan_does_not_pass_for_perfect(hr):
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_does_not_pass_for_perfect(hr, bad):
     sr = hr.astype(float)
-    sr[50, 50] = np.nan
-    for value in score(sr, hr, protocol("lapsrn"), 2):
-        assert math.isnan(value)
+    sr[50, 50] = bad
+    batch = [torch.tensor(image / 255).permute(2, 0, 1)[None] for image in (sr, hr)]
+    for metric in (psnr, ssim):
+        with pytest.raises(SRError, match="sr: has NaN or infinite values, expected finite ones in 0..255"):
+            metric(sr, hr, protocol("lapsrn"), 2)
+        with pytest.raises(SRError, match="hr: has NaN or infinite values"):
+            metric(hr, sr, protocol("lapsrn"), 2)
+        with pytest.raises(SRError, match="sr: has NaN or infinite values, expected finite ones in 0..1;"):
+            metric(*batch, protocol("lapsrn"), 2)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x / 255, r"got floats in 0.*\.\.\d.*, a picture in 0..1, expected 0..255; multiply it by 255"),
+        (lambda x: (x / 255).astype(np.float32), "got floats in .*, a picture in 0..1, expected 0..255; multiply it by 255"),
+        (lambda x: x.astype(np.uint16) * 257, "got uint16, expected uint8, or floats in 0..255; divide 16 bits by 257"),
+        (lambda x: x.astype(np.int64), "got int64, expected uint8"),
+        (lambda x: x > 100, "got bool, expected uint8"),
+        (lambda x: x * 257.0, r"got floats in .*, expected about 0..255; scale it to that range"),
+    ],
+)
+def test_pictures_of_another_type_or_range(hr, metric, change, message):
+    for chosen in (protocol("edsr"), FLOAT_Y):
+        with pytest.raises(SRError, match=f"sr: {message}"):
+            metric(change(hr), hr, chosen, 2)
+        with pytest.raises(SRError, match=f"hr: {message}"):
+            metric(hr.astype(float), change(hr), chosen, 2)
+        with pytest.raises(SRError, match=message):
+            metric(change(hr), change(hr), chosen, 2)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: (x * 255).byte(), "got torch.uint8, expected floats in 0..1; divide 8 bits by 255"),
+        (lambda x: (x * 255).int(), "got torch.int32, expected floats in 0..1"),
+        (lambda x: x * 255, r"got floats in .*, expected about 0..1; scale it to that range"),
+    ],
+)
+def test_batches_of_another_type_or_range(hr, metric, change, message):
+    batch = torch.tensor(hr / 255).permute(2, 0, 1)[None]
+    with pytest.raises(SRError, match=f"sr: {message}"):
+        metric(change(batch), batch, protocol("edsr"), 2)
+    with pytest.raises(SRError, match=f"hr: {message}"):
+        metric(batch, change(batch), protocol("edsr"), 2)
+
+
+def test_pictures_that_are_flat_dark_or_overshoot_are_taken(hr):
+    """A flat one may hold 0 or 1, SR of a black picture may lie in 0..1, and networks leave the range."""
+    chosen, flat = protocol("edsr"), np.zeros((20, 20, 3))
+    assert psnr(flat + 1, flat, chosen, 2) == pytest.approx(20 * math.log10(255 * 255 / 219), abs=1e-3)
+    black = (np.random.default_rng(0).random((20, 20, 3)) > 0.5).astype(np.uint8)
+    assert 45 < psnr(black * 0.3 + 0.1, black, chosen, 2) < 60
+    assert psnr(hr * 3.0 - 200, hr, chosen, 2) < 20
+    batch = torch.tensor(hr / 255).permute(2, 0, 1)[None]
+    assert psnr(batch * 1.5 - 0.2, batch, chosen, 2).item() < 25
+
+
+@pytest.mark.parametrize("scale", [-2, 0, 1.5, math.nan, "2", None, True])
+def test_scales_that_are_not_whole_numbers_from_1(hr, scale):
+    batch = torch.tensor(hr / 255).permute(2, 0, 1)[None]
+    for chosen in (protocol("edsr"), protocol("realsr")):  # the second leaves no border out
+        for metric in (psnr, ssim):
+            with pytest.raises(SRError, match=f"scale: got {scale!r}, expected a whole number of at least 1"):
+                metric(hr, hr, chosen, scale)
+        with pytest.raises(SRError, match="scale: got"):
+            psnr(batch, batch, chosen, scale)
+    with pytest.raises(SRError, match="scale: got"):
+        lr_from_hr(hr, protocol("edsr"), scale)
+
+
+@pytest.mark.parametrize("scale", [2.0, np.float64(2), np.int64(2)])
+def test_whole_numbers_of_other_types_are_scales(hr, sr, scale):
+    assert score(sr, hr, protocol("edsr"), scale) == score(sr, hr, protocol("edsr"), 2)
+    np.testing.assert_array_equal(lr_from_hr(hr, protocol("edsr"), scale), lr_from_hr(hr, protocol("edsr"), 2))
 
 
 def test_ssim_of_opposite_images_is_negative():
@@ -223,6 +299,8 @@ def test_protocols_can_be_looked_up_stored_and_described():
         "11x11 window, range 255."
     )
     assert "border of 6 + scale pixels" in protocol("btsrn_div2k").describe()
+    for name, one in PROTOCOLS.items():
+        assert ("SR of luma models made RGB by bicubic chroma" in one.describe()) == (name in ("lapsrn", "prosrn"))
     assert "no border" in FLOAT_Y.describe() and "SR in float" in FLOAT_Y.describe()
     assert (
         protocol("prosrn")
@@ -256,6 +334,9 @@ def test_misspelt_protocols():
         dataclasses.replace(FLOAT_Y, shave=-1)
     with pytest.raises(SRError, match="Protocol.lr: got 'float_y' with color='rgb'"):
         dataclasses.replace(FLOAT_Y, color="rgb")
+    for name in ("y", "btsrn_div2k"):
+        with pytest.raises(SRError, match="Protocol.sr_rgb: got True with color=.*expected color='y' and LR made from RGB"):
+            dataclasses.replace(protocol(name), sr_rgb=True)
     with pytest.raises(SRError, match="clip_y: got True with color='rgb'"):
         dataclasses.replace(protocol("btsrn_div2k"), clip_y=True)
     with pytest.raises(SRError, match="unknown metric 'lpips'"):

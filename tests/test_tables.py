@@ -1,3 +1,4 @@
+import math
 import re
 
 import numpy as np
@@ -68,6 +69,29 @@ def test_comparison_chooses_methods_and_lays_them_side_by_side():
     assert list(wide[("", "dataset")].unique()) == ["Set5", "B100", "Set14", "Urban100"]  # ours first
     assert wide[("BTSRN", "psnr_published")].iloc[0] == 37.75 and wide[("VDSR", "psnr_ours")].iloc[0] == 30
     assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
+
+
+def test_images_that_a_method_makes_exactly_are_left_out_for_all_and_the_caption_says_so():
+    ours = pd.concat(
+        [
+            scored("btsrn", "Set5", 2, [math.inf, 38.0, 36.0]),
+            scored("vdsr", "Set5", 2, [50.0, 37.0, 35.0]),
+            scored("vdsr", "B100", 2, [31.0]),
+            scored("bicubic", "Mine", 2, [math.inf]),
+        ]
+    )
+    said = "Left out of the means, as a method makes them exactly: 1 of Set5 ×2, 1 of Mine ×2."
+    found = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours)
+    values = found.set_index(["dataset", "method"])["psnr_ours"].dropna().to_dict()
+    assert values == {("Set5", "btsrn"): 37.0, ("Set5", "vdsr"): 36.0, ("B100", "vdsr"): 31.0}
+    assert caption("What.", protocol("y"), profile("quick"), "A note.", table=found).endswith(f" A note. {said}")
+    wide = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours, wide=True)
+    assert caption("What.", protocol("y"), profile("quick"), table=wide).endswith(said)
+    table = tables.beside(ours, printed(("there", 2, "btsrn", 37.75)), ["psnr"], methods=["btsrn", "vdsr"], labels={})
+    assert table["psnr_ours@Set5 ×2"].tolist() == [37.0, 36.0]
+    assert caption("What.", protocol("y"), profile("quick"), table=table).endswith(said)
+    finite = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours[np.isfinite(ours["psnr"])])
+    assert "Left out" not in caption("What.", protocol("y"), profile("quick"), table=finite)
 
 
 def test_comparison_says_what_is_wrong():

@@ -29,11 +29,11 @@ Departures:
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+import psutil
 import torch
 from torch import Tensor, nn
 
 from srlib.errors import SRError
-from srlib.memory import free_memory
 from srlib.models.bicubic import upsample_bicubic
 from srlib.models.blocks import MEAN, conv, tail
 from srlib.models.rcan import ResidualGroup
@@ -131,11 +131,12 @@ def _check_size(depth: int, children: int, branch: Callable[[], nn.Module], leaf
     with torch.device("meta"):
         per_branch, per_leaf = (sum(p.numel() for p in make().parameters()) for make in (branch, leaf))
     count = children**depth * per_leaf + sum(children**level for level in range(1, depth + 1)) * per_branch
-    if 4 * count > free_memory():
-        size, free = f"{Decimal(count):.3g} parameters, {Decimal(4 * count) / GIB:.3g} GiB", free_memory() / GIB
+    free = psutil.virtual_memory().available
+    if 4 * count > free:
+        size = f"{Decimal(count):.3g} parameters, {Decimal(4 * count) / GIB:.3g} GiB"
         raise SRError(
             f"depth (={depth}) and children (={children}): the tree's {Decimal(children**depth):.3g} leaves would have {size}, "
-            f"more than the free memory of {free:.3g} GiB, before any training; make it smaller, or lower its width"
+            f"more than the free memory of {free / GIB:.3g} GiB, before any training; make it smaller, or lower its width"
         )
 
 

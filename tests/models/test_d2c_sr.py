@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -166,10 +167,10 @@ class TestTree:
     def test_the_size_that_is_refused_is_the_size_it_would_have(self, monkeypatch):
         net = DivergenceNet(4, **SMALL)
         size = sum(parameters(part) for part in (net.levels, net.skips, net.tails))
-        monkeypatch.setattr(d2c_sr, "free_memory", lambda: 4 * size - 1)
+        monkeypatch.setattr(d2c_sr.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * size - 1))
         with pytest.raises(SRError, match=re.escape(f"4 leaves would have {Decimal(size):.3g} parameters")):
             DivergenceNet(4, **SMALL)
-        monkeypatch.setattr(d2c_sr, "free_memory", lambda: 4 * size)
+        monkeypatch.setattr(d2c_sr.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * size))
         assert parameters(DivergenceNet(4, **SMALL)) == parameters(net)
 
 
