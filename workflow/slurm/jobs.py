@@ -73,6 +73,7 @@ class Jobs:
             name = notebooks.get(found["submitted"] or found["finished"] or found["failed"])
             if found["submitted"]:
                 sent[name] = found["log"]
+                self.killed.pop(name, None)  # it is tried again
                 self.notebook[found["job"]] = name
                 self.events.append(f"  queued  {name}, SLURM job {found['job']}")
             elif found["finished"] and name in sent:
