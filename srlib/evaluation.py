@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from srlib.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
-from srlib.data.sets import open_set
+from srlib.data.sets import ImageSet, open_set
 from srlib.degradation import imresize, modcrop
 from srlib.difficulty import identify
 from srlib.errors import SRError
@@ -217,7 +217,7 @@ def _pieces(
 
 def evaluate(
     model: nn.Module,
-    dataset: str,
+    dataset: str | ImageSet,
     protocol: Protocol,
     *,
     limit: int | None = None,
@@ -240,7 +240,7 @@ def evaluate(
     rows = [[] for _ in images.names[:limit]]
     order = sorted(range(len(rows)), key=images.area)  # an image that is too small is known at once
     with _evaluating(model):
-        for i in tqdm(order, desc=dataset, disable=not progress, leave=False):
+        for i in tqdm(order, desc=images.name, disable=not progress, leave=False):
             name, hr = images.names[i], images[i]
             try:
                 lr = images.lr(i, hr, scale) if images.paired else None
@@ -249,7 +249,7 @@ def evaluate(
                     values = score(sr, target, protocol, scale)
                     rows[i].append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
             except SRError as error:
-                raise SRError(f"{dataset}, {name}: {error}") from error
+                raise SRError(f"{images.name}, {name}: {error}") from error
     return pd.DataFrame(chain.from_iterable(rows))
 
 

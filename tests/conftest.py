@@ -57,4 +57,5 @@ def matlab() -> Path:
 
 def pytest_collection_modifyitems(items):
     """Start what takes longest first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.name != "test_smoke_is_killed_continues_and_is_then_complete")
+    longest = ("test_smoke_is_killed_continues_and_is_then_complete", "test_slurm_makes_the_same_tables")
+    items.sort(key=lambda item: item.name not in longest)

@@ -8,6 +8,7 @@ import argparse
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import time
 from pathlib import Path
 
 from job import reason
+from slurm import jobs as slurm
 
 ROOT = Path(__file__).resolve().parents[1]
+TOOL = {"slurm": "sbatch", "kubernetes": "kubectl"}  # what submits the jobs
 SHOWN = re.compile(r"(\d+ of \d+) steps \((\d+%)\) done|^(error: .*)")
 
 
@@ -62,7 +65,11 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
     """Return the call of Snakemake; the lock of this script stands in for Snakemake's, which a kill would leave behind."""
     config = [f"profile={args.profile}", f"paper={args.paper}", f"scale={args.scale}"]
     call = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", runs, "--nolock"]
-    call += ["--profile", ROOT / "workflow" / args.on, "--quiet", "rules", "host", "reason"]
+    call += ["--profile", ROOT / "workflow" / args.on, "--quiet", "host", "reason"]
+    if args.on == "slurm":  # its log shows which notebook each job runs
+        call += ["--slurm-status-command", slurm.status_command()]
+    else:
+        call.append("rules")
     if args.on == "laptop":
         jobs = min(int(args.jobs or 2), cores())
         threads = cores() // jobs
@@ -73,9 +80,9 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
     return [str(part) for part in [*call, "--config", *config]]
 
 
-def follow(process: subprocess.Popen, log: Path) -> str:
+def follow(process: subprocess.Popen, log: Path, on: str) -> str:
     """Print Snakemake's progress until it ends; return all that it said. Where make is killed, so is its work."""
-    printed, parent = 0, os.getppid()
+    printed, told, parent = 0, 0, os.getppid()
     while True:
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
             raise KeyboardInterrupt
@@ -86,14 +93,22 @@ def follow(process: subprocess.Popen, log: Path) -> str:
             found = SHOWN.search(line)
             if found:
                 print(found[3] or f"  {found[1]} steps, {found[2]}", flush=True)
+        if on == "slurm" and len(lines) - 1 > printed:
+            events = slurm.Jobs(said).events
+            for event in events[told:]:
+                print(event, flush=True)
+            told = len(events)
         printed = len(lines) - 1
         if ended:
             return said
         time.sleep(0.2)
 
 
-def failures(runs: Path, profile: str, since: float) -> list[str]:
-    """Return two lines for each notebook that was run since a time (in seconds since the epoch) and left no metrics."""
+def failures(runs: Path, profile: str, since: float, killed: dict[str, str]) -> list[str]:
+    """Return one or two lines for each notebook that was run since a time (in seconds since the epoch) and left no metrics.
+
+    `killed` holds why a notebook did not end by itself.
+    """
     told = []
     folder = runs / "notebooks" / profile
     for text in sorted(folder.rglob("*.log")):
@@ -102,7 +117,8 @@ def failures(runs: Path, profile: str, since: float) -> list[str]:
         if text.stat().st_mtime >= since and not any(made):
             notebook = text.with_suffix(".ipynb")
             shown = notebook if notebook.exists() else text
-            told.append(f"  {name}: {reason(notebook, text)}\n    see {where(shown)}")
+            why = killed.get(str(name)) or f"{reason(notebook, text)}\n    see {where(shown)}"
+            told.append(f"  {name}: {why}")
     return told
 
 
@@ -122,10 +138,14 @@ def main() -> int:
     known = sorted(folder.parent.name for folder in (ROOT / "workflow").glob("*/config.yaml"))
     if args.on not in known:
         sys.exit(f"error: ON (={args.on}) must be one of {', '.join(known)}")
+    tool = TOOL.get(args.on)
+    if tool and not shutil.which(tool):
+        sys.exit(f"error: ON={args.on} needs {tool}, which is not in PATH; run it where {tool} works, or with ON=laptop")
     runs = Path(os.path.abspath(os.environ.get("SRLIB_RUNS") or ROOT / "runs"))
     figures = Path(os.path.abspath(os.environ.get("SRLIB_FIGURES") or runs / "figures"))
     os.environ |= {"SRLIB_RUNS": str(runs), "SRLIB_FIGURES": str(figures)}
 
+    call = command(args, runs)
     held = guard(runs)
     begin = time.time()
     environment = dict(os.environ)
@@ -135,19 +155,27 @@ def main() -> int:
         environment["SRLIB_ALIVE"] = alive.name
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = runs / "snakemake.log"
+    if args.on == "slurm" and log.exists() and (left := slurm.cancel(log.read_text(errors="replace"))):
+        print("An earlier call was killed and left these jobs:\n" + "\n".join(left), flush=True)
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            command(args, runs), stdin=subprocess.DEVNULL, stderr=stream, env=environment, pass_fds=[held]
-        )
+        process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stderr=stream, env=environment, pass_fds=[held])
     try:
-        said = follow(process, log)
+        said = follow(process, log, args.on)
     except KeyboardInterrupt:
         if args.on == "laptop":
             process.kill()
             alive.close()
             time.sleep(1)  # its jobs see that the lock is gone
         else:
-            process.send_signal(signal.SIGINT)  # it cancels what it has sent to the cluster
+            print("\nStopping: the jobs that were sent to the cluster are cancelled.", flush=True)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave some
+            if args.on == "slurm":
+                slurm.stop(process)
+                for line in slurm.cancel(log.read_text(errors="replace"), interrupted=True):
+                    print(line, flush=True)
+            else:
+                process.send_signal(signal.SIGINT)  # it cancels what it has sent
         process.wait()
         print("\nStopped. The same command continues where this one ended.")
         return 130
@@ -156,7 +184,7 @@ def main() -> int:
         done = "Nothing to do: all is made." if "Nothing to be done" in said else f"Done in {took:.1f} minutes."
         print(f"{done} Profile {args.profile}:\n{results(runs, figures, args.profile)}")
         return 0
-    told = failures(runs, args.profile, begin)
+    told = failures(runs, args.profile, begin, slurm.Jobs(said).killed)
     if process.returncode < 0:
         print(f"Snakemake was killed (signal {-process.returncode}). The same command continues where this one ended.")
     elif told:
