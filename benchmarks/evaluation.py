@@ -33,15 +33,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from srlib import paths, results
+from srlib import papers, results
 from srlib.evaluation import evaluate
 from srlib.metrics import protocol
 from srlib.runs import atomic_write
 
 LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
-NETWORKS = ("vdsr_x2", "btsrn_x2", "srcnn_x2", "fsrcnn_x2", "idn_x2", "difficulty_sr_x4", "prosrn_x2", "ddet_x1", "kpn_x1")
-NETWORKS += ("lp_kpn_x1", "srresnet_rgb_x1", "edrn_x1", "rcan_rgb_x1", "d2c_sr_x1")
+NETWORKS = ("btsrn/vdsr_x2", "btsrn/btsrn_x2", "btsrn/srcnn_x2", "btsrn/fsrcnn_x2", "difficulty_sr/idn_x2")
+NETWORKS += ("difficulty_sr/difficulty_sr_x4", "prosrn/prosrn_x2", "ddet/ddet_x1", "ddet/kpn_x1", "d2c_sr/lp_kpn_x1")
+NETWORKS += ("d2c_sr/srresnet_rgb_x1", "ddet/edrn_x1", "d2c_sr/rcan_rgb_x1", "d2c_sr/d2c_sr_x1")
 
 
 SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_first\d+)?(?P<ensemble>_ensemble)?\.csv")
@@ -51,8 +52,9 @@ def _now(name: str, scores: Path, images: int, warm: bool = True) -> pd.DataFram
     """Score the first images of remembered scores now. warm: after a first pass."""
     torch.set_num_threads(1)
     told = SCORES.fullmatch(scores.name)
+    paper, _, name = name.partition("/")
     method, _, seed = name.partition("_seed")
-    net = results.load_released(method.rpartition("_x")[0], int(told["scale"]), seed=int(seed or 0)).model
+    net = results.load_released(papers.get(paper), method.rpartition("_x")[0], int(told["scale"]), int(seed or 0)).model
     dataset = re.sub(r"_(train|test)$", r"/\1", told["dataset"])
     ensemble = bool(told["ensemble"])
     if warm:
@@ -63,11 +65,11 @@ def _now(name: str, scores: Path, images: int, warm: bool = True) -> pd.DataFram
 def _kept() -> list[tuple[str, Path]]:
     """Return each released network's name and each file of its kept scores that were timed."""
     kept = [
-        (file.stem, scores)
-        for file in sorted((paths.home() / "data" / "weights").glob("*.safetensors"))
+        (f"{file.parent.name}/{file.stem}", scores)
+        for file in sorted(results.weights_dir().glob("*/*.safetensors"))
         if not file.is_symlink()
         for scores in sorted(results.kept_scores(file).glob("*.csv"))
-        if "seconds" in pd.read_csv(scores, nrows=0)
+        if "seconds" in pd.read_csv(scores, nrows=0, skiprows=1)
     ]
     if not kept:
         sys.exit("data/scores holds no scores of released weights; restore it from git")
@@ -80,7 +82,7 @@ def spent(cores: int, again: int) -> int:
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         now = pool.starmap(_now, [(*one, again) for one in kept], chunksize=1) if again else [None] * len(kept)
     for (name, scores), timed in zip(kept, now, strict=True):
-        seconds = pd.read_csv(scores)["seconds"]
+        seconds = pd.read_csv(scores, skiprows=1)["seconds"]
         minutes[name] += seconds.sum() / 60 * (timed["seconds"].sum() / seconds[:again].sum() if again else 1)
         images += len(seconds)
     for name, total in minutes.most_common():
@@ -94,7 +96,7 @@ def spent(cores: int, again: int) -> int:
 def _scored(name: str, scores: Path) -> dict[str, object]:
     """Score all images of kept scores again, and compare. Raises ValueError where these are others than those kept."""
     began = time.perf_counter()
-    kept = pd.read_csv(scores, dtype={"image": str}).set_index("image")
+    kept = pd.read_csv(scores, skiprows=1, dtype={"image": str}).set_index("image")
     rows = _now(name, scores, len(kept), warm=False).set_index("image")
     apart = (rows - kept).drop(columns="seconds").abs()
     if len(apart) != len(rows) or apart.isna().any(axis=None):
@@ -111,7 +113,7 @@ def _key(scores: Path) -> str:
 def whole(cores: int, log: Path) -> int:
     """Score everything again but what the log has, the longest first; print what it took and how far it is from what was kept."""
     kept = _kept()
-    kept.sort(key=lambda one: -pd.read_csv(one[1])["seconds"].sum())
+    kept.sort(key=lambda one: -pd.read_csv(one[1], skiprows=1)["seconds"].sum())
     done = pd.read_csv(log).to_dict("records") if log.exists() else []
     known = {row["scores"] for row in done}
     pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"))
@@ -141,8 +143,8 @@ def _seconds(net: torch.nn.Module, *inputs: torch.Tensor) -> float:
 
 def _networks() -> Iterator[tuple[str, torch.nn.Module]]:
     for name in NETWORKS:
-        method, scale = name.rsplit("_x", 1)
-        yield name, results.load_released(method, int(scale)).model
+        paper, _, method = name.rsplit("_x", 1)[0].partition("/")
+        yield name, results.load_released(papers.get(paper), method, int(name.rsplit("_x", 1)[1])).model
 
 
 def _input(net: torch.nn.Module, images: int = 1) -> torch.Tensor:

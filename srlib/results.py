@@ -279,7 +279,7 @@ def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
 def _remembered(
     trained: Trained, dataset: str, by: Protocol, limit: int | None, tail: str, compute: Callable[[str | ImageSet], pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return what `compute` gives for a set, as it was remembered where the code still scores `probe.pictures` in the same way."""
+    """Return what `compute` gives for a set, as it was remembered where the code still scores `probe.pictures` alike."""
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []

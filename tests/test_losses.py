@@ -101,14 +101,12 @@ class TestLevels:
         losses.total(losses.mse, outputs, torch.rand(1, 1, 8, 8)).backward()
         assert all((image.grad != 0).all() for image in outputs)
 
-    @pytest.mark.parametrize("sides", [[(8, 8)], [(6, 6)], [(4, 4), (4, 4)], [(8, 8), (16, 16)], [(3, 3), (16, 16)], [(8, 4), (16, 16)]])
+    @pytest.mark.parametrize("sides", [[(8, 8)], [(6, 6)], [(4, 4), (4, 4)], [(3, 3), (16, 16)], [(8, 4), (16, 16)]])
     @pytest.mark.parametrize("name", ALL)
     def test_outputs_of_another_size_than_hr_are_refused(self, name, sides):
         hr = torch.rand(1, 1, 16, 16)
+        assert losses.get(name)([torch.rand(1, 1, 8, 8), torch.rand(1, 1, 16, 16)], hr) > 0
         outputs = [torch.rand(1, 1, *side) for side in sides]
-        if sides == [(8, 8), (16, 16)]:
-            assert losses.get(name)(outputs, hr) > 0
-            return
         with pytest.raises(SRError, match=r"the network gave \d+x\d+.* pixels for HR patches of 16x16; the last image must have"):
             losses.get(name)(outputs if len(outputs) > 1 else outputs[0], hr)
 
@@ -123,8 +121,9 @@ class TestInside:
         assert torch.equal(losses.inside(net, hr, [torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 4)]), hr[..., 2:4, 1:5])
 
     def test_only_btsrn_without_padding_declares_it(self):
-        declared = [name for name in models.list() if getattr(models.create(name, models.scales(name)[-1]), "valid_padding", False)]
-        assert declared == [] and models.create("btsrn", 2, padding="valid").valid_padding
+        nets = {name: models.create(name, models.scales(name)[-1]) for name in models.list()}
+        assert not any(getattr(net, "valid_padding", False) for net in nets.values())
+        assert models.create("btsrn", 2, padding="valid").valid_padding
 
 
 class TestJudged:

@@ -93,7 +93,8 @@ def test_a_trained_method_is_found_by_its_name_where_one_paper_trains_it():
 
 
 def test_a_name_of_several_trainings_has_to_be_qualified():
-    with pytest.raises(SRError, match="'vdsr' names 3 different trainings; say which: btsrn/vdsr, prosrn/vdsr, difficulty_sr/vdsr"):
+    three = "btsrn/vdsr, prosrn/vdsr, difficulty_sr/vdsr"
+    with pytest.raises(SRError, match=f"'vdsr' names 3 different trainings; say which: {three}"):
         papers.find("vdsr")
     with pytest.raises(SRError, match="'vdsr' names 2 different trainings; say which: btsrn/vdsr, difficulty_sr/vdsr"):
         papers.find("vdsr", 3)

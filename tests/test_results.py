@@ -231,7 +231,7 @@ class TestReleased:
         assert not weights_path(BTSRN, "espcn", 2).exists()
 
     def test_missing_ones_say_how_to_get_them(self, data):
-        with pytest.raises(NotReleased, match=r"no released weights of btsrn for vdsr x3; there are: none\. Train it: python -m srlib"):
+        with pytest.raises(NotReleased, match=r"no released weights of btsrn for vdsr x3; there are: none\. Train it: python"):
             load_released(BTSRN, "vdsr", 3)
         release(trained_run(data), [data], protocol("y"))
         with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train btsrn/espcn --scale 4"):
