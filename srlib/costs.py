@@ -53,6 +53,12 @@ def rounds(row: pd.Series, metric: str) -> list[float]:
     return [float(part) for part in given.split(";")] if isinstance(given, str) and given else []
 
 
+def shown(table: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
+    """Return costs as a reader wants them: methods by their labels, without rounds and session."""
+    hidden = [name for name in table.columns if name.endswith("_rounds") or name in ("session", "busy")]
+    return table.drop(columns=hidden).assign(method=table["method"].map(labels))
+
+
 def _seconds(run) -> float:
     began = time.perf_counter()
     run()

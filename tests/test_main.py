@@ -219,7 +219,7 @@ class TestList:
     def test_released(self, ok, run, data):
         assert ok("list", "released") == ""
         ok("release", run.dir, "--datasets", data)
-        assert ok("list", "released").split()[0] == "espcn_x2"
+        assert ok("list", "released").split()[0] == "btsrn/espcn_x2"
 
 
 class TestData:
@@ -252,7 +252,7 @@ class TestTrain:
 
     def test_what_is_fitted_needs_the_training_images_to_be_evaluated(self, fails, monkeypatch, tmp_path):
         monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "none"))
-        assert "python -m srlib data Set5" in fails("evaluate", "aplus", "embedded-test")
+        assert "python -m srlib data Set5" in fails("evaluate", "prosrn/aplus", "embedded-test")
 
     def test_options_reach_the_experiment(self, ok, data):
         options = ["--data", data, "--validation", "", "--steps", 1, "--batch", 3, "--hr-patch", 18, "--scale", 3]
@@ -272,7 +272,7 @@ class TestTrain:
             (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
             (["bicubic"], "unknown experiment 'bicubic'"),
             (["btsrn/vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
-            (["srresnet_rgb", "--profile", "paper"], "RealSR-V3-x2/"),  # the smallest scale that the profile has, too
+            (["d2c_sr/srresnet_rgb", "--profile", "paper"], "RealSR-V3-x2/"),  # the smallest scale that the profile has, too
             (["btsrn/vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
             (["prosrn", "--scale", "3"], "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8"),
             (["srgan", "--scale", "2"], "scale (=2) of srgan must be one that prosrn has: x4"),
@@ -319,7 +319,7 @@ class TestTrainFromWeights:
     def test_without_them_says_what_to_train_first(self, fails, name, first):
         message = fails("train", name, *self.SMALL)
         assert f"{name} starts from a trained {first} x4 of profile smoke, and there is none; train that first" in message
-        command = f"python -m srlib train {first} --scale 4 --profile smoke --seed 0"
+        command = f"python -m srlib train prosrn/{first} --scale 4 --profile smoke --seed 0"
         assert f"({command}), or name a run with --start" in message
 
     def test_the_default_is_the_run_of_the_same_profile_and_seed(self, ok, fails):
@@ -330,7 +330,8 @@ class TestTrainFromWeights:
         assert "srresnet x4 of profile smoke" in fails("train", "srgan", "--profile", "smoke")  # of seed 0 there is none
 
     def test_a_part_of_an_experiment_that_has_none(self, fails):
-        assert "start (=foo=none): vdsr starts from --start PATH" in fails("train", "vdsr", *self.SMALL, "--start", "foo=none")
+        message = fails("train", "btsrn/vdsr", *self.SMALL, "--start", "foo=none")
+        assert "start (=foo=none): btsrn/vdsr starts from --start PATH" in message
 
     def test_from_a_run_and_from_released_weights(self, ok, data):
         options = (*self.SMALL, "--data", data, "--profile", "released")
@@ -419,8 +420,9 @@ class TestEvaluate:
         [
             (["bicubik", "embedded-test"], "unknown experiment 'bicubik'"),
             (["btsrm", "embedded-test"], "unknown experiment 'btsrm'. Did you mean 'btsrn'?"),
-            (["vdsr", "embedded-test"], "no released weights for vdsr x2; there are: none. Train it: python -m srlib train vdsr"),
-            (["vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 1, 2, 3, 4, 8"),
+            (["btsrn/vdsr", "embedded-test"], "no released weights of btsrn for vdsr x2; there are: none. Train it"),
+            (["vdsr", "embedded-test"], "experiment 'vdsr' names 3 different trainings; say which: btsrn/vdsr, prosrn/vdsr"),
+            (["btsrn/vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 1, 2, 3, 4, 8"),
             (["bicubic", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),
             (["bicubic", "embeded-test"], "unknown dataset 'embeded-test'. Did you mean 'embedded-test'?"),
             (["bicubic", "embedded-test", "--protocol", "lapsr"], "unknown protocol 'lapsr'. Did you mean 'lapsrn'?"),
@@ -432,7 +434,7 @@ class TestEvaluate:
 
     def test_damaged_weights(self, fails, run, data):
         run.weights.write_bytes(b"nonsense")
-        assert "is not a readable safetensors file" in fails("evaluate", run.dir, data)
+        assert "model.safetensors is damaged or was replaced" in fails("evaluate", run.dir, data)
 
     def test_csv_that_cannot_be_written(self, fails, data, tmp_path):
         (tmp_path / "file").write_text("")
@@ -578,7 +580,7 @@ class TestUpscale:
     @pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("srresnet", 4), ("ddet", 1)])
     def test_default_scale_is_one_that_the_experiment_has(self, fails, tmp_path, name, scale):
         photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        assert f"no released weights for {name} x{scale};" in fails("upscale", photo, "--model", name)
+        assert f"for {name} x{scale}; there are: none" in fails("upscale", photo, "--model", name)
 
     def test_an_experiment_that_makes_no_picture(self, fails, tmp_path):
         release_identifier()
@@ -589,7 +591,7 @@ class TestUpscale:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ([], "no released weights for btsrn x2; there are: none. Train it: python -m srlib train btsrn --scale 2"),
+            ([], "no released weights of btsrn for btsrn x2; there are: none. Train it: python -m srlib train btsrn/btsrn"),
             (["--model", "bicubix"], "unknown experiment 'bicubix'"),
             (["--model", "btsrn", "--scale", "8"], "scale (=8) is not one that model 'btsrn' has: 2, 3, 4"),
             (["--model", "bicubic", "--scale", "5"], "scale (=5) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),

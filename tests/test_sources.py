@@ -65,7 +65,7 @@ def test_a_digest_stays_with_comments_layout_and_code_that_is_not_used(home):
 
 def test_a_digest_is_the_same_wherever_the_repository_lies(home):
     before = sources.digest(home / "render.ipynb", home)
-    moved = home.rename(home.with_name("moved"))
+    moved = home.rename(home.with_name(f"{home.name}-moved"))
     sources._read.cache_clear()
     assert sources.digest(moved / "render.ipynb", moved) == before
 
