@@ -277,11 +277,6 @@ def train(
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
     run.probe = probe.training(experiment)
-    with PartialState().main_process_first():  # of several processes the first one sets aside
-        _set_aside_outdated(run)
-    if run.complete:
-        run.check_weights()
-        return run
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
     data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
     if models.fitted(experiment.model):
@@ -291,13 +286,13 @@ def train(
     return run
 
 
-def _set_aside_outdated(run: Run) -> None:
-    """Set aside what lies in a run's directory where other code made it than `run.probe` is of.
+def _reusable(run: Run) -> bool:
+    """Return whether a run is complete and right. What other code made than `run.probe` is of is set aside.
 
-    Raises SRError for a run whose config is missing, damaged or edited.
+    Raises SRError for a run whose config is missing, damaged or edited, and for weights that were changed.
     """
     if not run.begun:
-        return
+        return False
     found = Run.open(run.dir)
     if found.key != run.key:
         raise SRError(f"{run.dir} holds the run {found.key}; move it back to a folder of that name")
@@ -307,6 +302,9 @@ def _set_aside_outdated(run: Run) -> None:
             "and trained anew",
             flush=True,
         )
+    if run.complete:
+        run.check_weights()
+    return run.complete
 
 
 def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
@@ -314,7 +312,7 @@ def _fit(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) ->
     if experiment.steps is None:
         raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
     with PartialState().main_process_first():
-        if not run.complete:  # of several processes the first one has done it
+        if not _reusable(run):  # of several processes the first one has done it
             _fit_once(experiment, run, sampler, data)
 
 
@@ -346,6 +344,9 @@ def _descend(
         raise SRError(f"{experiment.name} trains against a discriminator, which works in one process, got {processes}")
     if experiment.batch % processes:
         raise SRError(f"batch (={experiment.batch}) must be a multiple of the {processes} processes")
+    with accelerator.main_process_first():  # which sets aside
+        if _reusable(run):
+            return
     with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
         if processes == 1 and run.complete:  # another process has done it in between
             return

@@ -62,13 +62,16 @@ def gradients(scale: int) -> np.ndarray:
 def principal(windows: np.ndarray, scale: int, components: int) -> np.ndarray:
     """Return the matrix (81, components) from windows (n, 81) to the leading principal components of their gradients.
 
-    The covariance of the gradients follows from that of the windows, so that no array grows with n times scale**2.
+    The covariance of the gradients follows from that of the windows, so that no array grows with n times scale**2. It is summed
+    in float64, and the largest entry of every component is positive: processors differ in their last bits and in signs.
     """
-    variances, axes = np.linalg.eigh((windows.T @ windows).astype(np.float64) / len(windows))
+    parts = (windows[first : first + CHUNK].astype(np.float64) for first in range(0, len(windows), CHUNK))
+    variances, axes = np.linalg.eigh(sum(part.T @ part for part in parts) / len(windows))
     matrix = gradients(scale)
     root = np.sqrt(variances.clip(0))[:, None] * axes.T
-    directions = np.linalg.svd(root @ matrix, full_matrices=False)[2]
-    return matrix @ directions[:components].T
+    directions = np.linalg.svd(root @ matrix, full_matrices=False)[2][:components]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1, keepdims=True), axis=1)
+    return matrix @ (directions * np.sign(largest)).T
 
 
 def apply(maps: Tensor, chosen: Tensor, x: Tensor) -> Tensor:
