@@ -15,10 +15,20 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINED = [name for name in models.list() if name not in ("bicubic", "aplus", "rfl", "drcn", "memnet")]  # two are slow
 
 
+ARGUMENTS = {
+    "rcan": {"groups": 2, "blocks": 2},
+    "rdn": {"blocks": 2, "layers": 2},
+    "rrdbnet": {"blocks": 1},
+    "divergence": {"groups": 1, "blocks": 1, "width": 16},
+    "d2c_sr": {"groups": 1, "blocks": 1, "width": 16},
+    "edrn": {"width": 16, "blocks": 2},
+}
+
+
 def small(name: str) -> torch.nn.Module:
     scales = models.scales(name)
     torch.manual_seed(0)
-    return models.create(name, 2 if 2 in scales else scales[0]).eval()
+    return models.create(name, 2 if 2 in scales else scales[0], **ARGUMENTS.get(name, {})).eval()
 
 
 def experiment(**changes) -> Experiment:

@@ -75,13 +75,26 @@ def test_sets_are_told_from_folders():
     assert not scores.public(Path("embedded-test_x2_y_01234567.csv"))
 
 
+def drawn_under_todays_protocol(paper: str, table: str) -> bool:
+    """Whether a published table was scored as the paper's protocol says by now."""
+    caption = (ROOT / "figures" / "released" / paper / f"{table}.md").read_text()
+    return protocol(papers.get(paper).protocol).describe(()).rstrip(".") in caption
+
+
+def test_tables_of_older_protocols_are_told_in_readme():
+    """They are drawn anew with the next release; until then no reader takes them for today's."""
+    older = {"prosrn"} if not drawn_under_todays_protocol("prosrn", "table_6_x2") else set()
+    assert drawn_under_todays_protocol("difficulty_sr", "table_1_x2") and drawn_under_todays_protocol("btsrn", "table_4")
+    assert ("were scored before protocol `prosrn`" in (ROOT / "README.md").read_text()) == bool(older)
+
+
 def test_the_tables_are_the_means_of_the_scores():
     compared = 0
     shown = {"difficulty_sr": ("table_1_x2", "table_1_x3", "table_1_x4"), "prosrn": ("table_6_x2", "table_6_x4", "table_6_x8")}
     for paper, tables in shown.items():
         found = papers.get(paper)
         names = {label: name for name, label in found.labels.items()}
-        for table in tables:
+        for table in (one for one in tables if drawn_under_todays_protocol(paper, one)):
             rows = pd.read_csv(ROOT / "figures" / "released" / paper / f"{table}.csv").dropna(subset="psnr_ours")
             for row in rows[rows["method"].isin(names)].itertuples():
                 if found.method(names[row.method]).loaded(found.setting("released")):
@@ -89,7 +102,7 @@ def test_the_tables_are_the_means_of_the_scores():
                     assert scores is not None, (table, row.method, row.dataset)
                     assert scores["psnr"].mean() == pytest.approx(row.psnr_ours, abs=1e-3), (table, row.method, row.dataset)
                     compared += 1
-    assert compared > 120
+    assert compared > 50
 
 
 @pytest.mark.parametrize(
