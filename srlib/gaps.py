@@ -17,6 +17,12 @@ def pixels(experiment: Experiment, steps: int) -> int:
     return steps * experiment.batch * experiment.hr_patch**2
 
 
+def _seen(spent: dict) -> int:
+    """Return the HR pixels of a training and of those that it started from, but for an identifier, which enlarges nothing."""
+    before = [first for first in spent.get("start", {}).values() if first and first["name"] != "identifier"]
+    return spent["steps"] * spent["batch"] * spent["hr_patch"] ** 2 + sum(map(_seen, before))
+
+
 def _enlarging(paper: Paper, name: str) -> list[str]:
     return [first for first in paper.method(name).start.values() if paper.method(first).model != "identifier"]
 
@@ -30,8 +36,10 @@ def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float,
         return math.nan, ""
     if models.fitted(found.experiment.model):
         return math.nan, found.experiment.data
-    before = sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
-    return pixels(found.experiment, found.provenance["steps"]) + before, found.experiment.data
+    spent = found.training_budget
+    # older cards do not say what they started from
+    before = 0 if "start" in spent else sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
+    return _seen(spent) + before, found.experiment.data
 
 
 def _papers(paper: Paper, name: str, scale: int) -> float:
