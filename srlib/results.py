@@ -138,6 +138,9 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
+        if file.with_suffix(".json").exists():
+            made = f"python -m srlib train {paper.name}/{name} --scale {scale} --seed {seed}"
+            raise NotReleased(which, f"{which} of {paper.name}: its card is kept, its weights are not released; train it: {made}")
         raise NotReleased(
             which,
             f"no released weights of {paper.name} for {which}; there are: {', '.join(there) or 'none'}. "

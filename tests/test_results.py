@@ -245,6 +245,11 @@ class TestReleased:
         with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train btsrn/espcn --scale 4"):
             load_released(BTSRN, "espcn", 4)
 
+    def test_of_a_card_without_weights_it_is_said(self, data):
+        release(trained_run(data, seed=1), [data], protocol("y")).unlink()
+        with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: its card is kept.*btsrn/espcn --scale 2 --seed 1$"):
+            load_released(BTSRN, "espcn", 2, 1)
+
     def test_changed_weights_are_refused(self, data):
         file = release(trained_run(data), [data], protocol("y"))
         content = bytearray(file.read_bytes())
