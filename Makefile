@@ -17,7 +17,7 @@ RUNS := $(or $(SRLIB_RUNS),runs)
 FIGURES := $(or $(SRLIB_FIGURES),$(RUNS)/figures)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab explore data publish lint clean moved
+.PHONY: help setup reproduce test lab explore data weights publish lint clean moved
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
@@ -28,6 +28,8 @@ help:
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make explore     serve the explorers as web pages (PROFILE=, default: released; ARGS="--port 8000")'
 	@echo 'make data        fetch and verify the public test and training sets'
+	@echo 'make weights     train the networks that data/plan.toml has and data/weights lacks (JOBS=, default: 1;'
+	@echo '                 ARGS=--dry-run lists them with their hours, ARGS="--only NAME" takes some, ARGS=--release releases)'
 	@echo 'make publish     take the tables and figures of PROFILE=released over into figures/released, data/scores and README'
 	@echo 'make lint        check the style'
 	@echo 'make setup       install into .venv (the others do it when needed)'
@@ -55,6 +57,9 @@ explore: $(INSTALLED)
 
 data: $(INSTALLED)
 	$(BIN)/python -m srlib data
+
+weights: $(INSTALLED)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python workflow/weights.py --jobs "$(JOBS)" $(ARGS)
 
 publish: $(INSTALLED)
 	$(BIN)/python workflow/publish.py

@@ -8,6 +8,7 @@ from srlib import models, results, tables
 from srlib.curves import curve, steps_needed
 from srlib.experiments import Experiment, Profile
 from srlib.papers import Paper
+from srlib.runs import training_budget
 
 PATCHES_OF = "Urban100"  # the set whose patches Difficulty-SR's tables print
 COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "steps_needed", "data"]
@@ -16,6 +17,12 @@ COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "steps_n
 def pixels(experiment: Experiment, steps: int) -> int:
     """Return how many HR pixels a training sees in as many steps, repeated ones counted again."""
     return steps * experiment.batch * experiment.hr_patch**2
+
+
+def _seen(spent: dict) -> int:
+    """Return the HR pixels of a training and of those that it started from, but for an identifier, which enlarges nothing."""
+    before = [first for first in spent.get("start", {}).values() if first and first["name"] != "identifier"]
+    return spent["steps"] * spent["batch"] * spent["hr_patch"] ** 2 + sum(map(_seen, before))
 
 
 def _enlarging(paper: Paper, name: str) -> list[str]:
@@ -32,8 +39,10 @@ def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float,
     experiment = Experiment(**found["experiment"])
     if models.fitted(experiment.model):
         return math.nan, experiment.data
-    before = sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
-    return pixels(experiment, found["provenance"]["steps"]) + before, experiment.data
+    spent = training_budget(found["experiment"], found["provenance"])
+    # older cards do not say what they started from
+    before = 0 if "start" in spent else sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
+    return _seen(spent) + before, experiment.data
 
 
 def _longer(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> str | None:

@@ -8,6 +8,7 @@ probe of the scoring (`srlib.probe`), and made anew where the code scores otherw
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from srlib.evaluation import evaluate, measure
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
 from srlib.papers import Method, Paper
-from srlib.runs import Outdated, Run, atomic_write, half_precision, load_weights, write_json
+from srlib.runs import Outdated, Run, atomic_write, half_precision, legs, load_weights, training_budget, write_json
 from srlib.training import digest, train
 
 # Columns of `trainings`
@@ -41,10 +42,13 @@ class NotReleased(SRError):
 
 
 def _told(label: str, spent: dict, lender: str = "") -> str:
-    patches = f"{spent['steps']:,} steps of {spent['batch']} patches of {spent['hr_patch']} px"
+    parts = legs(spent)
+    steps, minutes = (sum(one[key] for one in parts) for key in ("steps", "minutes"))
+    patches = f"{steps:,} steps of {spent['batch']} patches of {spent['hr_patch']} px"
     precision = f" in {spent['precision']}" if "precision" in spent else ""  # older cards do not have that of a start
     whose = f" ({lender}'s training)" if lender else ""
-    return f"{label} x{spent['scale']}{whose} {patches}{precision}, {spent['minutes']:.1f} minutes"
+    annealed = f" in {len(parts)} annealed legs" if len(parts) > 1 else ""
+    return f"{label} x{spent['scale']}{whose} {patches}{precision}, {minutes:.1f} minutes{annealed}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,12 @@ class Trained:
         return self.run.experiment if self.run else self.card and Experiment(**self.card["experiment"])
 
     @property
+    def training_budget(self) -> dict | None:
+        """What the training cost, see `runs.training_budget`; None for a method that is not trained."""
+        made, one = self.provenance, self.experiment
+        return training_budget(vars(one), made) if made and one else None
+
+    @property
     def spent(self) -> str:
         """The budget in a few words, to stand beside those of other networks in a caption."""
         made, one = self.provenance, self.experiment
@@ -83,7 +93,7 @@ class Trained:
             return ""
         if models.fitted(one.model):
             return f"{self.label} x{one.scale} fitted to {one.data}, {made['minutes']:.1f} minutes"
-        return _told(self.label, {**vars(one), **made}, self.lender)
+        return _told(self.label, training_budget(vars(one), made), self.lender)
 
     @property
     def budget(self) -> str:
@@ -100,11 +110,12 @@ def weights_path(paper: Paper, name: str, scale: int, seed: int = 0) -> Path:
 
     Seeds but the first are in their names.
     """
-    own, lender = _released_file(paper.name, name, scale, seed), paper.borrows.get(name)
-    return _released_file(lender, name, scale, seed) if lender and not own.exists() else own
+    own, lender = released_file(paper.name, name, scale, seed), paper.borrows.get(name)
+    return released_file(lender, name, scale, seed) if lender and not own.exists() else own
 
 
-def _released_file(paper: str, name: str, scale: int, seed: int) -> Path:
+def released_file(paper: str, name: str, scale: int, seed: int) -> Path:
+    """Return where the released weights of a paper's own training lie, or would."""
     tail = f"_seed{seed}" if seed else ""
     return weights_dir() / paper / f"{name}_x{scale}{tail}.safetensors"
 
@@ -280,29 +291,34 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
         if card is None:
             continue
         one, made = Experiment(**card["experiment"]), card["provenance"]
-        steps = _all_steps(paper, name, int(scale), profile, int(seed), made)
-        if steps is None:
+        budget = training_budget(card["experiment"], made)
+        steps = _all_steps(paper, name, int(scale), profile, int(seed), budget)
+        if math.isnan(steps):
             continue
-        about = {"data": one.data, "steps": steps}
+        about = {"data": one.data, "steps": int(steps)}
         about |= {"batch": one.batch, "hr_patch": one.hr_patch, "official": bool(made.get("official"))}
         about |= {"dead": vitals.dead(made.get("vital_signs", {})), "validation": one.validation}
         found.append({"method": method, "scale": scale, "seed": seed, **about, "history": card.get("validation", [])})
     return pd.DataFrame(found, columns=list(TRAININGS))
 
 
-def _all_steps(paper: Paper, name: str, scale: int, profile: Profile, seed: int, made: dict) -> int | None:
-    """Return the steps of a training and of those that it started from, but for identifiers; None where one is not known.
+def _all_steps(paper: Paper, name: str, scale: int, profile: Profile, seed: int, budget: dict) -> float:
+    """Return the steps of a training and of those that it started from, but for identifiers; NaN where one is not known.
 
-    made: its provenance, which older cards have without the trainings that it started from.
+    budget: its `runs.training_budget`, which older cards have without the trainings that it started from.
     """
-    total, method = made["steps"], paper.method(name)
-    for part, first in method.start.items():
-        if paper.method(first).model == "identifier":
-            continue
-        start = made.get("start", {}).get(part) or training(paper, first, method.trained_at or scale, profile, seed)
-        if start is None:
-            return None
-        total += start.get("steps") or start["provenance"]["steps"]
+    total, method = budget["steps"], paper.method(name)
+    if "start" in budget:
+        for first in budget["start"].values():
+            if first is None:
+                return math.nan
+            total += 0 if first["name"] == "identifier" else _all_steps(paper, name, scale, profile, seed, {"start": {}, **first})
+        return total
+    for first in method.start.values():
+        if paper.method(first).model != "identifier":
+            card = training(paper, first, method.trained_at or scale, profile, seed)
+            before = training_budget(card["experiment"], card["provenance"]) if card else {"steps": math.nan}
+            total += _all_steps(paper, first, scale, profile, seed, before)
     return total
 
 
@@ -315,15 +331,30 @@ def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Pr
 
 def _spent(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
     """Return the budget of a network and of those it started from, also of those whose weights are no longer there."""
-    method = paper.method(trained.name)
-    at = method.trained_at or scale
-    ready = available(paper, method.start.values(), at, profile)
-    known, before = (trained.provenance or {}).get("start", {}), []
+    budget = trained.training_budget
+    known = _before(paper, legs(budget)[0]) if budget else {}
+    method, unknown = paper.method(trained.name), {}
     for part, name in method.start.items():
-        label = paper.method(name).label
-        gone = _told(label, known[part]) if known.get(part) else label
-        before.append(_spent(paper, ready[name], at, profile) if name in ready else gone)
-    return f"{trained.spent} (after {' and '.join(before)})" if before else trained.spent
+        if part not in known:  # older cards do not say
+            at = method.trained_at or scale
+            ready = available(paper, [name], at, profile)
+            unknown[part] = _spent(paper, ready[name], at, profile) if ready else paper.method(name).label
+    return f"{trained.spent}{_after([*known.values(), *unknown.values()])}"
+
+
+def _before(paper: Paper, spent: dict) -> dict[str, str]:
+    """Return, by part, the budgets in words of what a training started from, as far as they are known."""
+    found = {}
+    for part, first in spent.get("start", {}).items():
+        if first:
+            before = _before(paper, legs(first)[0])
+            found[part] = f"{_told(paper.labels.get(first['name'], first['name']), first)}{_after(before.values())}"
+    return found
+
+
+def _after(before: Iterable[str]) -> str:
+    joined = " and ".join(before)
+    return f" (after {joined})" if joined else ""
 
 
 def at_scale(trained: Trained, scale: int) -> nn.Module:
@@ -455,8 +486,9 @@ def scores(
 
 
 def _validations(run: Run) -> list[dict[str, float]]:
-    """Return the scores of the validations of a run, each with its step; [] where it had none."""
+    """Return the scores of the validations of a run, each with its step, counted from the first leg on; [] where it had none."""
     history = run.history()
+    history["step"] += sum(leg["steps"] for leg in legs(training_budget(vars(run.experiment), run.provenance()))[:-1])
     kept = history[history.columns.intersection(["step", "psnr", "ssim", "accuracy"])].dropna()
     return kept.to_dict("records") if kept.shape[1] > 1 else []
 
@@ -470,15 +502,15 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     """Copy a complete run into `data/weights/`, `runs.half_precision`, with a card: experiment, data, budget, hardware, metrics,
     and the validations of the training.
 
-    Weights of another run that are already released and better on the first set are kept, and SRError says so; the card keeps
-    the history of the budgets that were released before. The metrics are those of the released weights.
+    It takes the place of another training that was released before, whichever is the better one; the card keeps the history of
+    the budgets that were released before. The metrics are those of the released weights.
     Raises SRError for a run that is not complete, and for weights that float16 cannot hold.
     """
     experiment: Experiment = run.experiment
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; train it to its end first")
     run.check_weights()
-    file = _released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
+    file = released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
     state = half_precision(load_file(run.weights))
     model.load_state_dict(state)
@@ -498,15 +530,10 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     }
     if file.exists():
         old = _read_card(file.with_suffix(".json"))
-        first = next(iter(metrics))
-        key = next(iter(metrics[first]))  # "psnr", or "accuracy" of an identifier
         same = _training(old) == _training(card)
-        if not same and first in old["metrics"] and old["metrics"][first][key] >= metrics[first][key]:
-            raise SRError(
-                f"{file.stem} is released with {key} {old['metrics'][first][key]:.4g} on {first}, "
-                f"this run has {metrics[first][key]:.4g}; the better one is kept"
-            )
-        spent = {key: old["provenance"][key] for key in ("steps", "minutes", "hardware", "date")}
+        parts = legs(training_budget(old["experiment"], old["provenance"]))
+        spent = {key: sum(part[key] for part in parts) for key in ("steps", "minutes")}
+        spent |= {key: old["provenance"][key] for key in ("hardware", "date")}
         card["history"] = old["history"] if same else [*old["history"], {**spent, "metrics": old["metrics"]}]
     write_json(file.with_suffix(".json"), card)
     atomic_write(file, data)  # last: weights never lie there without a card

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -207,11 +207,41 @@ class Run:
             )
 
 
-def budget_of(weights: Path) -> dict[str, Any] | None:
-    """Return what was spent on a weights file, of a run or released; None where neither a run nor a card lies beside it.
+def training_budget(experiment: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training with this provenance cost.
 
-    Keys: `name`, `scale`, `batch`, `hr_patch`, `precision`, `steps`, `minutes`.
+    Keys: `name`, `scale`, `batch`, `hr_patch`, `precision`, `steps`, `minutes`; of one that started from trained weights also
+    `start`, the same of those by the part of the network ("": the whole; None: not known), see `start_budget`.
     """
+    shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch", "precision")}
+    start = {"start": made["start"]} if made.get("start") else {}
+    return {**shape, "steps": made["steps"], "minutes": made["minutes"], **start}
+
+
+def start_budget(experiment: Experiment, part: str, weights: Path) -> dict[str, Any] | None:
+    """Return the `training_budget` of weights that a part of a network starts from; None where nothing is known of them.
+
+    With the key `leg`, which is true, where they are of an earlier leg: of the same network, whole.
+    """
+    budget = budget_of(weights)
+    if budget and not part and (budget["name"], budget["scale"]) == (experiment.name, experiment.scale):
+        budget["leg"] = True
+    return budget
+
+
+def legs(budget: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the budgets of the legs of a training, each of which started from the weights of the one before."""
+    first = budget.get("start", {}).get("")
+    return [*legs(first), budget] if first and first.get("leg") else [budget]
+
+
+def total_steps(budget: dict[str, Any]) -> int:
+    """Return the steps of a training and of all that it started from."""
+    return budget["steps"] + sum(total_steps(first) for first in budget.get("start", {}).values() if first)
+
+
+def budget_of(weights: Path) -> dict[str, Any] | None:
+    """Return the `training_budget` of a weights file, of a run or released; None where no run and no card lies beside it."""
     card = weights.with_suffix(".json")
     if card.exists():
         told = json.loads(card.read_text())
@@ -221,8 +251,7 @@ def budget_of(weights: Path) -> dict[str, Any] | None:
         experiment, made = vars(run.experiment), run.provenance()
     else:
         return None
-    shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch", "precision")}
-    return {**shape, "steps": made["steps"], "minutes": made["minutes"]}
+    return training_budget(experiment, made)
 
 
 def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -249,14 +278,19 @@ def dequantize(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.float() * scales[name] if name in scales else tensor for name, tensor in kept.items()}
 
 
-def load_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
-    """Load safetensors (any float precision, or int8 as in `dequantize`) into a model, strictly; return it in eval mode."""
+def load_weights(model: torch.nn.Module, path: Path, part: str = "") -> torch.nn.Module:
+    """Load safetensors (any float precision, or int8 as in `dequantize`) into a model, strictly; return it in eval mode.
+
+    part: the name of the model in a larger network; where the file is of such a network, only its tensors are taken.
+    """
     try:
         state = dequantize(load(Path(path).read_bytes()))
     except OSError as error:
         raise SRError(f"weights {path} cannot be read: {error.strerror}") from error
     except Exception as error:
         raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
+    prefix = f"{part}."
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if part and name.startswith(prefix)} or state
     expected = model.state_dict()
     wrong = [k for k in expected.keys() | state.keys() if k not in state or k not in expected]
     wrong += [k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape]
@@ -290,12 +324,16 @@ def hardware() -> str:
     return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_available() else name
 
 
+def checkout() -> dict[str, Any]:
+    """Return the `commit` of the repository and whether it is `dirty`, that is changed since; None for both without git."""
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+
+
 def provenance(**extra: Any) -> dict[str, Any]:
     """Return where and with what a result was made; `extra` is added as it is."""
-    changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if changes is None else bool(changes),
+        **checkout(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

@@ -22,7 +22,7 @@ from srlib.errors import SRError, unknown
 from srlib.experiments import Profile
 from srlib.metrics import Protocol
 from srlib.papers import Paper
-from srlib.runs import atomic_write
+from srlib.runs import atomic_write, total_steps
 
 # header, unit, format, whether more is better (False: less is; None: not marked)
 METRICS: dict[str, tuple[str, str, str, bool | None]] = {
@@ -262,8 +262,7 @@ def note(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Pro
     """
     names = list(names)
     ready = [one for scale in scales for one in results.available(paper, names, scale, profile).values() if one.spent]
-    made = [one.provenance for one in ready if not models.fitted(one.experiment.model)]
-    steps = sorted(one["steps"] + sum(first["steps"] for first in one.get("start", {}).values() if first) for one in made)
+    steps = sorted(total_steps(one.training_budget) for one in ready if not models.fitted(one.experiment.model))
     counts = rows[rows["method"].isin(names)].groupby("method", sort=False)["seed"].nunique()
     counts = counts[counts > 0]
     parts = [f"protocol {paper.protocol}"]

@@ -74,7 +74,7 @@ class Trainer:
         if not any(p.requires_grad for p in self.net.parameters()):
             raise SRError(f"model {experiment.model!r} has no parameters to train")
         for part, file in (start or {}).items():
-            load_weights(self.net.get_submodule(part), file)
+            load_weights(self.net.get_submodule(part), file, part)
         self.net.to(accelerator.device, memory_format=torch.channels_last).train()
         self.average = None
         if experiment.ema:

@@ -31,7 +31,7 @@ from srlib.evaluation import measure
 from srlib.experiments import Experiment
 from srlib.metrics import protocol
 from srlib.output import tolerant
-from srlib.runs import Run, budget_of, provenance
+from srlib.runs import Run, checkout, provenance, start_budget
 from srlib.trainer import Trainer, to_batch
 
 CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
@@ -251,6 +251,16 @@ def _check_start(experiment: Experiment, start: dict[str, Path]) -> None:
         raise SRError(f"{given} is not what {experiment.name} starts from: SHA-256 {found}, expected {experiment.start}")
 
 
+def check_validation(experiment: Experiment) -> None:
+    """Raise SRError where the validation images are not there, or do not fit the scale."""
+    if not experiment.validation:
+        return
+    found = open_set(experiment.validation)
+    found.check_scale(experiment.scale)
+    if experiment.scale == 1 and not found.paired:
+        raise SRError(f"validation (={found.name}) has no LR images, which scale 1 needs; take a set of pairs")
+
+
 @tolerant()
 def train(
     experiment: Experiment, *, start: dict[str, Path] | None = None, root: Path | None = None, progress: str = "auto"
@@ -258,7 +268,8 @@ def train(
     """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
 
     A run whose network, loss or gradient have changed since (`probe.training`) is set aside, which is printed, and trained anew.
-    start: the weights files that `experiment.start` stands for, by the part of the network that they are of ("": the whole).
+    start: the weights files that `experiment.start` stands for, by the part of the network that they are of ("": the whole); a
+    file of a whole network gives a part the weights of its part of that name.
     root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
     or exceeds 100 times its first values; the last good checkpoint is kept.
@@ -269,11 +280,7 @@ def train(
         progress = "bar" if interactive() else "lines"
     start = start or {}
     _check_start(experiment, start)
-    if experiment.validation:  # what is missing or does not fit is told before the first step
-        found = open_set(experiment.validation)
-        found.check_scale(experiment.scale)
-        if experiment.scale == 1 and not found.paired:
-            raise SRError(f"validation (={found.name}) has no LR images, which scale 1 needs; take a set of pairs")
+    check_validation(experiment)  # what is missing or does not fit is told before the first step
     pairs = open_pairs(experiment.data, experiment.scale, progress=progress == "bar")
     run = Run(experiment, pairs.fingerprint, root)
     run.probe = probe.training(experiment)
@@ -332,15 +339,20 @@ def _fit_once(experiment: Experiment, run: Run, sampler: PatchSampler, data: dic
         run.finish(net.state_dict(), made, probe.network(net))
 
 
+def accelerator_for(experiment: Experiment) -> Accelerator:
+    """Return Accelerate's handle on the device, in the experiment's precision."""
+    AcceleratorState._reset_state()  # else a process could train in one precision only
+    return Accelerator(
+        mixed_precision="bf16" if experiment.precision == "bf16" else "no",
+        dynamo_backend="inductor" if torch.cuda.is_available() else None,
+    )
+
+
 def _descend(
     experiment: Experiment, run: Run, sampler: PatchSampler, data: dict, start: dict[str, Path], progress: str
 ) -> None:
     """Train by gradient descent, from the last checkpoint where there is one."""
-    AcceleratorState._reset_state()  # else a process could train in one precision only
-    accelerator = Accelerator(
-        mixed_precision="bf16" if experiment.precision == "bf16" else "no",
-        dynamo_backend="inductor" if torch.cuda.is_available() else None,
-    )
+    accelerator, code = accelerator_for(experiment), checkout()  # the code is that of now, whatever is changed meanwhile
     processes = accelerator.num_processes
     if experiment.discriminator and processes > 1:
         raise SRError(f"{experiment.name} trains against a discriminator, which works in one process, got {processes}")
@@ -363,9 +375,9 @@ def _descend(
             batches.close()
         if accelerator.is_main_process:
             minutes, device = round(loop.seconds / 60, 2), str(accelerator.device.type)
-            before = {"start": {part: budget_of(file) for part, file in start.items()}} if start else {}
-            made = provenance(
-                seed=experiment.seed, steps=loop.total, minutes=minutes, processes=processes, device=device, data=data, **before
-            )
+            parts = {file: "+".join(sorted(part for part, one in start.items() if one == file)) for file in start.values()}
+            before = {"start": {part: start_budget(experiment, part, file) for file, part in parts.items()}} if start else {}
+            spent = {"steps": loop.total, "minutes": minutes}
+            made = provenance(seed=experiment.seed, **spent, processes=processes, device=device, data=data, **before, **code)
             run.finish(trainer.result.state_dict(), made, probe.network(trainer.result))
     accelerator.wait_for_everyone()

@@ -208,21 +208,16 @@ class TestReleased:
         card = json.loads(file.with_suffix(".json").read_text())
         assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
 
-    def test_better_weights_replace_and_remember(self, data):
-        release(trained_run(data), [data], protocol("y"))
-        better = trained_run(data, steps=60, learning_rate=3e-3)
-        file = release(better, [data], protocol("y"))
-        card = json.loads(file.with_suffix(".json").read_text())
-        assert card["experiment"]["steps"] == 60
+    @pytest.mark.parametrize("better", [True, False])
+    def test_another_training_replaces_and_remembers_whichever_is_better(self, data, better):
+        long, short = trained_run(data, steps=60, learning_rate=3e-3), trained_run(data)
+        first, second = (short, long) if better else (long, short)
+        release(first, [data], protocol("y"))
+        card = json.loads(release(second, [data], protocol("y")).with_suffix(".json").read_text())
+        assert card["experiment"]["steps"] == second.experiment.steps
         (old,) = card["history"]
-        assert old["steps"] == 2 and old["metrics"][data]["psnr"] < card["metrics"][data]["psnr"]
-
-    def test_worse_weights_are_refused(self, data):
-        file = release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
-        before = file.read_bytes(), file.with_suffix(".json").read_bytes()
-        with pytest.raises(SRError, match=r"espcn_x2 is released with psnr \d+.\d+ on folder:.*; the better one is kept"):
-            release(trained_run(data), [data], protocol("y"))
-        assert before == (file.read_bytes(), file.with_suffix(".json").read_bytes())
+        assert old["steps"] == first.experiment.steps
+        assert (old["metrics"][data]["psnr"] < card["metrics"][data]["psnr"]) is better
 
     def test_partial_run_is_refused(self, data, home):
         run = trained_run(data)
@@ -328,6 +323,19 @@ class TestTrainings:
         paper = dataclasses.replace(PAPER, methods=methods)
         obtain(paper, "longer", 2, profile, progress="none")
         assert results.trainings(paper, self.rows(("longer", 2, 0), ("espcn", 2, 0)), profile)["steps"].tolist() == [4, 2]
+
+    def test_legs_count_together_and_so_do_their_validations(self, data, profile):
+        first = trained_run(data, validation=data, steps=20)
+        start = {"": first.weights}
+        one = dataclasses.replace(first.experiment, steps=10, start=digest(start))
+        file = release(train(one, start=start, progress="none"), [data], protocol("y"))
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert [row["step"] for row in card["validation"]] == list(range(21, 31))
+        got = results.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
+        assert got["steps"].tolist() == [30]
+        card["provenance"]["start"] = {"": None}  # whose card was not there
+        file.with_suffix(".json").write_text(json.dumps(card))
+        assert results.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
 
     def test_an_identifier_enlarges_nothing_and_counts_for_no_steps(self):
         home = Path(__file__).parents[1]
