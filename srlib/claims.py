@@ -1,30 +1,41 @@
 """The papers' claims as tests: `load_claims`, `verdict`, `evaluate_claims`, `printed`.
 
-A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`).
+A claim compares two methods, `left relation right`, by one metric on some sets and scales (`data/published/claims.csv`). By its
+metric it is of one of three kinds (`KINDS`), which are counted apart.
 
-What is compared. For psnr (dB) and ssim (any of `SSIMS`): mean(left) - mean(right) over the same images. For costs (`COSTS`):
+What is compared. For accuracy, psnr (dB) and ssim (any of `SSIMS`): mean(left) - mean(right) over the same images. For costs:
 left / right - 1, since seconds mean nothing on another machine; their margins are relative, 0.5 is half again.
 
 Interval. 95 %, of two parts that are added as squares; a counted cost has neither.
+- Images: Student's t over pictures, of the paired differences; patches of one picture are one observation, weighted by their
+  number.
+- Seeds: Student's t, of paired differences where both sides have the same seeds (one seed is one order of patches, whatever is
+  trained on them). Where a trained side has fewer than `MIN_SEEDS`, at least the noise known of such trainings (`NOISE`, or
+  `Paper.noise`).
 - Times: the ratio of the sums over alternating rounds (`costs`), with Student's interval of a ratio of paired means, and
-  `REPEATED`, by which the same measurement differs from process to process. Inconclusive where the two sides were not measured
+  `REPEATED`, by which the same measurement differs from process to process. Not decidable where the two sides were not measured
   in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `BUSY` cores.
-- Images: a paired bootstrap. Pictures are resampled, the same for both sides; patches of one picture stay together. Each draw
-  takes one picture fewer than there are, which makes the spread of the resampled mean that of the mean itself also for few
-  (Rao and Wu, JASA 1988), and the interval is stretched from the normal to Student's distribution.
-- Training, for psnr and ssim: the spread over seeds by Student's t, of their differences where both sides have the same seeds
-  (one seed is one order of patches, whatever is trained on them). Where a trained side has one seed, the noise that is known
-  of such trainings (`NOISE`, or `Paper.noise`).
 
 Relations, with the margin m and d as above:
 - ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
 - "<"       the same for -d.
 - "approx"  holds if the whole interval lies within -m..m, contradicted if none of it does.
 - "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
-Otherwise inconclusive, and always so on fewer than `MIN_IMAGES` pictures (psnr and ssim).
 
-Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; holds if
-all hold; "holds where tested" if all that are tested hold and some are not tested; else inconclusive.
+Conditions. A claim of accuracy holds or is contradicted only if
+- the mechanisms of both sides trained (`srlib.vitals`); else it is not judged,
+- there are at least `MIN_IMAGES` pictures,
+- both sides had the same budget: data, steps (with those of the trainings that they started from), batch and patch. A side with
+  official weights had its paper's: the other one must then be at the level of its paper, `LEVEL_GAP` at most behind its number;
+- a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third of
+  training. Where only whole networks are validated and a side is a part of one, or is not trained, the validations of each
+  training must have moved by less than the difference exceeds the margin; a trained side that is ahead of an untrained one
+  needs neither.
+Otherwise it is not decidable at this budget, and `detail` says what it would take. Profiles that only show that the machinery
+works (`Profile.judges_accuracy`) have no verdict on accuracy.
+
+Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; not
+decidable if any is not; not judged if any is not; holds; "holds where tested" if some are not tested.
 """
 
 import math
@@ -35,12 +46,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from srlib import papers, paths
+from srlib import models, papers, paths
 from srlib.costs import rounds
+from srlib.curves import curve, steps_needed
 from srlib.errors import SRError, unknown
+from srlib.papers import Paper
+from srlib.results import TRAININGS
 
 RELATIONS = (">", "<", "approx", "best")
-VERDICTS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")
+UNDECIDED, UNJUDGED = "not decidable at this budget", "not judged"
+VERDICTS = ("holds", "holds where tested", "contradicted", UNDECIDED, UNJUDGED, "not tested")
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
 SSIMS = ("ssim", "ssim_uniform7")  # by the window of `metrics.Protocol`
 UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio")}
@@ -48,13 +63,15 @@ UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio
 # and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
 NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001)}
 TIMES = ("seconds", "step_seconds")
-COUNTED = ("parameters", "mult_adds", "step_memory")  # exact, whatever the images
+KINDS = ("accuracy", "cost measured", "cost counted")
 REPEATED = 0.05  # of a ratio of times, from process to process
 MIN_ROUNDS = 5
 BUSY = 0.25  # cores
 MIN_IMAGES = 5
-RESAMPLES = 10_000
-LEVEL = 0.95
+MIN_SEEDS = 3  # of each trained side, where its noise could turn the verdict
+LEVEL_GAP = 0.3  # dB below the printed number, and still at the level of the paper
+MOST = 10_000  # pictures or seeds that are worth naming
+CONFIDENCE = 0.95
 COLUMNS = ("method", "dataset", "scale", "seed", "image")
 
 
@@ -97,6 +114,11 @@ class Claim:
             raise SRError(f"margin {what} got {self.margin!r}, expected a number, for approx one above 0")
 
     @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        return KINDS[0] if self.metric not in COSTS else KINDS[1] if self.metric in TIMES else KINDS[2]
+
+    @property
     def sign(self) -> int:
         """+1 where a large difference speaks for the claim, -1 where a small one does."""
         return -1 if self.relation == "<" or (self.relation == "best" and self.metric in COSTS) else 1
@@ -114,6 +136,15 @@ class Verdict:
     n_images: int
     n_seeds: int
     detail: str
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a verdict on accuracy needs besides scores: `results.trainings`, `published`, whether the profile is judged."""
+
+    trainings: pd.DataFrame
+    published: pd.DataFrame
+    judged: bool
 
 
 @dataclass(frozen=True)
@@ -190,33 +221,26 @@ def _same_images(left: pd.DataFrame, right: pd.DataFrame, claim: Claim, cell: Ce
             )
 
 
-def _weights(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return (RESAMPLES, n): how much each of n elements counts in a resample of n - 1."""
-    if n == 1:
-        return np.ones((RESAMPLES, 1))
-    return rng.multinomial(n - 1, np.full(n, 1 / n), size=RESAMPLES) / (n - 1)
-
-
 def _quantile(freedom: float) -> float:
     """Return how many standard errors an interval reaches to each side, by the degrees of freedom of the error."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def over_images(left: np.ndarray, right: np.ndarray, pictures: np.ndarray | None = None) -> tuple[float, float, float]:
-    """Return the difference of means and its interval as far as images go.
+    """Return the difference of means and its t-interval over pictures, infinite for one picture.
 
     left, right: (images, seeds), row i of both the same image; the numbers of seeds may differ. pictures: (images,) the picture
     that an image is a patch of, where it is one.
     """
     names = np.arange(len(left)) if pictures is None else pictures
-    n, place = len(np.unique(names)), np.unique(names, return_inverse=True)[1]
-    drawn = _weights(np.random.default_rng(0), n)
-    counts = drawn @ np.bincount(place)
-    means = [drawn @ np.bincount(place, side.mean(axis=1)) / counts for side in (left, right)]
+    place = np.unique(names, return_inverse=True)[1]
+    patches = np.bincount(place)
     d = float(left.mean() - right.mean())
-    stretch = _quantile(n - 1) / _quantile(math.inf) if n > 1 else 1.0
-    low, high = d + stretch * (np.quantile(means[0] - means[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - d)
-    return d, float(low), float(high)
+    if len(patches) == 1:
+        return d, -math.inf, math.inf
+    deviations = np.bincount(place, left.mean(axis=1) - right.mean(axis=1) - d) / patches.mean()
+    half = _quantile(len(patches) - 1) * float(deviations.std(ddof=1)) / math.sqrt(len(patches))
+    return d, d - half, d + half
 
 
 def over_seeds(left: np.ndarray, right: np.ndarray, same_seeds: bool = False) -> float:
@@ -243,14 +267,28 @@ def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float
     else:
         least, most = sorted((claim.sign * low, claim.sign * high))
         holds, contradicted = least > claim.margin, most <= claim.margin
-    return "holds" if holds else "contradicted" if contradicted else "inconclusive", low, high
+    return "holds" if holds else "contradicted" if contradicted else UNDECIDED, low, high
+
+
+def published(paper: str, table: str | None = None) -> pd.DataFrame:
+    """Return a paper's printed numbers, or those of one of its tables ("Table 4"); raises SRError for an unknown name."""
+    papers.get(paper)
+    file = paths.home() / "data" / "published" / f"{paper}.csv"
+    if not file.exists():
+        raise SRError(f"no published numbers of {paper}: {file} is missing")
+    rows = pd.read_csv(file)
+    if table is None:
+        return rows
+    if table not in set(rows["table"]):
+        raise unknown(f"table of {paper}:", table, rows["table"].unique())
+    return rows[rows["table"] == table].reset_index(drop=True)
 
 
 def printed(claim: Claim, published: pd.DataFrame) -> dict[Cell, float]:
     """Return what the paper's own table says: d per rival, set and scale, of the table that is the claim's source; empty where
     it prints no such numbers.
 
-    published: rows of `tables.published`. A claim about one set of the table is of that set; else all sets of the table count,
+    published: rows of `published`. A claim about one set of the table is of that set; else all sets of the table count,
     as the claim may name stand-ins for them, or only those that can be had.
     """
     rows = published[(published["table"] == claim.source) & (published["metric"] == claim.metric)]
@@ -317,18 +355,18 @@ def _timed(claim: Claim, cell: Cell, left: pd.Series, right: pd.Series) -> Verdi
     if 0 in map(len, times):
         d = float(left[claim.metric] / right[claim.metric]) - 1
         detail = f"{_sides(claim, cell)} {show(claim.metric, d)}, measured once, not in rounds"
-        return Verdict("inconclusive", d, math.nan, math.nan, 0, 0, detail)
+        return Verdict(UNDECIDED, d, math.nan, math.nan, 0, 0, detail)
     paired, busy = left["session"] == right["session"], max(left["busy"], right["busy"])
     d, error = ratio(*times) if paired else (times[0].mean() / times[1].mean() - 1, math.nan)
     word, low, high = _decide(claim, d, d - error, d + error, REPEATED)
     detail = f"{_sides(claim, cell)} {show(claim.metric, d)} [{show(claim.metric, low)}, {show(claim.metric, high)}]"
     detail += f", {len(times[0])} rounds"
     if not paired:
-        word, detail = "inconclusive", f"{_sides(claim, cell)} {show(claim.metric, d)}, not measured in the same rounds"
+        word, detail = UNDECIDED, f"{_sides(claim, cell)} {show(claim.metric, d)}, not measured in the same rounds"
     elif busy > BUSY:
-        word, detail = "inconclusive", f"{detail}, while other processes used {busy:.2f} cores"
+        word, detail = UNDECIDED, f"{detail}, while other processes used {busy:.2f} cores"
     elif len(times[0]) < MIN_ROUNDS:
-        word, detail = "inconclusive", f"{detail}, fewer than {MIN_ROUNDS}"
+        word, detail = UNDECIDED, f"{detail}, fewer than {MIN_ROUNDS}"
     return Verdict(word, d, low, high, 0, 0, detail)
 
 
@@ -341,7 +379,129 @@ def ratio(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     return quotient - 1, _quantile(n - 1) * error
 
 
-def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
+@dataclass(frozen=True)
+class _Side:
+    """One side of a comparison of accuracy. part: whether it is a part of what its training made, as the complex branch alone.
+    trainings: of its seeds; None for what no gradient descent made. gap: dB behind the printed number, nan where none is."""
+
+    method: str
+    label: str
+    part: bool
+    trainings: pd.DataFrame | None
+    n_seeds: int
+    gap: float
+
+    @property
+    def official(self) -> bool:
+        return self.trainings is not None and bool(self.trainings["official"].any())
+
+    @property
+    def at_level(self) -> bool:
+        return self.gap <= LEVEL_GAP
+
+    @property
+    def budget(self) -> str:
+        """In words; the same for sides of equal budgets."""
+        each = [f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}" for row in self.trainings.itertuples()]
+        return " or ".join(dict.fromkeys(each)) or "unknown"
+
+    @property
+    def validation(self) -> str:
+        return "; ".join(self.trainings["validation"].unique())
+
+    def curve(self, metric: str) -> pd.Series:
+        """Return the mean validations of the seeds by step; empty where a seed has none."""
+        found = [curve(history, metric) for history in self.trainings["history"]]
+        joined = pd.concat(found, axis=1, join="inner").mean(axis=1) if found else pd.Series(dtype=float)
+        return joined if len(found) == self.n_seeds else joined[:0]
+
+
+def _side(paper: Paper, method: str, cell: Cell, scores: pd.DataFrame, rows: pd.DataFrame, about: _About) -> _Side:
+    training, known = paper.part_of.get(method, method), None
+    mine = rows[(rows["method"] == method) & (rows["dataset"] == cell.dataset) & (rows["scale"] == cell.scale)]
+    fitted = training not in paper.parts and models.fitted(paper.method(training).model)
+    if paper.trains(method) and not fitted:
+        known = about.trainings
+        known = known[(known["method"] == method) & (known["scale"] == cell.scale) & known["seed"].isin(scores.columns)]
+    there = about.published
+    there = there[(there["method"] == method) & (there["dataset"] == cell.dataset) & (there["scale"] == cell.scale)]
+    gap = there.loc[there["metric"] == "psnr", "value"].mean() - (mine["psnr"].mean() if "psnr" in mine else math.nan)
+    return _Side(method, paper.labels[method], training != method, known, scores.shape[1], float(gap))
+
+
+def _needed(deviation: float, room: float, least: int) -> str:
+    """Return how many observations of that standard deviation have a mean whose interval reaches no further than `room`."""
+    n = np.arange(least, MOST + 1)
+    enough = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * deviation / np.sqrt(n) <= room
+    return f"about {n[enough][0]:,}" if enough.any() else f"more than {MOST:,}"
+
+
+def _more_data(distance: float, over_pictures: float, noise: float, n_images: int, n_seeds: int) -> list[str]:
+    """Return how many pictures and seeds would bring the interval within the distance from the margin.
+
+    over_pictures, noise: half the width of the interval over pictures, and that over seeds. Either may grow to what the other
+    one leaves, or to its fair share. n_seeds: 0 where nothing is trained.
+    """
+    found = []
+    share = distance**2 / 2
+    room = math.sqrt(max(distance**2 - noise**2, share))
+    if math.isinf(over_pictures):
+        found.append(f"at least {MIN_IMAGES} pictures")
+    elif over_pictures > room or n_images < MIN_IMAGES:
+        deviation = over_pictures * math.sqrt(n_images) / _quantile(n_images - 1)
+        found.append(f"{_needed(deviation, room, MIN_IMAGES)} pictures")
+    room = math.sqrt(max(distance**2 - over_pictures**2, share))
+    if n_seeds and noise > room:
+        deviation = noise / _quantile(math.inf) if n_seeds == 1 else noise * math.sqrt(n_seeds) / _quantile(n_seeds - 1)
+        found.append(f"{_needed(deviation, room, MIN_SEEDS)} seeds on each side")
+    return found
+
+
+def _equal_budgets(sides: list[_Side]) -> str:
+    """Return what it would take to compare trained sides; "" where they can be."""
+    if any(side.official for side in sides):
+        behind = [side.label for side in sides if not side.official and not side.at_level]
+        return f"{behind[0]} within {LEVEL_GAP} dB of the paper's number, like the official weights" if behind else ""
+    if len(sides) < 2 or (sides[0].budget == sides[1].budget and " or " not in sides[0].budget + sides[1].budget):
+        return "" if all(len(side.trainings) for side in sides) else f"a known budget of {sides[0].label}"
+    return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in sides))
+
+
+def _stable_order(claim: Claim, d: float, sides: list[_Side]) -> str:
+    """Return what it would take for longer training not to turn the order; "" where a side is at the paper's level, or that is
+    shown by the validations in the last third.
+
+    sides: the trained ones.
+    """
+    ahead = len(sides) == 1 and (d > 0) == (sides[0].method == claim.left)  # of what is not trained
+    if not sides or ahead or any(side.at_level for side in sides):
+        return ""
+    metric = "psnr" if claim.metric == "psnr" else "ssim"
+    curves = [side.curve(metric) for side in sides]
+    without = [side.label for side, found in zip(sides, curves, strict=True) if found.empty]
+    if without:
+        return f"validations during training ({without[0]} has none)"
+    late = [found[found.index >= found.index.max() * 2 / 3] for found in curves]
+    if len(sides) == 2 and not any(side.part for side in sides):
+        if sides[0].validation != sides[1].validation:
+            return f"validations on one set ({', '.join(f'{side.label}: {side.validation}' for side in sides)})"
+        gaps = (late[0] - late[1]).dropna()
+        stable = len(gaps) > 1 and len({distance(claim, gap) > 0 for gap in gaps}) == 1
+    else:
+        stable = all(found.max() - found.min() < abs(distance(claim, d)) for found in late)
+    longer = "; ".join(_longer(side, found, metric) for side, found in zip(sides, curves, strict=True))
+    return "" if stable else f"longer training ({longer})"
+
+
+def _longer(side: _Side, found: pd.Series, metric: str) -> str:
+    """Return how many steps a side had, and how many would bring it to the level of its paper, where that can be told."""
+    text = f"{side.label}: more than {int(found.index.max()):,} steps"
+    if metric != "psnr" or math.isnan(side.gap):
+        return text
+    return f"{text}, to the paper's level {steps_needed(found, found.iloc[-1] + side.gap - LEVEL_GAP)}"
+
+
+def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame, about: _About) -> Verdict:
     sides = {method: _scores(rows, method, cell, claim.metric) for method in (claim.left, cell.right)}
     for method, side in sides.items():
         if side is None:
@@ -353,22 +513,37 @@ def _from_rows(claim: Claim, cell: Cell, rows: pd.DataFrame) -> Verdict:
     d, low, high = over_images(*values, pictures)
     n_images = len(set(pictures))
     paper = papers.get(claim.paper)
-    trained = [side.shape[1] for method, side in sides.items() if paper.trains(method)]
-    n_seeds = min(trained, default=0)
-    noise = paper.noise.get(claim.metric, NOISE[claim.metric])
-    if n_seeds != 1:
-        noise = over_seeds(*values, same_seeds=left.columns.equals(right.columns))
+    seeds = [side.shape[1] for method, side in sides.items() if paper.trains(method)]
+    n_seeds = min(seeds, default=0)
+    noise = over_seeds(*values, same_seeds=left.columns.equals(right.columns))
+    if 0 < n_seeds < MIN_SEEDS:
+        noise = max(noise, paper.noise.get(claim.metric, NOISE[claim.metric]))
+    over_pictures = high - d
     without, *_ = _decide(claim, d, low, high, 0.0)
     word, low, high = _decide(claim, d, low, high, noise)
-    seeds = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
-    seeds = f"{trained[0]} seed{'s' * (trained[0] > 1)} against {trained[1]}" if len(set(trained)) == 2 else seeds
+    told = {0: "nothing trained", 1: "one seed"}.get(n_seeds, f"{n_seeds} seeds")
+    told = f"{seeds[0]} seed{'s' * (seeds[0] > 1)} against {seeds[1]}" if len(set(seeds)) == 2 else told
     detail = f"{_sides(claim, cell)} {show(claim.metric, d)}"
     patches = f"{len(left)} patches of " if n_images < len(left) else ""
-    detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {patches}{n_images} images, {seeds}"
+    detail += f" [{show(claim.metric, low)}, {show(claim.metric, high)}], {patches}{n_images} images, {told}"
+    if not about.judged:
+        return Verdict(UNJUDGED, d, low, high, n_images, n_seeds, f"{detail}; this profile shows that the machinery works")
+    both = [_side(paper, method, cell, side, rows, about) for method, side in sides.items()]
+    trained = [side for side in both if side.trainings is not None]
+    dead = {side.label: " / ".join(filter(None, side.trainings["dead"].unique())) for side in trained}
+    dead = "; ".join(f"{label}: {reason}" for label, reason in dead.items() if reason)
+    if dead:
+        return Verdict(UNJUDGED, d, low, high, n_images, n_seeds, f"{detail}; the mechanism did not train: {dead}")
+    needs = [_equal_budgets(trained), _stable_order(claim, d, trained)]
     if n_images < MIN_IMAGES:
-        word, detail = "inconclusive", f"{detail}, too few images"
+        detail += ", too few images"
     elif word != without:
         detail += f", undecided for the noise of {show(claim.metric, noise).lstrip('+')}"
+    if n_images < MIN_IMAGES or word == UNDECIDED:
+        needs = _more_data(abs(distance(claim, d)), over_pictures, noise, n_images, n_seeds) + needs
+    needs = [need for need in needs if need]
+    if needs:
+        word, detail = UNDECIDED, f"{detail}; it would take {' and '.join(needs)}"
     return Verdict(word, d, low, high, n_images, n_seeds, detail)
 
 
@@ -387,11 +562,19 @@ def _cells(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Cell]:
     return [Cell(right, dataset, scale) for dataset, scale in pairs for right in claim.right]
 
 
-def verdicts(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None) -> dict[Cell, Verdict]:
+def verdicts(
+    claim: Claim,
+    rows: pd.DataFrame,
+    costs: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+    *,
+    accuracy: bool = True,
+) -> dict[Cell, Verdict]:
     """Return a verdict per rival, set and scale.
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `image` and the metric; with a column `paper` only the rows
-    of the claim's paper count. costs: a row per `method` and `scale`, of `costs`.
+    of the claim's paper count. costs: a row per `method` and `scale`, of `costs`. trainings: of the networks in `rows`, from
+    `results.trainings`. accuracy: whether it is judged (`Profile.judges_accuracy`).
     Raises SRError for missing columns, images that the two sides do not share, and results that occur twice.
     """
     from_costs = claim.metric in COSTS
@@ -407,8 +590,15 @@ def verdicts(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None
         return {}
     if "paper" in table.columns:
         table = table[table["paper"] == claim.paper]
-    one = _from_costs if from_costs else _from_rows
-    return {cell: one(claim, cell, table) for cell in _cells(claim, table, from_costs)}
+    cells = _cells(claim, table, from_costs)
+    if from_costs:
+        return {cell: _from_costs(claim, cell, table) for cell in cells}
+    trainings = pd.DataFrame(columns=list(TRAININGS)) if trainings is None else trainings
+    missing = [name for name in TRAININGS if name not in trainings.columns]
+    if missing:
+        raise SRError(f"trainings lack the column {missing[0]!r}; make them by results.trainings")
+    about = _About(trainings, published(claim.paper), accuracy)
+    return {cell: _from_rows(claim, cell, table, about) for cell in cells}
 
 
 def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
@@ -420,38 +610,56 @@ def combine(claim: Claim, cells: dict[Cell, Verdict]) -> Verdict:
     complete = len(tested) == len(cells)
     if "contradicted" in words:
         word = "contradicted"
-    elif "inconclusive" in words:
-        word = "inconclusive"
+    elif UNDECIDED in words:
+        word = UNDECIDED
+    elif UNJUDGED in words:
+        word = UNJUDGED
     else:
         word = "holds" if complete else "holds where tested"
     least = min([v for v in tested if v.verdict == word] or tested, key=lambda v: distance(claim, v.estimate))
     detail = least.detail
     if len(cells) > 1:
-        counts = ", ".join(f"{words.count(w)} {w}" for w in ("holds", "contradicted", "inconclusive") if w in words)
+        counts = ", ".join(f"{words.count(w)} {w}" for w in VERDICTS if w in words)
         part = f"{len(tested)} of {len(cells)} tested" if not complete else f"{len(cells)} tested"
         detail = f"{part}: {counts}; least: {detail}"
     n_seeds = min((v.n_seeds for v in tested if v.n_seeds), default=0)
     return Verdict(word, least.estimate, least.low, least.high, least.n_images, n_seeds, detail)
 
 
-def verdict(claim: Claim, rows: pd.DataFrame, costs: pd.DataFrame | None = None) -> Verdict:
+def verdict(
+    claim: Claim,
+    rows: pd.DataFrame,
+    costs: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+    *,
+    accuracy: bool = True,
+) -> Verdict:
     """Return the verdict on a claim over all its sets, scales and rivals; arguments as in `verdicts`."""
-    return combine(claim, verdicts(claim, rows, costs))
+    return combine(claim, verdicts(claim, rows, costs, trainings, accuracy=accuracy))
 
 
-def evaluate_claims(paper: str, rows: pd.DataFrame, costs: pd.DataFrame | None = None, *, per_set: bool = False) -> pd.DataFrame:
+def evaluate_claims(
+    paper: str,
+    rows: pd.DataFrame,
+    costs: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+    *,
+    accuracy: bool = True,
+    per_set: bool = False,
+) -> pd.DataFrame:
     """Return the paper's claims with their verdicts, a row each; per_set: instead a row per claim, rival, set and scale.
 
-    Columns: the claim's, `dataset` and `scale` ("all" for the whole claim), the Verdict's, and `unit`.
+    Other arguments as in `verdicts`. Columns: the claim's, its `kind`, `dataset` and `scale` ("all" for the whole claim), the
+    Verdict's, and `unit`.
     """
     lines = []
     for claim in load_claims(paper):
-        cells = verdicts(claim, rows, costs)
+        cells = verdicts(claim, rows, costs, trainings, accuracy=accuracy)
         shown = {(c.right, c.dataset, c.scale): v for c, v in cells.items()} if per_set else {}
         if not shown:
             shown = {(";".join(claim.right), "all", "all"): combine(claim, cells)}
         for (right, dataset, scale), v in shown.items():
-            about = {name: getattr(claim, name) for name in ("id", "source", "section", "text", "left", "relation")}
+            about = {name: getattr(claim, name) for name in ("id", "kind", "source", "section", "text", "left", "relation")}
             lines.append(
                 {**about, "right": right, "metric": claim.metric, "margin": claim.margin, "dataset": dataset, "scale": scale}
                 | vars(v)

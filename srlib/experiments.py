@@ -149,7 +149,8 @@ class Profile:
     are made. seeds: of its ablations. images: how many of each test set (None: all). overrides: fields of every experiment.
     ablation: further fields of the ablations' experiments. ablation_tests: the set that ablations are scored on.
     ablation_images: how many of it. shrink: what the channels of the networks are divided by. ensemble_images: how many
-    images the self-ensembled table takes, at eight passes each (None: all).
+    images the self-ensembled table takes, at eight passes each (None: all). judges_accuracy: False where the budgets only show
+    that the machinery works, so that no claim of accuracy gets a verdict.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Profile:
     fitted_data: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
+    judges_accuracy: bool = True
 
     @property
     def budget(self) -> str:
@@ -205,6 +207,7 @@ PROFILES = {
             overrides={**_TINY, "steps": 4},
             ablation={"steps": 2},
             shrink=4,
+            judges_accuracy=False,
         ),
         Profile(
             name="quick",
@@ -218,6 +221,7 @@ PROFILES = {
             overrides={**_SMALL, "steps": 240},
             ablation={"steps": 40, "validation": ""},
             shrink=2,
+            judges_accuracy=False,
         ),
         Profile(
             name="released",

@@ -1,15 +1,17 @@
-"""How far our numbers stay behind the printed ones, and how much smaller the training was."""
+"""How far our numbers stay behind the printed ones, how much smaller the training was, and how much longer it would take."""
 
 import math
 
 import pandas as pd
 
 from srlib import models, results, tables
+from srlib.curves import curve, steps_needed
 from srlib.experiments import Experiment, Profile
 from srlib.papers import Paper
+from srlib.runs import training_budget
 
 PATCHES_OF = "Urban100"  # the set whose patches Difficulty-SR's tables print
-COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "data"]
+COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "steps_needed", "data"]
 
 
 def pixels(experiment: Experiment, steps: int) -> int:
@@ -31,15 +33,26 @@ def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float,
     """Return the pixels of a training and of those that it started from, but for an identifier, which enlarges nothing, and the
     name of its data; NaN where it is not there."""
     at = paper.method(name).trained_at or scale
-    found = results.available(paper, [name], at, profile).get(name)
-    if found is None or found.experiment is None:
+    found = results.training(paper, name, at, profile)
+    if found is None:
         return math.nan, ""
-    if models.fitted(found.experiment.model):
-        return math.nan, found.experiment.data
-    spent = found.training_budget
+    experiment = Experiment(**found["experiment"])
+    if models.fitted(experiment.model):
+        return math.nan, experiment.data
+    spent = training_budget(found["experiment"], found["provenance"])
     # older cards do not say what they started from
     before = 0 if "start" in spent else sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
-    return _seen(spent) + before, found.experiment.data
+    return _seen(spent) + before, experiment.data
+
+
+def _longer(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> str | None:
+    """Return how many steps of the same training would close a gap, in words; None where its validations are not at hand.
+
+    They are of another set than the gap: the curve has to rise by as many dB.
+    """
+    found = results.training(paper, name, scale, profile)
+    psnr = curve((found or {}).get("validation", []))
+    return str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None
 
 
 def _papers(paper: Paper, name: str, scale: int) -> float:
@@ -55,8 +68,9 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
     `dataset`, `scale`, `method` (its label), `printed`, `reached` (dB), `gap` (dB, reached - printed), `training_share` (the HR
-    pixels that the training saw, in percent of those under the profile paper; NaN for what is fitted in closed form) and `data`
-    (its images). Empty where paper and we share no set.
+    pixels that the training saw, in percent of those under the profile paper; NaN for what is fitted in closed form),
+    `steps_needed` (of its last stage, by its validation curve: `curves.steps_needed`) and `data` (its images). Empty where
+    paper and we share no set.
     """
     printed = tables.published(paper.name)
     printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)
@@ -78,6 +92,8 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     seen = [_ours(paper, name, scale, profile) for name, scale in trainings]
     full = [_papers(paper, name, scale) for name, scale in trainings]
     table["training_share"] = [100 * got / all_of_it for (got, _), all_of_it in zip(seen, full, strict=True)]
+    behind = zip(table["method"], table["scale"], table["gap"], strict=True)
+    table["steps_needed"] = [_longer(paper, name, scale, profile, gap) for name, scale, gap in behind]
     table["data"] = [data for _, data in seen]
     table["method"] = table["method"].map(paper.labels)
     return table.sort_values("gap", ignore_index=True)[COLUMNS]

@@ -26,7 +26,7 @@ from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from srlib import notebooks, papers, paths, runs
-from srlib.claims import VERDICTS
+from srlib.claims import KINDS, VERDICTS
 from srlib.errors import SRError
 from srlib.experiments import profile as find_profile
 from srlib.output import tolerant
@@ -168,14 +168,16 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
     return tables, pictures
 
 
-def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the table of claims per paper as HTML, and how often each verdict was given; nothing without a summary."""
+def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return the table of claims per paper as HTML, and by the kind of claim how often each verdict was given; nothing without a
+    summary."""
     file = notebooks.metrics_file(profile, "summary")
     if not file.exists():
         return {}, {}
     summary = pd.read_csv(file, keep_default_na=True)
-    if "verdict" not in summary.columns:
-        raise SRError(f"{file} has no column 'verdict'; run notebooks/summary.ipynb again")
+    for needed in ("verdict", "kind"):
+        if needed not in summary.columns:
+            raise SRError(f"{file} has no column {needed!r}; run notebooks/summary.ipynb again")
     shown = {}
     for paper, part in summary.groupby("paper", sort=False):
         table = claims_table(part).dropna(axis=1, how="all")
@@ -188,8 +190,9 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, int]]:
             cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
         cells.columns = [escape(header(c)) for c in table.columns]
         shown[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
-    counts = summary["verdict"].value_counts()
-    return shown, {word: int(counts[word]) for word in VERDICTS if word in counts}
+    counts = summary.groupby("kind")["verdict"].value_counts()
+    found = {kind: {word: int(counts[kind, word]) for word in VERDICTS if (kind, word) in counts} for kind in KINDS}
+    return shown, {kind: words for kind, words in found.items() if words}
 
 
 def _about(paper: Paper, profile: str) -> dict[str, str]:

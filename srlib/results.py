@@ -1,13 +1,14 @@
 """From an experiment to its numbers: train or load a network, score it, and remember every score.
 
-Released weights lie in `data/weights/<paper>/<experiment>_x<scale>.safetensors` with a card beside them, a link where other
-weights are the same byte for byte; their scores on the public sets in `data/scores/`, a row per image. Scores are remembered
-per network, set, protocol and data, with a probe of the scoring (`srlib.probe`), and made anew where the code scores otherwise.
+Released weights lie in `data/weights/<paper>/<experiment>_x<scale>.safetensors`, in float16, with a card beside them; their
+scores on the public sets in `data/scores/`, a row per image. Scores are remembered per network, set, protocol and data, with a
+probe of the scoring (`srlib.probe`), and made anew where the code scores otherwise.
 """
 
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ import pandas as pd
 from safetensors.torch import load_file, save
 from torch import nn
 
-from srlib import difficulty, fusion, models, papers, paths, probe
-from srlib.data.files import atomic, sha256
+from srlib import difficulty, fusion, models, papers, paths, probe, vitals
+from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import ImageSet, open_set
 from srlib.errors import SRError
@@ -25,8 +26,11 @@ from srlib.evaluation import evaluate, measure
 from srlib.experiments import Experiment, Profile
 from srlib.metrics import Protocol, protocol
 from srlib.papers import Method, Paper
-from srlib.runs import Outdated, Run, atomic_write, legs, load_weights, narrowed, training_budget, widened, write_json
+from srlib.runs import Outdated, Run, atomic_write, half_precision, legs, load_weights, training_budget, write_json
 from srlib.training import digest, train
+
+# Columns of `trainings`
+TRAININGS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "official", "dead", "validation", "history")
 
 
 class NotReleased(SRError):
@@ -122,9 +126,7 @@ def weights_dir() -> Path:
 
 
 def kept_scores(weights: Path) -> Path:
-    """Return the folder in `data/scores/` for released weights; other weights of the same name have another one, a link has that
-    of the file it leads to."""
-    weights = weights.resolve()
+    """Return the folder in `data/scores/` for released weights; other weights of the same name have another one."""
     return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
 
 
@@ -147,6 +149,9 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
+        if file.with_suffix(".json").exists():
+            made = f"python -m srlib train {paper.name}/{name} --scale {scale} --seed {seed}"
+            raise NotReleased(which, f"{which} of {paper.name}: its card is kept, its weights are not released; train it: {made}")
         raise NotReleased(
             which,
             f"no released weights of {paper.name} for {which}; there are: {', '.join(there) or 'none'}. "
@@ -250,6 +255,71 @@ def _ready(paper: Paper, name: str, scale: int, profile: Profile, seed: int) -> 
         return replace(load_run(run.dir, scale), label=method.label) if run.complete else None
     except Outdated:  # trained anew when it is asked for
         return None
+
+
+def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0) -> dict | None:
+    """Return the training of a method that a profile has ready; None where it has none, or the method is not trained.
+
+    Keys as on cards: `experiment`, `provenance`, `validation` (a row per validation, with `step`). Released weights need not be
+    there, their card is enough.
+    """
+    method = paper.method(name)
+    if not method.trained:
+        return None
+    if method.loaded(profile):
+        card = weights_path(paper, name, method.trained_at or scale, seed).with_suffix(".json")
+        return _read_card(card) if card.exists() else None
+    found = _ready(paper, name, scale, profile, seed)
+    if found is None:
+        return None
+    return {"experiment": asdict(found.experiment), "provenance": found.provenance, "validation": _validations(found.run)}
+
+
+def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Return what claims of accuracy need to know of the trainings behind scores: a row per method, scale and seed in `rows`.
+
+    Columns: `TRAININGS`. steps: with those of the trainings that it started from, but for identifiers, which enlarge
+    nothing. official: whether the weights are those of the paper's authors. dead: why its mechanism did not train
+    (`vitals.dead`), "" for a live one. validation: the name of the set; history: a row per validation. Left out is what is not
+    trained, what is not there, and what started from weights whose training is not known.
+    """
+    found = []
+    keys = ["method", "scale", "seed"]
+    for method, scale, seed in rows[keys].fillna({"seed": 0}).drop_duplicates().itertuples(index=False) if len(rows) else ():
+        name = paper.part_of.get(method, method)
+        card = None if name in paper.parts else training(paper, name, int(scale), profile, int(seed))
+        if card is None:
+            continue
+        one, made = Experiment(**card["experiment"]), card["provenance"]
+        budget = training_budget(card["experiment"], made)
+        steps = _all_steps(paper, name, int(scale), profile, int(seed), budget)
+        if math.isnan(steps):
+            continue
+        about = {"data": one.data, "steps": int(steps)}
+        about |= {"batch": one.batch, "hr_patch": one.hr_patch, "official": bool(made.get("official"))}
+        about |= {"dead": vitals.dead(made.get("vital_signs", {})), "validation": one.validation}
+        found.append({"method": method, "scale": scale, "seed": seed, **about, "history": card.get("validation", [])})
+    return pd.DataFrame(found, columns=list(TRAININGS))
+
+
+def _all_steps(paper: Paper, name: str, scale: int, profile: Profile, seed: int, budget: dict) -> float:
+    """Return the steps of a training and of those that it started from, but for identifiers; NaN where one is not known.
+
+    budget: its `runs.training_budget`, which older cards have without the trainings that it started from.
+    """
+    total, method = budget["steps"], paper.method(name)
+    if "start" in budget:
+        for first in budget["start"].values():
+            if first is None:
+                return math.nan
+            total += 0 if first["name"] == "identifier" else _all_steps(paper, name, scale, profile, seed, {"start": {}, **first})
+        return total
+    for first in method.start.values():
+        if paper.method(first).model != "identifier":
+            card = training(paper, first, method.trained_at or scale, profile, seed)
+            before = training_budget(card["experiment"], card["provenance"]) if card else {"steps": math.nan}
+            total += _all_steps(paper, first, scale, profile, seed, before)
+    return total
 
 
 def spent(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
@@ -415,31 +485,26 @@ def scores(
     return table[columns], notes
 
 
+def _validations(run: Run) -> list[dict[str, float]]:
+    """Return the scores of the validations of a run, each with its step, counted from the first leg on; [] where it had none."""
+    history = run.history()
+    history["step"] += sum(leg["steps"] for leg in legs(training_budget(vars(run.experiment), run.provenance()))[:-1])
+    kept = history[history.columns.intersection(["step", "psnr", "ssim", "accuracy"])].dropna()
+    return kept.to_dict("records") if kept.shape[1] > 1 else []
+
+
 def _training(card: dict) -> dict:
     """Return what tells one training from another on a card."""
     return {key: value for key, value in card["provenance"].items() if key not in ("weights", "probe")}
 
 
-def _keep_once(file: Path, data: bytes) -> None:
-    """Write released weights, as a link where others hold the same bytes. What is linked to the old ones keeps those."""
-    others = [other for other in sorted(file.parent.glob("*.safetensors")) if other != file]
-    for other in others:
-        if other.is_symlink() and other.readlink() == Path(file.name) and other.exists():
-            atomic_write(other, file.read_bytes())
-    owned = (other for other in others if not other.is_symlink() and other.stat().st_size == len(data))
-    twin = next((other for other in owned if other.read_bytes() == data), None)
-    if twin:
-        with atomic(file) as temporary:
-            temporary.symlink_to(twin.name)
-    else:
-        atomic_write(file, data)
-
-
 def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
-    """Copy a complete run into `data/weights/`, `runs.narrowed`, with a card: experiment, data, budget, hardware, metrics.
+    """Copy a complete run into `data/weights/`, `runs.half_precision`, with a card: experiment, data, budget, hardware, metrics,
+    and the validations of the training.
 
     It takes the place of another training that was released before, whichever is the better one; the card keeps the history of
-    the budgets that were released before. The metrics are those of the narrowed weights.
+    the budgets that were released before. The metrics are those of the released weights.
+    Raises SRError for a run that is not complete, and for weights that float16 cannot hold.
     """
     experiment: Experiment = run.experiment
     if not run.complete:
@@ -447,8 +512,8 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     run.check_weights()
     file = released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
-    state = narrowed(load_file(run.weights))
-    model.load_state_dict(widened(state))
+    state = half_precision(load_file(run.weights))
+    model.load_state_dict(state)
     metrics = {}
     for dataset in datasets:
         means = {key: round(value, 4) for key, value in measure(model.eval(), dataset, by).items()}
@@ -459,6 +524,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         "provenance": run.provenance(),
         "metrics": metrics,
         "history": [],
+        "validation": _validations(run),
         "weights": hashlib.sha256(data).hexdigest(),
         "probe": probe.network(model),
     }
@@ -470,5 +536,5 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         spent |= {key: old["provenance"][key] for key in ("hardware", "date")}
         card["history"] = old["history"] if same else [*old["history"], {**spent, "metrics": old["metrics"]}]
     write_json(file.with_suffix(".json"), card)
-    _keep_once(file, data)  # last: weights never lie there without a card
+    atomic_write(file, data)  # last: weights never lie there without a card
     return file

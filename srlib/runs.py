@@ -32,8 +32,8 @@ from srlib.data.files import atomic, sha256
 from srlib.errors import SRError
 from srlib.experiments import Experiment
 
-STEP = ".step"  # ends the name of what the channels of a kernel of 8 bits are multiplied by
-SMALL = 2048  # kernels of no more numbers than this are released in 16 bits: little would be saved
+SCALE = ".step"  # ends the name of the scales of an int8 kernel
+LOST = 0.01  # largest relative error of a tensor in float16
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
 
@@ -254,36 +254,37 @@ def budget_of(weights: Path) -> dict[str, Any] | None:
     return training_budget(experiment, made)
 
 
-def narrowed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors as they are released: floats in 16 bits, but the weights of convolutions and linear layers as int8.
+def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors as they are released: floats in float16, whole numbers as they are.
 
-    Those come with a step, a float of 16 bits, for each output channel (the first axis).
+    Raises SRError for a tensor that float16 cannot hold: numbers above 65504, or so small that most of it is lost.
     """
     found = {}
     for name, tensor in state.items():
-        if tensor.ndim in (2, 4) and tensor.numel() > SMALL:
-            step = (tensor.float().abs().amax(tuple(range(1, tensor.ndim)), keepdim=True) / 127).half()
-            rounded = (tensor.float() / step).nan_to_num(0, 0, 0).round().clamp(-127, 127)
-            found |= {name: rounded.to(torch.int8), name + STEP: step}
-        else:
-            found[name] = tensor.half() if tensor.is_floating_point() else tensor
+        found[name] = half = tensor.half() if tensor.is_floating_point() else tensor
+        lost = (half.double() - tensor.double()).norm()
+        if not lost <= LOST * tensor.double().norm():  # also where one of them is not finite
+            raise SRError(
+                f"tensor {name!r} has values up to {tensor.abs().max():.3g}, which float16 (6e-8 to 65504) cannot hold within "
+                f"{100 * LOST:g} %; train it with another rate or initial value, or rescale its layer"
+            )
     return found
 
 
-def widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return what `narrowed` has made as tensors to load into a model."""
-    kernels = {name: tensor for name, tensor in state.items() if name + STEP in state}
-    others = {name: tensor for name, tensor in state.items() if name not in kernels and name.removesuffix(STEP) not in kernels}
-    return others | {name: tensor.float() * state[name + STEP].float() for name, tensor in kernels.items()}
+def dequantize(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors whose kernels are int8 with a scale per output channel, as older releases have them, as floats."""
+    scales = {name.removesuffix(SCALE): scale.float() for name, scale in state.items() if name.endswith(SCALE)}
+    kept = {name: tensor for name, tensor in state.items() if not name.endswith(SCALE)}
+    return {name: tensor.float() * scales[name] if name in scales else tensor for name, tensor in kept.items()}
 
 
 def load_weights(model: torch.nn.Module, path: Path, part: str = "") -> torch.nn.Module:
-    """Load safetensors (any float precision, or as `narrowed` makes them) into a model, strictly; return it in eval mode.
+    """Load safetensors (any float precision, or int8 as in `dequantize`) into a model, strictly; return it in eval mode.
 
     part: the name of the model in a larger network; where the file is of such a network, only its tensors are taken.
     """
     try:
-        state = widened(load(Path(path).read_bytes()))
+        state = dequantize(load(Path(path).read_bytes()))
     except OSError as error:
         raise SRError(f"weights {path} cannot be read: {error.strerror}") from error
     except Exception as error:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from srlib import models, papers, paths, results
-from srlib.claims import NOISE, Claim, denies, distance, load_claims, printed, show
+from srlib import models, results
+from srlib.claims import NOISE, Claim, denies, distance, load_claims, printed, published, show
 from srlib.errors import SRError, unknown
 from srlib.experiments import Profile
 from srlib.metrics import Protocol
@@ -48,20 +48,6 @@ METRICS: dict[str, tuple[str, str, str, bool | None]] = {
 KINDS = ("published", "ours", "difference", "spread")
 KEYS = ["dataset", "scale", "method"]
 MISSING = "—"
-
-
-def published(paper: str, table: str | None = None) -> pd.DataFrame:
-    """Return a paper's printed numbers, or those of one of its tables ("Table 4"); raises SRError for an unknown name."""
-    papers.get(paper)
-    file = paths.home() / "data" / "published" / f"{paper}.csv"
-    if not file.exists():
-        raise SRError(f"no published numbers of {paper}: {file} is missing")
-    rows = pd.read_csv(file)
-    if table is None:
-        return rows
-    if table not in set(rows["table"]):
-        raise unknown(f"table of {paper}:", table, rows["table"].unique())
-    return rows[rows["table"] == table].reset_index(drop=True)
 
 
 def comparison(
@@ -219,8 +205,8 @@ def _in_print(claim: Claim) -> str | None:
 
 
 def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
-    """Return what `evaluate_claims` found, for readers: verdict, claim, source, the difference that the source prints, ours,
-    interval, images, seeds, detail.
+    """Return what `evaluate_claims` found, for readers: verdict, claim, source, the difference that the source prints, kind,
+    our difference, interval, images, seeds, detail.
 
     What is not tested comes last, else in the order given.
     """
@@ -236,6 +222,7 @@ def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             {"verdict": row["verdict"], "claim": row["text"], "source": row["source"], **where}
             | ({} if per_set else {"published": _in_print(claims[row["id"]])})
+            | {"kind": claims[row["id"]].kind}
             | {"difference": d if tested else None, "interval (95 %)": interval}
             | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None}
             | {"detail": row["detail"] if tested else None}

@@ -69,6 +69,22 @@ def test_one_training_for_all_scales_counts_once():
     assert by["ProSRN (2x)", 2] == by["ProSRN (2x)", 8] > 0 and by["ProSRGAN", 4] > 0
 
 
+def test_steps_that_would_close_the_gap(monkeypatch):
+    """The validations are of another set and protocol: the curve has to rise by the gap."""
+    paper, setting = papers.get("btsrn"), papers.get("btsrn").setting("released")
+    card, step = results.training(paper, "btsrn", 2, setting), range(1000, 11000, 1000)
+    curve = [{"step": s, "psnr": 31 - 20 * s**-0.5} for s in step]  # ends at 30.8
+    monkeypatch.setattr(results, "training", lambda *given: {**card, "validation": curve})
+    got = largest("btsrn", ("btsrn", "Set5", 2, 37.65))  # 0.1 dB behind
+    assert got["gap"].tolist() == pytest.approx([-0.1])
+    assert got["steps_needed"].tolist() == ["about 40,000 steps (39,000 to 41,000)"]
+    assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].tolist() == ["not reachable by this fit"]
+    assert largest("btsrn", ("btsrn", "Set5", 2, 37.9))["steps_needed"].tolist() == ["reached"]
+    monkeypatch.setattr(results, "training", lambda *given: card)  # released before cards had validations
+    assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].isna().all()
+    assert gaps.steps_needed(curve, 30.9).steps == pytest.approx(40_000, rel=0.02)
+
+
 def test_what_is_fitted_has_no_share():
     fields = {"steps": 2, "batch": 2, "hr_patch": 16, "validation": ""}
     aplus = Method("aplus", "A+", {"atoms": 4, "neighbours": 8}, fields, fields)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from srlib import papers
-from srlib.claims import VERDICTS
+from srlib.claims import KINDS, VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,11 +43,28 @@ def test_a_number_that_was_typed_is_noticed_and_put_right(copy):
     assert readme.read_text() == right
 
 
-def test_every_verdict_is_counted():
+@pytest.fixture
+def readme():
     spec = importlib.util.spec_from_file_location("readme", ROOT / "workflow" / "readme.py")
-    readme = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(readme)
-    assert readme.WORDS == VERDICTS
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["readme"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["readme"]
+
+
+def test_every_verdict_is_counted(readme):
+    assert readme.WORDS == VERDICTS and readme.KINDS == KINDS
+
+
+def test_kinds_of_claim_are_counted_apart(readme, tmp_path):
+    file = tmp_path / "claims.csv"
+    rows = ["holds,cost counted", "holds,accuracy", "holds,accuracy", "not decidable at this budget,accuracy"]
+    file.write_text("\n".join(["verdict,kind", *rows]))
+    told = "accuracy: 2 *holds*, 1 *not decidable at this budget*; cost counted: 1 *holds*"
+    assert readme._fared(file) == told
+    file.write_text("verdict\nholds\ninconclusive\nnot tested\n")  # a table that was made before
+    assert readme._fared(file) == "1 *holds*, 1 *inconclusive*, 1 *not tested*"
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"notebooks/{name}/README.md" for name in papers.names())])

@@ -135,6 +135,23 @@ def test_claims_begin_with_the_verdict_and_end_with_what_is_not_tested(executed)
     assert html.count("1 holds where tested") == 1
 
 
+def test_kinds_of_claim_are_counted_apart(executed):
+    file = notebooks.metrics_file(PROFILE, "summary")
+    found = pd.read_csv(file)
+    undecided = found.index[found["kind"] == "accuracy"][1:3]
+    found.loc[undecided, "verdict"] = "not decidable at this budget"
+    notebooks.save_metrics(found, PROFILE, "summary")
+    line = re.sub(r"<[^>]+>", "", re.search(r"<p>(Claims\. .+?)A verdict", report.build(PROFILE).read_text(), re.DOTALL)[1])
+    counts = found.groupby("kind").size()
+    assert re.sub(r"\s+", " ", line).strip() == (
+        f"Claims. Accuracy: 1 holds, 2 not decidable at this budget, {counts['accuracy'] - 3} not tested. "
+        f"Cost measured: {counts['cost measured']} not tested. Cost counted: {counts['cost counted']} not tested."
+    )
+    notebooks.save_metrics(found.drop(columns="kind"), PROFILE, "summary")
+    with pytest.raises(SRError, match="has no column 'kind'; run notebooks/summary.ipynb again"):
+        report.build(PROFILE)
+
+
 def test_a_table_without_a_number_of_ours_is_folded(executed):
     folder = notebooks.figures_folder(PROFILE, "btsrn")
     (folder / "table_1.csv").write_text("method,psnr_published,psnr_ours\nbtsrn,33.64,\n")

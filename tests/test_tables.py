@@ -207,10 +207,16 @@ def test_latex_of_methods_side_by_side():
 def test_claims_table_is_for_readers():
     cells = [(method, dataset, scale) for method in ("btsrn", "vdsr") for dataset in ("Set5", "B100") for scale in (2, 3, 4)]
     rows = pd.concat([scored(*cell, np.linspace(0, 9, 10) + {"btsrn": 31, "vdsr": 30}[cell[0]]) for cell in cells])
-    found = claims_table(evaluate_claims("btsrn", rows)).set_index("claim")
+    about = {"data": "T91", "steps": 100, "batch": 16, "hr_patch": 48, "official": False, "dead": "", "validation": "Set5"}
+    history = {"btsrn": [{"step": step, "psnr": 31.0} for step in (80, 90, 100)]}
+    history["vdsr"] = [{**row, "psnr": 30.0} for row in history["btsrn"]]
+    made = rows[["method", "scale", "seed"]].drop_duplicates().assign(**about, history=lambda rows: rows["method"].map(history))
+    found = claims_table(evaluate_claims("btsrn", rows, trainings=made)).set_index("claim")
     line = found.loc["BTSRN is more accurate than VDSR on every benchmark and scale."]
     assert line["verdict"] == "holds where tested" and line["difference"] == "+1.000 dB" and line["seeds"] == 1
-    assert line["detail"].startswith("6 of 12 tested: 6 holds")
+    assert line["detail"].startswith("6 of 12 tested: 6 holds") and line["kind"] == "accuracy"
+    unknown = claims_table(evaluate_claims("btsrn", rows)).set_index("claim").loc[line.name]
+    assert unknown["verdict"] == "not decidable at this budget" and "a known budget of BTSRN" in unknown["detail"]
     other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     gan = claims_table(evaluate_claims("prosrn", rows)).set_index("claim")

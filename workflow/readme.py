@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = ("holds", "holds where tested", "contradicted", "inconclusive", "not tested")  # as in srlib.claims
+# As in srlib.claims
+WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
+KINDS = ("accuracy", "cost measured", "cost counted")
+OLD = "inconclusive"  # in tables that were made before claims had kinds
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,24 @@ def _furthest(name: str, file: Path) -> list[str]:
     return ["", f"Furthest behind: {gap}, after {part} ([all gaps](figures/released/{name}/gaps.md))."]
 
 
+def _fared(file: Path) -> str:
+    """Return how many claims got which verdict, each kind of claim apart."""
+    claims = pd.read_csv(file)
+    if "kind" not in claims:
+        return _counted(claims["verdict"])
+    return "; ".join(f"{kind}: {_counted(some)}" for kind in KINDS if len(some := claims.loc[claims["kind"] == kind, "verdict"]))
+
+
+def _counted(verdicts: pd.Series) -> str:
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[word]} *{word}*" for word in (*WORDS[:3], OLD, *WORDS[3:]) if counts[word])
+
+
 def block(name: str) -> str:
     """Return what README says of a paper between its marks."""
     folder, shown = ROOT / "figures" / "released" / name, SHOWN[name]
-    counts = Counter(pd.read_csv(folder / "claims.csv")["verdict"])
-    told = ", ".join(f"{counts[word]} *{word}*" for word in WORDS if counts[word])
     table = _same_images(folder, shown) if shown.same else _other_images(folder, shown)
-    claims = f"Claims ([all, with intervals](figures/released/{name}/claims.md)): {told}."
+    claims = f"Claims ([all, with intervals](figures/released/{name}/claims.md)): {_fared(folder / 'claims.csv')}."
     return "\n".join([*table, "", claims, *_furthest(name, folder / "gaps.csv")])
 
 

@@ -72,10 +72,11 @@ class Paper:
     """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
     compare, in their order. beside: methods that its tables show on fewer sets where a profile says so (`Profile.tests_beside`).
     ablations: those that only its ablations compare. parts: what its notebooks score besides, a part of a trained method or a
-    bound, name -> label. protocol: the name of the protocol of its main table. scales: those of its
-    tables. profiles: by a profile's name, the fields in which this paper's differs: other data, scales, sets. noise: by how much
-    another seed moves a metric, where that is known to be more than `claims.NOISE`. borrows: methods without released weights of
-    their own at some scale -> the paper whose released training of that name stands in; captions say so."""
+    bound, name -> label. part_of: the trained method that such a name belongs to. protocol: the name of the protocol of its main
+    table. scales: those of its tables. profiles: by a profile's name, the fields in which this paper's differs: other data,
+    scales, sets. noise: by how much another seed moves a metric, where that is known to be more than `claims.NOISE`. borrows:
+    methods without released weights of their own at some scale -> the paper whose released training of that name stands in;
+    captions say so."""
 
     name: str
     title: str
@@ -86,6 +87,7 @@ class Paper:
     beside: tuple[str, ...] = ()
     ablations: dict[str, Method] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
+    part_of: dict[str, str] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     borrows: dict[str, str] = field(default_factory=dict)

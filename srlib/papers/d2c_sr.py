@@ -155,6 +155,10 @@ PAPER = Paper(
         **{f"between_{tag(a)}": f"Predictions against each other, α = {a:g}" for a in ALPHAS},
         "between_code": "Predictions against each other, published loss",
     },
+    part_of={
+        **dict.fromkeys(("single", "mean", "ideal"), "d2c_sr"),
+        **{f"between_{name}": f"d2c_{name}" for name in (*map(tag, ALPHAS), "code")},
+    },
     profiles={
         "smoke": {
             "data": "embedded-camera",

@@ -83,6 +83,7 @@ PAPER = Paper(
         "ddet_no_refine": "DDet, post-refinement switched off",
         **{f"{name}_off": f"What an input 2 pixels off costs {label}" for name, label in _OFF.items()},
     },
+    part_of={**dict.fromkeys(("ddet_no_cdm", "ddet_no_refine"), "ddet"), **{f"{name}_off": name for name in _OFF}},
     profiles={
         "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}},
         "quick": {

@@ -72,5 +72,6 @@ PAPER = Paper(
         ),
     },
     parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
+    part_of=dict.fromkeys(("complex", "oracle", "masked"), "difficulty_sr"),
     borrows={**{name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")}, "lapsrn": "prosrn"},
 )

@@ -1,0 +1,95 @@
+"""Validation curves: the scores of a training by step, and how many steps would bring them to a number.
+
+The fit is a power law, psnr(step) = a - b * step**-c with b, c > 0, the shape of learning curves in Hestness et al.
+(arXiv:1712.00409). It knows of no learning rate: with one that falls, it tells what more of the same training would need.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+MIN_POINTS = 5  # of which the fit takes three
+EXPONENTS = np.linspace(0.05, 3, 119)
+FURTHEST = 1e4  # times the last step
+EXACT = 1e-3  # dB, of a validation
+SEARCHED = 800  # candidates for the number of steps, evenly in their logarithm
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How many steps reach a target, with a 95 % interval. steps: inf where the fitted curve never reaches it; nan without a
+    fit. low, high: inf where the data allow no number, and where they exclude no larger one. reached: whether the last validation
+    is there already."""
+
+    steps: float
+    low: float
+    high: float
+    reached: bool = False
+
+    def __str__(self) -> str:
+        if self.reached:
+            return "reached"
+        if math.isnan(self.steps):
+            return "too few validations"
+        if math.isinf(self.low):
+            return "not reachable by this fit"
+        low = f"more than {_digits(self.low)}"
+        if math.isinf(self.steps):
+            return f"not reachable by this fit ({low} steps)"
+        span = low if math.isinf(self.high) else f"{_digits(self.low)} to {_digits(self.high)}"
+        return f"about {_digits(self.steps)} steps ({span})"
+
+
+def _digits(number: float) -> str:
+    """Return a number of steps with two digits that count."""
+    return f"{float(f'{number:.2g}'):,.0f}"
+
+
+def curve(history: Sequence[dict] | pd.DataFrame, metric: str = "psnr") -> pd.Series:
+    """Return a metric's validations by step, in order; empty where the history has none.
+
+    history: rows with `step` and the metric, as in history.csv and on cards.
+    """
+    rows = pd.DataFrame(history)
+    if not {"step", metric} <= set(rows.columns):
+        return pd.Series(dtype=float)
+    return rows.dropna(subset=[metric]).set_index("step")[metric].astype(float).sort_index()
+
+
+def _fitted(values: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best b >= 0 of `values = -b * powers`, points along the last axis, and the sums of squares that remain."""
+    b = np.maximum(-(powers * values).sum(-1) / (powers**2).sum(-1), 0)
+    return b, ((values + b[..., None] * powers) ** 2).sum(-1)
+
+
+def steps_needed(history: Sequence[dict] | pd.DataFrame | pd.Series, target: float) -> Steps:
+    """Return how many steps the validation PSNR needs to reach `target` (dB), by a power law fitted to all validations.
+
+    history: rows with `step` and `psnr`, or the PSNR by step. The interval has every number of steps that the curve through
+    (steps, target) fits nearly as well as the best one, by an F test.
+    """
+    psnr = history if isinstance(history, pd.Series) else curve(history)
+    psnr = psnr[psnr.index > 0]
+    if len(psnr) and psnr.iloc[-1] >= target:
+        return Steps(*[float(psnr.index[-1])] * 3, reached=True)
+    if len(psnr) < MIN_POINTS:
+        return Steps(math.nan, math.nan, math.nan)
+    last, values = float(psnr.index[-1]), psnr.to_numpy()
+    powers = (psnr.index.to_numpy(float) / last) ** -EXPONENTS[:, None]  # (exponents, points)
+    b, squares = _fitted(values - values.mean(), powers - powers.mean(axis=1, keepdims=True))  # of curves to any end
+    one = squares.argmin()
+    end, least = values.mean() + b[one] * powers[one].mean(), squares[one]
+    tried = np.append(np.geomspace(1, FURTHEST, SEARCHED), math.inf)  # times the last step
+    reach = np.append(tried[:-1] ** -EXPONENTS[:, None], np.zeros((len(EXPONENTS), 1)), axis=1)  # (exponents, tried)
+    squares = _fitted(values - target, powers[:, None] - reach[..., None])[1].min(axis=0)  # of curves that reach the target there
+    freedom = len(psnr) - 3
+    worst = min(least, squares.min()) * (1 + stats.f.ppf(CONFIDENCE, 1, freedom) / freedom)
+    inside = last * tried[squares <= worst + len(psnr) * EXACT**2]
+    low, high = (inside.min(), inside.max()) if len(inside) else (math.inf, math.inf)
+    found = last * tried[squares.argmin()] if end > target else math.inf
+    return Steps(float(found), float(low), float(high))

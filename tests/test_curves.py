@@ -1,0 +1,74 @@
+"""How many steps a number needs, on curves whose answer is known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib.curves import MIN_POINTS, Steps, curve, steps_needed
+
+STEPS = np.arange(1, 11) * 1000
+END, FACTOR, EXPONENT = 38.0, 20.0, 0.5  # 37.9 dB after (20 / 0.1) ** 2 = 40,000 steps
+
+
+def history(noise=0.0, seed=0, points=10):
+    psnr = END - FACTOR * STEPS**-EXPONENT + np.random.default_rng(seed).normal(0, noise, 10)
+    return [{"step": int(step), "psnr": value, "loss": 1.0} for step, value in zip(STEPS, psnr, strict=True)][:points]
+
+
+def test_an_exact_power_law_is_recovered():
+    found = steps_needed(history(), 37.9)
+    assert found.steps == pytest.approx(40_000, rel=0.02) and found.low <= 40_000 <= found.high
+    assert found.high < 1.1 * found.low
+    assert steps_needed(pd.DataFrame(history()), 37.9) == found == steps_needed(curve(history()), 37.9)
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.01, 0.03])
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(noise):
+    found = [steps_needed(history(noise, seed), 37.9) for seed in range(100)]
+    hits = sum(one.low <= 40_000 <= one.high for one in found)
+    assert 90 <= hits
+    assert np.median([one.steps for one in found]) == pytest.approx(40_000, rel=0.3)
+
+
+def test_more_noise_means_a_wider_interval():
+    widths = {}
+    for noise in (0.001, 0.01):
+        found = [steps_needed(history(noise, seed), 37.85) for seed in range(20)]
+        widths[noise] = np.median([one.high / one.low for one in found])
+    assert widths[0.001] < widths[0.01]
+
+
+def test_what_the_curve_never_reaches_is_said():
+    found = steps_needed(history(0.002), 38.3)
+    assert math.isinf(found.steps) and math.isinf(found.high) and str(found) == "not reachable by this fit"
+    flat = [{"step": s, "psnr": 30 + e} for s, e in zip(range(100, 1100, 100), [0, 0.01] * 5, strict=True)]
+    assert math.isinf(steps_needed(flat, 31).steps)
+    noisy = [steps_needed(history(0.03, seed), 38.3) for seed in range(10)]  # the larger end of some intervals is beyond
+    assert all(math.isinf(one.high) for one in noisy) and sum(math.isinf(one.steps) for one in noisy) > 5
+    falling = [{"step": s, "psnr": 30 - s / 1000} for s in range(100, 1100, 100)]
+    assert math.isinf(steps_needed(falling, 31).steps)
+
+
+def test_what_is_reached_needs_no_fit():
+    assert str(steps_needed(history(points=1), 37)) == "reached" and steps_needed(history(), 37.5).reached
+
+
+@pytest.mark.parametrize("points", [0, 1, MIN_POINTS - 1])
+def test_few_validations_are_not_fitted(points):
+    found = steps_needed(history(points=points), 39)
+    assert math.isnan(found.steps) and str(found) == "too few validations"
+    assert not math.isnan(steps_needed(history(points=MIN_POINTS), 37.9).steps)
+
+
+def test_in_words():
+    assert str(Steps(39_880.0, 38_800.0, 41_200.0)) == "about 40,000 steps (39,000 to 41,000)"
+    assert str(Steps(39_880.0, 25_300.0, math.inf)) == "about 40,000 steps (more than 25,000)"
+    assert str(Steps(math.inf, 25_300.0, math.inf)) == "not reachable by this fit (more than 25,000 steps)"
+
+
+def test_a_curve_has_the_validations_in_order():
+    rows = [{"step": 20, "psnr": 31.0}, {"step": 10, "psnr": 30.0}, {"step": 30, "psnr": math.nan}]
+    assert curve(rows).to_dict() == {10: 30.0, 20: 31.0}
+    assert curve(rows, "ssim").empty and curve([]).empty and curve(pd.DataFrame()).empty
