@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 DAEMONS = ("munged", "slurmctld", "slurmd")
 COMMANDS = ("sbatch", "scontrol", "squeue", "scancel", "sacct", "srun", "sinfo")
-TIMES = ["seconds", "step_seconds"]
+TIMES = ["seconds", "step_seconds", "seconds_rounds", "step_seconds_rounds", "session", "busy"]
 
 # One node without accounting, cgroups and GPUs; it is said to have what the jobs ask for.
 CONFIG = """\
