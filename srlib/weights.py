@@ -115,7 +115,7 @@ class Ledger:
         for name, file in zip(planned.names, files, strict=True):
             if not file.exists():
                 return None
-            card = json.loads(file.with_suffix(".json").read_text())
+            card = results.read_card(file.with_suffix(".json"))
             experiment = Experiment(**card["experiment"])
             steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
             same = replace(experiment, start=LATER if experiment.start else "") == replace(last, name=name)
@@ -199,7 +199,7 @@ def speeds(found: list[Status]) -> dict[str, float]:
     new = {_kind(one.planned): one.planned.experiment for one in found if one.left}
     new = {kind: experiment for kind, experiment in new.items() if kind not in known | timed}
     if new:
-        say(f"timing {len(new)} networks that were not trained here yet; {file} keeps how long a step takes", sys.stderr)
+        say(f"timing a step of what was not trained here yet ({len(new)} networks); {file} keeps that", sys.stderr)
     for kind, experiment in new.items():
         timed[kind] = seconds_per_step(experiment)
         write_json(file, timed)
