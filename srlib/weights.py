@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -225,10 +224,10 @@ def overview(ledger: Ledger, only: Iterable[str], jobs: int) -> str:
         "  ".join(cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    states = Counter(one.state for one in found)
-    left = len(found) - states["done"]
+    left = sum(one.state != "done" for one in found)
+    ready = sum(one.state == "done" and one.planned.release for one in found)
     at_once = f", {total / jobs:.1f} with {jobs} at a time" if jobs > 1 else ""
-    lines.append(f"{left} networks to train, {states['done']} to release; {total:.1f} hours of one core{at_once}.")
+    lines.append(f"{left} networks to train, {ready} to release; {total:.1f} hours of one core{at_once}.")
     return "\n".join(lines)
 
 
