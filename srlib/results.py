@@ -130,7 +130,8 @@ def kept_scores(weights: Path) -> Path:
     return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
 
 
-def _read_card(file: Path) -> dict:
+def read_card(file: Path) -> dict:
+    """Return the card of released weights; raises SRError where it cannot be read."""
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -157,7 +158,7 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
             f"no released weights of {paper.name} for {which}; there are: {', '.join(there) or 'none'}. "
             f"Train it: python -m srlib train {paper.name}/{name} --scale {scale}",
         )
-    card = _read_card(file.with_suffix(".json"))
+    card = read_card(file.with_suffix(".json"))
     experiment = Experiment(**card["experiment"])
     lender = file.parent.name
     if (experiment.paper, experiment.name) != (lender, name):
@@ -529,7 +530,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         "probe": probe.network(model),
     }
     if file.exists():
-        old = _read_card(file.with_suffix(".json"))
+        old = read_card(file.with_suffix(".json"))
         same = _training(old) == _training(card)
         parts = legs(training_budget(old["experiment"], old["provenance"]))
         spent = {key: sum(part[key] for part in parts) for key in ("steps", "minutes")}

@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -115,7 +114,7 @@ class Ledger:
         for name, file in zip(planned.names, files, strict=True):
             if not file.exists():
                 return None
-            card = json.loads(file.with_suffix(".json").read_text())
+            card = results.read_card(file.with_suffix(".json"))
             experiment = Experiment(**card["experiment"])
             steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
             same = replace(experiment, start=LATER if experiment.start else "") == replace(last, name=name)
@@ -199,7 +198,7 @@ def speeds(found: list[Status]) -> dict[str, float]:
     new = {_kind(one.planned): one.planned.experiment for one in found if one.left}
     new = {kind: experiment for kind, experiment in new.items() if kind not in known | timed}
     if new:
-        say(f"timing {len(new)} networks that were not trained here yet; {file} keeps how long a step takes", sys.stderr)
+        say(f"timing a step of what was not trained here yet ({len(new)} networks); {file} keeps that", sys.stderr)
     for kind, experiment in new.items():
         timed[kind] = seconds_per_step(experiment)
         write_json(file, timed)
@@ -225,10 +224,10 @@ def overview(ledger: Ledger, only: Iterable[str], jobs: int) -> str:
         "  ".join(cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    states = Counter(one.state for one in found)
-    left = len(found) - states["done"]
+    left = sum(one.state != "done" for one in found)
+    ready = sum(one.state == "done" and one.planned.release for one in found)
     at_once = f", {total / jobs:.1f} with {jobs} at a time" if jobs > 1 else ""
-    lines.append(f"{left} networks to train, {states['done']} to release; {total:.1f} hours of one core{at_once}.")
+    lines.append(f"{left} networks to train, {ready} to release; {total:.1f} hours of one core{at_once}.")
     return "\n".join(lines)
 
 
