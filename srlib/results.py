@@ -16,7 +16,7 @@ import pandas as pd
 from safetensors.torch import load_file, save
 from torch import nn
 
-from srlib import difficulty, fusion, models, papers, paths, probe
+from srlib import difficulty, fusion, models, papers, paths, probe, vitals
 from srlib.data.files import atomic, sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import ImageSet, open_set
@@ -66,6 +66,11 @@ class Trained:
     def provenance(self) -> dict | None:
         """Where and with what the weights were made; None for a method that is not trained."""
         return self.run.provenance() if self.run else self.card and self.card["provenance"]
+
+    @property
+    def vital_signs(self) -> vitals.Signs:
+        """What `vitals.measure` gave after the training; {} for a network without a mechanism, and where nothing was kept."""
+        return ((self.run.provenance() if self.run else self.card) or {}).get("vital_signs", {})
 
     @property
     def experiment(self) -> Experiment | None:
@@ -262,6 +267,21 @@ def _spent(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
     return f"{trained.spent} (after {' and '.join(before)})" if before else trained.spent
 
 
+def vital_signs(
+    paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile, seeds: Iterable[int] = (0,)
+) -> str:
+    """Return one sentence for a caption: the vital signs of each network that a profile has ready, seed by seed; "" for none."""
+    scales, seeds, said = list(scales), list(seeds), []
+    for name in names:
+        for scale in scales:
+            found = {seed: available(paper, [name], scale, profile, seed).get(name) for seed in seeds}
+            signs = {seed: vitals.describe(one.vital_signs) for seed, one in found.items() if one}
+            for seed, words in signs.items():
+                which = f"{paper.labels[name]} x{scale}{f' seed {seed}' if len(signs) > 1 else ''}"
+                said += [f"{which}, {words}"] if words else []
+    return f"Vital signs: {'. '.join(said)}." if said else ""
+
+
 def at_scale(trained: Trained, scale: int) -> nn.Module:
     """Return the network of a method whose weights serve every scale, for another one; raises SRError where they do not."""
     one = trained.experiment
@@ -414,7 +434,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     """Copy a complete run into `data/weights/`, `runs.narrowed`, with a card: experiment, data, budget, hardware, metrics.
 
     Weights of another run that are already released and better on the first set are kept, and SRError says so; the card keeps
-    the history of the budgets that were released before. The metrics are those of the narrowed weights.
+    the history of the budgets that were released before. Metrics and vital signs are those of the narrowed weights.
     """
     experiment: Experiment = run.experiment
     if not run.complete:
@@ -431,11 +451,12 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     data = save(state)
     card = {
         "experiment": asdict(experiment),
-        "provenance": run.provenance(),
+        "provenance": {key: value for key, value in run.provenance().items() if key != "vital_signs"},
         "metrics": metrics,
         "history": [],
         "weights": hashlib.sha256(data).hexdigest(),
         "probe": probe.network(model),
+        "vital_signs": vitals.measure(model, *metrics),
     }
     if file.exists():
         old = _read_card(file.with_suffix(".json"))

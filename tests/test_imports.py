@@ -53,6 +53,7 @@ ORDER = [
     "probe",
     "runs",
     "difficulty",
+    "vitals",
     "evaluation",
     "perceptual",
     "fusion",
