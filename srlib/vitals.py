@@ -34,6 +34,7 @@ from srlib.models.difficulty_sr import DualWay, Identifier, classes, difficulty
 from srlib.models.kpn import KPN, LPKPN
 from srlib.models.same_size import CELL
 
+SHOWN = 4  # branches whose weights are said one by one
 MARGIN = 16  # pixels, whole cells, in which kernels differ as convolutions see zeros around the picture
 IMAGES, SIDE = 5, 128  # pictures that are looked at, and LR pixels a side of their middle
 MOST, ENOUGH = 1000, 500  # patches that an identifier is looked at on, and those that its verdict needs
@@ -45,7 +46,7 @@ UNIFORM = 0.005  # deviation of the weights over the pixels
 IDENTICAL = 60.0  # dB between predictions: a quarter of a grey level
 ONE_FILTER = 0.03  # deviation of the kernels' shape
 PRESENT = 0.01  # share of the patches that a class must have to be missed
-DEAD_UNITS, MANY = 0.9, 0.25  # share of the units that leaves nothing, and one that is worth saying
+DEAD_UNITS, MANY = 0.8, 0.25  # share of the units that leaves nothing, and one that is worth saying
 
 RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 Signs = dict[str, Any]
@@ -56,7 +57,7 @@ def _rounded(value: float) -> float:
 
 
 def dead(signs: Signs) -> str:
-    """Return why the mechanism of a network is dead, in words to stand after "the mechanism did not train: "; "" if it is alive.
+    """Return why the mechanism of a network is dead, in words to follow "the mechanism did not train: "; "" where it is alive.
 
     Alive is also what has no signs, and an identifier that was seen on fewer than `ENOUGH` patches.
     """
@@ -86,11 +87,12 @@ def dead(signs: Signs) -> str:
 def describe(signs: Signs) -> str:
     """Return the signs in words, for captions: "fusion: mean weights 0.31/0.22/0.25/0.22, 3 % of pixels above 0.95"; "" for none.
 
-    Dead units are said from a quarter on; what is dead is said at the end.
+    Dead units are said from a quarter on, and at the end what is dead.
     """
     parts = []
     if fusion := signs.get("fusion"):
-        weights = "/".join(f"{weight:.2f}" for weight in fusion["weights"])
+        weights = [f"{weight:.2f}" for weight in fusion["weights"]]
+        weights = "/".join(weights) if len(weights) <= SHOWN else f"{min(weights)} to {max(weights)} of {len(weights)} branches"
         parts.append(f"fusion: mean weights {weights}, {_percent(fusion['decided'])} of pixels above {DECIDED}")
     if branches := signs.get("branches"):
         parts.append(f"{branches['psnr']:.1f} dB between predictions")
@@ -103,14 +105,18 @@ def describe(signs: Signs) -> str:
         parts.append(f"identifier: predicts {predicted} % of {where}, where {actual} % are")
     if signs.get("dead_units", 0) >= MANY:
         parts.append(f"{_percent(signs['dead_units'])} of units dead")
-    parts += [f"DEAD: {why}"] if (why := dead(signs)) else []
+    parts += [f"the mechanism did not train: {why}"] if (why := dead(signs)) else []
     return "; ".join(parts)
 
 
 def _percent(share: float) -> str:
-    """Return "3.4 %"; a share that is neither nothing nor all is not rounded to it."""
+    """Return "3.4 %" or "34 %"; what is not nothing and not all is not rounded to it."""
     value = 100 * share
-    return f"{value:.3g} %" if 0 < value < 1 or 99 < value < 100 else f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
+    if 0 < value < 0.1:
+        return "<0.1 %"
+    if 99.5 < value < 100:
+        return ">99.5 %"
+    return f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
 
 
 @torch.no_grad()

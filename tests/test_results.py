@@ -543,7 +543,7 @@ class TestVitalSigns:
             obtain(self.PAPER, "kpn", 1, pairs, seed, progress="none")
         signs = load_run(obtain(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
         one = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
-        assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}." and "(3×3); DEAD: the kernels have one shape" in one
+        assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}." and "(3×3); the mechanism did not train: the kernels have one shape" in one
         both = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
         assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
 
