@@ -39,10 +39,18 @@ def charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 
 
-def difficulty_class(logits: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
+def difficulty_class(logits: Tensor, hr: Tensor, lr: Tensor, *, balanced: bool = False) -> Tensor:
     """Cross entropy of an identifier's logits `(N, 5)` against the classes of the patches' bicubic PSNR. Difficulty-SR eq. 1
-    without its factor 1/5."""
-    return F.cross_entropy(logits, classes(difficulty(lr, hr)))
+    without its factor 1/5.
+
+    balanced: a departure from paper and code, whose loss is the mean over patches: the mean over the classes that a batch has of
+    the mean over their patches. At x4 nine of ten patches are of the hardest class, and the easiest are never predicted without.
+    """
+    actual = classes(difficulty(lr, hr))
+    if not balanced:
+        return F.cross_entropy(logits, actual)
+    counts = F.one_hot(actual, logits.shape[1]).sum(dim=0)
+    return F.cross_entropy(logits, actual, weight=1 / counts.clamp(min=1).to(logits.dtype))
 
 
 def divergence(predictions: Tensor, hr: Tensor, lr: Tensor | None = None, **options) -> Tensor:

@@ -75,6 +75,11 @@ class Trained:
         return self.run.provenance() if self.run else self.card and self.card["provenance"]
 
     @property
+    def vital_signs(self) -> vitals.Signs:
+        """What `vitals.measure` gave after the training; {} for a network without a mechanism, and where nothing was kept."""
+        return ((self.run.provenance() if self.run else self.card) or {}).get("vital_signs", {})
+
+    @property
     def experiment(self) -> Experiment | None:
         """The training that the weights come from; None for a method that is not trained."""
         return self.run.experiment if self.run else self.card and Experiment(**self.card["experiment"])
@@ -269,7 +274,7 @@ def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 
         return None
     if method.loaded(profile):
         card = weights_path(paper, name, method.trained_at or scale, seed).with_suffix(".json")
-        return _read_card(card) if card.exists() else None
+        return read_card(card) if card.exists() else None
     found = _ready(paper, name, scale, profile, seed)
     if found is None:
         return None
@@ -298,7 +303,7 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
             continue
         about = {"data": one.data, "steps": int(steps)}
         about |= {"batch": one.batch, "hr_patch": one.hr_patch, "official": bool(made.get("official"))}
-        about |= {"dead": vitals.dead(made.get("vital_signs", {})), "validation": one.validation}
+        about |= {"dead": vitals.dead(card.get("vital_signs") or made.get("vital_signs", {})), "validation": one.validation}
         found.append({"method": method, "scale": scale, "seed": seed, **about, "history": card.get("validation", [])})
     return pd.DataFrame(found, columns=list(TRAININGS))
 
@@ -356,6 +361,21 @@ def _before(paper: Paper, spent: dict) -> dict[str, str]:
 def _after(before: Iterable[str]) -> str:
     joined = " and ".join(before)
     return f" (after {joined})" if joined else ""
+
+
+def vital_signs(
+    paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile, seeds: Iterable[int] = (0,)
+) -> str:
+    """Return one sentence for a caption: the vital signs of each network that a profile has ready, seed by seed; "" for none."""
+    scales, seeds, said = list(scales), list(seeds), []
+    for name in names:
+        for scale in scales:
+            found = {seed: available(paper, [name], scale, profile, seed).get(name) for seed in seeds}
+            signs = {seed: vitals.describe(one.vital_signs) for seed, one in found.items() if one}
+            for seed, words in signs.items():
+                which = f"{paper.labels[name]} x{scale}{f' seed {seed}' if len(signs) > 1 else ''}"
+                said += [f"{which}, {words}"] if words else []
+    return f"Vital signs: {'. '.join(said)}." if said else ""
 
 
 def at_scale(trained: Trained, scale: int) -> nn.Module:
@@ -504,7 +524,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     and the validations of the training.
 
     It takes the place of another training that was released before, whichever is the better one; the card keeps the history of
-    the budgets that were released before. The metrics are those of the released weights.
+    the budgets that were released before. Metrics and vital signs are those of the released weights.
     Raises SRError for a run that is not complete, and for weights that float16 cannot hold.
     """
     experiment: Experiment = run.experiment
@@ -522,12 +542,13 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     data = save(state)
     card = {
         "experiment": asdict(experiment),
-        "provenance": run.provenance(),
+        "provenance": {key: value for key, value in run.provenance().items() if key != "vital_signs"},
         "metrics": metrics,
         "history": [],
         "validation": _validations(run),
         "weights": hashlib.sha256(data).hexdigest(),
         "probe": probe.network(model),
+        "vital_signs": vitals.measure(model, *metrics),
     }
     if file.exists():
         old = read_card(file.with_suffix(".json"))

@@ -21,7 +21,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from srlib import models, probe
+from srlib import models, probe, vitals
 from srlib.data.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
@@ -81,6 +81,13 @@ def _validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
         return {}
     measured = measure(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
     return {name: value for name, value in measured.items() if isinstance(value, float)}
+
+
+def _vital_signs(trained: nn.Module, experiment: Experiment) -> vitals.Signs:
+    """Return the vital signs of a network on the validation set, or where there is none on the training images."""
+    net = models.create(experiment.model, experiment.scale, **experiment.model_args)  # a copy that no precision is set on
+    net.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
+    return vitals.measure(net, *filter(None, (experiment.validation, experiment.data)))
 
 
 def describe(row: dict[str, float], dataset: str) -> str:
@@ -378,7 +385,8 @@ def _descend(
             minutes, device = round(loop.seconds / 60, 2), str(accelerator.device.type)
             parts = {file: "+".join(sorted(part for part, one in start.items() if one == file)) for file in start.values()}
             before = {"start": {part: start_budget(experiment, part, file) for file, part in parts.items()}} if start else {}
+            extra = {**before, **code, "vital_signs": _vital_signs(trainer.result, experiment)}
             spent = {"steps": loop.total, "minutes": minutes}
-            made = provenance(seed=experiment.seed, **spent, processes=processes, device=device, data=data, **before, **code)
+            made = provenance(seed=experiment.seed, **spent, processes=processes, device=device, data=data, **extra)
             run.finish(trainer.result.state_dict(), made, probe.network(trainer.result))
     accelerator.wait_for_everyone()

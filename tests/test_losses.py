@@ -111,6 +111,46 @@ class TestLevels:
             losses.get(name)(outputs if len(outputs) > 1 else outputs[0], hr)
 
 
+class TestDifficulty:
+    @staticmethod
+    def batch(hard: int, easy: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Patches of the hardest and of the easiest class: hr, lr."""
+        generator = torch.Generator().manual_seed(0)
+        hr = torch.full((hard + easy, 1, 96, 96), 0.5)
+        hr[:hard] = torch.rand(hard, 1, 96, 96, generator=generator)
+        return hr, torch.full((hard + easy, 1, 48, 48), 0.5)
+
+    def test_each_class_of_a_batch_weighs_the_same_where_it_is_balanced(self):
+        (hr, lr), logits = self.batch(7, 1), torch.randn(8, 5)
+        each = torch.nn.functional.cross_entropy(logits, torch.tensor([0] * 7 + [4]), reduction="none")
+        assert torch.isclose(losses.get("difficulty")(logits, hr, lr), each.mean())
+        balanced = losses.get("difficulty", balanced=True)(logits, hr, lr)
+        assert torch.isclose(balanced, (each[:7].mean() + each[7]) / 2)
+
+    def test_a_rare_class_is_predicted_where_it_is_balanced(self):
+        """What the logits of an identifier that sees nothing become: the hardest of eight patches against the one easy one."""
+        hr, lr = self.batch(7, 1)
+        found = []
+        for balanced in (False, True):
+            bias = torch.zeros(5, requires_grad=True)
+            optimizer = torch.optim.SGD([bias], lr=1.0)
+            for _ in range(200):
+                optimizer.zero_grad()
+                losses.get("difficulty", balanced=balanced)(bias.expand(8, 5), hr, lr).backward()
+                optimizer.step()
+            found.append(bias.softmax(dim=0)[4].item())
+        assert found == pytest.approx([1 / 8, 1 / 2], abs=0.02)
+
+    def test_a_batch_of_one_class_is_no_special_case(self):
+        (hr, lr), logits = self.batch(0, 4), torch.randn(4, 5)
+        plain, balanced = (losses.get("difficulty", balanced=b)(logits, hr, lr) for b in (False, True))
+        assert torch.isclose(plain, balanced)
+
+    def test_misspelt_argument(self):
+        with pytest.raises(SRError, match="unknown argument of loss 'difficulty': 'balance'.*balanced"):
+            losses.get("difficulty", balance=True)
+
+
 class TestInside:
     def test_takes_the_centre_for_a_network_that_declares_valid_padding(self):
         hr = torch.arange(36.0).view(1, 1, 6, 6)

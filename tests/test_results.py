@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import evaluation, metrics, models, paths, results
+from srlib import evaluation, metrics, models, paths, results, vitals
 from srlib.degradation import imresize
 from srlib.errors import SRError
 from srlib.evaluation import evaluate
@@ -207,6 +207,29 @@ class TestReleased:
         rows = evaluate(load_released(BTSRN, "espcn", 2).model, data, protocol("y"))
         card = json.loads(file.with_suffix(".json").read_text())
         assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
+
+    def test_card_has_the_vital_signs_of_the_released_weights(self, data, home):
+        changes = {"name": "srcnn", "model": "srcnn"}
+        run = trained_run(data, **changes)
+        made = run.provenance()["vital_signs"]
+        assert made["images"] == data and 0 <= made["dead_units"] < 1 and load_run(run.dir).vital_signs == made
+        card = json.loads(release(run, [data], protocol("y")).with_suffix(".json").read_text())
+        released = load_released(BTSRN, "srcnn", 2)
+        assert card["vital_signs"] == vitals.measure(released.model, data) == released.vital_signs
+        assert "vital_signs" not in card["provenance"]
+
+    def test_networks_without_a_mechanism_have_empty_signs(self, data, home):
+        run = trained_run(data)
+        assert run.provenance()["vital_signs"] == {}
+        card = json.loads(release(run, [data], protocol("y")).with_suffix(".json").read_text())
+        assert card["vital_signs"] == {}
+
+    def test_cards_from_before_have_none(self, data, home):
+        file = release(trained_run(data), [data], protocol("y")).with_suffix(".json")
+        card = json.loads(file.read_text())
+        del card["vital_signs"]
+        file.write_text(json.dumps(card))
+        assert load_released(BTSRN, "espcn", 2).vital_signs == {}
 
     @pytest.mark.parametrize("better", [True, False])
     def test_another_training_replaces_and_remembers_whichever_is_better(self, data, better):
@@ -573,6 +596,36 @@ class TestAvailable:
         assert fitted.spent == f"A+ x2 fitted to {data}, 0.0 minutes"
         (found,) = results.available(PAPER, ["aplus"], 2, released).values()
         assert found.run.dir == fitted.run.dir
+
+
+class TestVitalSigns:
+    """What captions say of mechanisms."""
+
+    PAPER = dataclasses.replace(
+        PAPER,
+        methods={**PAPER.methods, "kpn": Method("kpn", "KPN", {"width": 16, "blocks": 1, "kernel": 3}, {"steps": 2})},
+        scales=(1, 2),
+    )
+
+    @pytest.fixture
+    def pairs(self, profile) -> Profile:
+        data = {"data": "embedded-camera", "validation": "embedded-camera-test", "scales": (1,)}
+        return dataclasses.replace(profile, **data)
+
+    def test_are_said_network_by_network_and_seed_by_seed(self, pairs):
+        for seed in (0, 1):
+            obtain(self.PAPER, "kpn", 1, pairs, seed, progress="none")
+        signs = load_run(obtain(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
+        one = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
+        assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}."
+        assert "(3×3); the mechanism did not train: the kernels have one shape" in one
+        both = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
+        assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
+
+    def test_nothing_is_said_of_networks_without_a_mechanism(self, profile):
+        obtain(PAPER, "espcn", 2, profile, progress="none")
+        assert results.vital_signs(PAPER, ["bicubic", "espcn"], [2], profile) == ""
+        assert results.vital_signs(PAPER, [], [2], profile) == ""
 
 
 class TestSharedWeights:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import color, losses, models, training
+from srlib import color, losses, models, training, vitals
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.degradation import imresize
@@ -106,6 +106,30 @@ class TestRun:
         net.load_state_dict(weights(run))
         again = Run.open(run.dir)
         assert again.experiment == run.experiment and again.fingerprint == open_pairs(data, 2).fingerprint
+
+    def test_provenance_has_the_vital_signs_of_the_weights(self, data):
+        args = {"width": 8, "depth": 4}
+        for validation in ("", "embedded-test"):
+            run = train(experiment(data, model="vdsr", model_args=args, validation=validation), progress="none")
+            net = models.create("vdsr", 2, **args)
+            net.load_state_dict(weights(run))
+            signs = run.provenance()["vital_signs"]
+            assert signs["images"] == (validation or data)
+            assert signs == vitals.measure(net, *filter(None, (validation, data)))
+
+    def test_vital_signs_of_mixed_precision_are_measured_in_float32(self, monkeypatch):
+        types = []
+
+        def look(net, *datasets):
+            layer = next(layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
+            layer.register_forward_hook(lambda _, inputs, output: types.append(output.dtype))
+            net(torch.rand(1, 3, 16, 16))
+            return {}
+
+        monkeypatch.setattr(vitals, "measure", look)
+        args = {"width": 8, "blocks": 1}
+        train(experiment("embedded", model="edsr", model_args=args, precision="bf16", steps=1, hr_patch=32), progress="none")
+        assert types == [torch.float32]
 
     def test_history_has_a_row_per_validation(self, data):
         history = train(experiment(data, validation=data, steps=25), progress="none").history()

@@ -1,4 +1,4 @@
-"""What the RGB networks share: EDSR's convolution, sub-pixel tail and mean colour.
+"""What the RGB networks share: EDSR's convolution, sub-pixel tail, mean colour and precision.
 
 B. Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops (NTIRE) 2017; W. Shi et
 al., CVPR 2016, for the sub-pixel layer. Scale 1 is for pairs of equal size: every tail is then without up-sampling.
@@ -20,6 +20,11 @@ def mean_colour() -> Tensor:
 def conv(inside: int, outside: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
     """Return a convolution that keeps height and width."""
     return nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=bias)
+
+
+def single(x: Tensor) -> Tensor:
+    """Return `x` in float32, or as it is where that is no less exact."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def factors(scale: int) -> list[int]:

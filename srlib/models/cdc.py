@@ -11,7 +11,8 @@ Departures:
 - An hourglass is built from the paper's description and not from the code: down four times by pooling, residual blocks on the
   way, a residual block on each skip, up by nearest neighbour. Parameters: x2 39,637,196, x4 40,080,332, close to the code's and
   not equal.
-- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do.
+- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do. They and what they
+  weigh are in float32 also under autocast.
 - The loss here compares every image with the HR image; the paper counts each only in its own region, which it finds with a
   Harris detector, and weighs the last by gradients.
 - Images whose sides are not multiples of 16 are extended by their border pixels. There is no `context`: the hourglasses look
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.errors import SRError
-from srlib.models.blocks import conv, tail
+from srlib.models.blocks import conv, single, tail
 
 COMPONENTS = ("flat", "edges", "corners")
 
@@ -99,9 +100,9 @@ class CDC(nn.Module):
             x, image, mask = part(x)
             images.append(image[..., :height, :width])
             masks.append(mask[..., :height, :width])
-        return images, torch.cat(masks, dim=1).softmax(dim=1)
+        return images, single(torch.cat(masks, dim=1)).softmax(dim=1)
 
     def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
         images, masks = self.components(lr)
-        result = sum(image * mask[:, None] for image, mask in zip(images, masks.unbind(1), strict=True))
+        result = sum(single(image) * mask[:, None] for image, mask in zip(images, masks.unbind(1), strict=True))
         return [*images, result] if self.training else result

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from srlib.errors import SRError, unknown
 from srlib.models.blocks import conv
 from srlib.models.dynamic_filter import dynamic_filter
-from srlib.models.kpn import SMALL, Trunk, check, features, initialise
+from srlib.models.kpn import SMALL, KernelLayer, Trunk, check, features, initialise
 from srlib.models.same_size import CELL, SameSize, context, crop_like, pad
 
 # (size of the kernels, channels between the two layers of the head or None for one layer)
@@ -49,11 +49,11 @@ class Parts(NamedTuple):
     result: Tensor
 
 
-def head(inputs: int, kernel: int, between: int | None) -> nn.Sequential:
+def head(inputs: int, kernel: int, between: int | None, basis: str) -> nn.Sequential:
     """Return the layers from features to kernels, linear at the end."""
     if between is None:
-        return nn.Sequential(conv(inputs, kernel**2))
-    return nn.Sequential(conv(inputs, between), nn.ReLU(), conv(between, kernel**2))
+        return nn.Sequential(KernelLayer(inputs, kernel, basis))
+    return nn.Sequential(conv(inputs, between), nn.ReLU(), KernelLayer(between, kernel, basis))
 
 
 def detail(width: int) -> nn.Sequential:
@@ -84,7 +84,7 @@ class DDet(SameSize):
 
     variant: "official" or "paper". wide: 128 channels before the heads instead of 64.
     cdm, mda, refine: without them a lower rung of the ladder.
-    width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe".
+    width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct" (see `kpn`).
     Parameters: 1,428,919; wide 1,559,159; paper 1,353,246. Ladder: 1,295,473, 1,296,690, 1,334,835, 1,428,919.
     """
 
@@ -99,6 +99,7 @@ class DDet(SameSize):
         width: int = 64,
         blocks: int = 16,
         init: str = "identity",
+        basis: str = "pixels",
     ):
         super().__init__(scale)
         if variant not in HEADS:
@@ -106,11 +107,11 @@ class DDet(SameSize):
         if wide and variant == "paper":
             raise SRError("wide (=True) is of the official variant: the paper's network has one width; leave it out")
         sizes = HEADS[variant] if mda else PLAIN
-        check(init, sizes[0][0])
+        check(init, sizes[0][0], basis)
         out = 2 * width if wide else width
         self.trunk = Trunk(width, blocks)
         self.features = features(width, CELL, out)
-        self.heads = nn.ModuleList(head(out, kernel, between) for kernel, between in sizes)
+        self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
         self.cdm = detail(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None
         self.context = self._context(max(kernel for kernel, _ in sizes))

@@ -12,9 +12,16 @@ Departures:
   blocks whose last layer is a tenth of the usual, so that sixteen of them do not blow up. So are the features before the heads:
   the first steps of Adam move all elements of all kernels together, which costs less then. `init="caffe"` is the code's:
   normal with variance 2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
+- `basis="dct"` lets a head's last layer hold its weights in the K*K cosines of a kernel (DCT-II, orthonormal) instead of its
+  pixels: the same networks, with another start for Adam. Neighbouring pixels are nearly equal, and so are the gradients of all
+  elements of a kernel; of Adam's steps, which are alike for all, only their sum is left, and kernels keep one shape. On KPN
+  (K=7) after 240 steps of 1e-4 (four patches of 48 px) shapes deviate over pixels by 0.0009 of the mean kernel in "pixels", the
+  default, and by 0.14 in "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
   code supervises the three levels of the Laplacian pyramid, which `levels` and `laplacian` give; `forward` gives the image.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +33,7 @@ from srlib.models.dynamic_filter import dynamic_filter
 from srlib.models.same_size import CELL, Block, SameSize, context, crop_like, pad
 
 INITS = ("identity", "caffe")
+BASES = ("pixels", "dct")
 SMALL = 3e-5  # deviation of a kernel layer's weights at the start
 FADE = 0.1  # of the last layer of residual blocks, and of the features before a head, at the start
 
@@ -54,15 +62,56 @@ def features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
     return nn.Sequential(shuffle, conv(width // factor**2, width), nn.ReLU(), conv(width, out or width), nn.ReLU())
 
 
-def check(init: str, kernel: int) -> None:
-    """Raise SRError for an unknown initialisation or a size of kernels that has no centre."""
+class KernelLayer(nn.Conv2d):
+    """The 3x3 convolution that makes the kernels: features `(N, C, H, W)` -> `(N, K*K, H, W)`.
+
+    basis: what its weights are of, the "pixels" of a kernel or its cosines ("dct").
+    """
+
+    def __init__(self, inside: int, kernel: int, basis: str):
+        super().__init__(inside, kernel**2, 3, padding=1)
+        # (K*K, K*K) from what the layer holds to kernels, or None
+        self.register_buffer("basis", cosines(kernel) if basis == "dct" else None, persistent=False)
+
+    def start_at(self, share: float) -> None:
+        """Give nearly zero but for `share` in the centre of each kernel."""
+        nn.init.normal_(self.weight, std=SMALL)
+        centre = self.out_channels // 2
+        with torch.no_grad():
+            if self.basis is None:
+                self.bias[centre] = share
+            else:
+                self.bias.copy_(share * self.basis[centre])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.basis is None:
+            return super().forward(x)
+        basis = self.basis.to(self.weight.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = torch.einsum("kc,c...->k...", basis, self.weight)
+            bias = basis @ self.bias
+        return self._conv_forward(x, weight, bias)
+
+
+def cosines(kernel: int) -> Tensor:
+    """Return the matrix `(K*K, K*K)` whose columns are the cosines of a kernel, orthonormal, lowest frequencies first."""
+    index = torch.arange(kernel, dtype=torch.float64)
+    waves = torch.cos(math.pi / kernel * (index[:, None] + 0.5) * index)
+    waves = waves / waves.norm(dim=0)
+    return torch.kron(waves, waves).float()
+
+
+def check(init: str, kernel: int, basis: str) -> None:
+    """Raise SRError for an unknown initialisation or basis, or a size of kernels that has no centre."""
     if init not in INITS:
         raise unknown("init", init, INITS)
+    if basis not in BASES:
+        raise unknown("basis", basis, BASES)
     if kernel < 1 or kernel % 2 == 0:
         raise SRError(f"kernel (={kernel}) must be odd, so that it has a centre")
 
 
-def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[nn.Conv2d], share: float) -> None:
+def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[KernelLayer], share: float) -> None:
     """Give a network its first weights.
 
     init: "caffe" for MSRA and zero biases throughout; "identity" also fades the residual blocks and `last`, the layers that make
@@ -77,24 +126,31 @@ def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[nn.
     with torch.no_grad():
         for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, Block))]:
             layer.weight.mul_(FADE)
-        for head in heads:
-            nn.init.normal_(head.weight, std=SMALL)
-            head.bias[head.out_channels // 2] = share
+    for head in heads:
+        head.start_at(share)
 
 
 class KPN(SameSize):
     """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size.
 
-    kernel: K. width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe".
+    kernel: K. width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct".
     Parameters: K=5 1,281,625, K=7 1,295,473, K=13 1,364,713, K=19 1,475,497.
     """
 
-    def __init__(self, scale: int = 1, kernel: int = 7, width: int = 64, blocks: int = 16, init: str = "identity"):
+    def __init__(
+        self,
+        scale: int = 1,
+        kernel: int = 7,
+        width: int = 64,
+        blocks: int = 16,
+        init: str = "identity",
+        basis: str = "pixels",
+    ):
         super().__init__(scale)
-        check(init, kernel)
+        check(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
         self.features = features(width, CELL)
-        self.head = conv(width, kernel**2)
+        self.head = KernelLayer(width, kernel, basis)
         self.context = max(context(3, self.trunk.cells), kernel // 2)
         initialise(self, init, [self.features[-2]], [self.head], share=1.0)
 
@@ -151,12 +207,20 @@ def collapse(bands: list[Tensor]) -> Tensor:
 class LPKPN(SameSize):
     """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size; arguments as those of KPN. Parameters: K=5 1,430,539."""
 
-    def __init__(self, scale: int = 1, kernel: int = 5, width: int = 64, blocks: int = 16, init: str = "identity"):
+    def __init__(
+        self,
+        scale: int = 1,
+        kernel: int = 5,
+        width: int = 64,
+        blocks: int = 16,
+        init: str = "identity",
+        basis: str = "pixels",
+    ):
         super().__init__(scale)
-        check(init, kernel)
+        check(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
         self.features = nn.ModuleList(features(width, CELL // 2**level) for level in range(LEVELS))
-        self.heads = nn.ModuleList(conv(width, kernel**2) for _ in range(LEVELS))
+        self.heads = nn.ModuleList(KernelLayer(width, kernel, basis) for _ in range(LEVELS))
         # The quarter level reaches farthest: three layers, the filter of the pyramid or the kernels, and two EXPANDs.
         self.context = context(3, max(self.trunk.cells + 3, kernel // 2 + 2) + 2)
         initialise(self, init, [layers[-2] for layers in self.features], list(self.heads), share=1.0)

@@ -13,6 +13,7 @@ from srlib.evaluation import forward
 from srlib.models import d2c_sr
 from srlib.models.bicubic import upsample_bicubic
 from srlib.models.blocks import MEAN
+from srlib.models.cdc import CDC
 from srlib.models.d2c_bodies import BODIES, BodyTree, D2CBody
 from srlib.models.d2c_sr import D2C, ConvergenceNet, DivergenceNet, branch_module, fuse
 from srlib.models.edsr import EDSR
@@ -246,6 +247,55 @@ ORIGINALS = {
     "imdn": (IMDN, {}, 664_716),
 }
 TINY = {"blocks": 1, "width": 8}
+
+
+class TestPrecision:
+    """What bfloat16 rounds away: 1/512 of a prediction, more than predictions may differ by."""
+
+    @staticmethod
+    def autocast(run):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return run()
+
+    def test_fusion_stays_in_float32_under_autocast(self):
+        predictions = torch.rand(1, 4, 3, 12, 12)
+        net = ConvergenceNet(4)
+        with torch.no_grad():
+            weights = net(predictions)
+            rounded = self.autocast(lambda: net(predictions))
+            fused = self.autocast(lambda: fuse(predictions, weights))
+        assert rounded.dtype == torch.float32 and torch.equal(rounded, weights)
+        assert torch.equal(fused, fuse(predictions, weights))
+
+    def test_predictions_in_bfloat16_are_fused_in_float32(self):
+        predictions = torch.rand(1, 4, 3, 12, 12).bfloat16()
+        net = ConvergenceNet(4)
+        weights = self.autocast(lambda: net(predictions))
+        assert weights.dtype == torch.float32 and torch.equal(weights, net(predictions.float()))
+        fused = self.autocast(lambda: fuse(predictions, weights))
+        assert fused.dtype == torch.float32 and torch.equal(fused, fuse(predictions.float(), weights))
+
+    @pytest.mark.parametrize("freeze", [True, False])
+    def test_gradients_too(self, freeze):
+        net = awake(D2C(1, **SMALL, freeze=freeze)).train()
+        outputs = self.autocast(lambda: net(torch.rand(1, 3, 12, 12)))
+        fused = outputs if freeze else outputs[-1]
+        assert fused.dtype == torch.float32
+        fused.square().mean().backward()
+        assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in net.convergence.parameters())
+
+    def test_double_stays_double(self):
+        net = D2C(1, **SMALL).double()
+        assert net(torch.rand(1, 3, 8, 8).double()).dtype == torch.float64
+
+    def test_masks_of_cdc(self):
+        net = CDC(1, hourglasses=1, levels=1, blocks=1, width=8).eval()
+        lr = torch.rand(1, 3, 8, 8)
+        with torch.no_grad():
+            _, masks = self.autocast(lambda: net.components(lr))
+            result = self.autocast(lambda: net(lr))
+        assert masks.dtype == result.dtype == torch.float32
+        assert torch.allclose(masks.sum(dim=1), torch.ones(1, 8, 8), atol=1e-6)
 
 
 class TestBodies:

@@ -1,7 +1,9 @@
 """DDet and the networks of its tables beside the facts, and what all networks of scale 1 must do."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 
 from srlib import papers
 from srlib.errors import SRError
@@ -9,7 +11,7 @@ from srlib.evaluation import forward
 from srlib.models.ddet import DDet
 from srlib.models.dynamic_filter import dynamic_filter
 from srlib.models.edrn import EDRN
-from srlib.models.kpn import KPN, LPKPN, collapse, laplacian
+from srlib.models.kpn import BASES, KPN, LPKPN, KernelLayer, collapse, cosines, laplacian
 from srlib.models.same_size import Block, pad
 from srlib.models.summary import summary
 from srlib.results import load_released
@@ -192,6 +194,57 @@ class TestInitialisation:
     def test_unknown_initialisation(self, name):
         with pytest.raises(SRError, match="unknown init 'cafe'.*'caffe'"):
             NETWORKS[name](init="cafe")
+
+
+class TestBasis:
+    """Kernels held as cosines are the same kernels."""
+
+    @pytest.mark.parametrize("kernel", [1, 3, 7])
+    def test_cosines_are_orthonormal_and_begin_with_a_constant(self, kernel):
+        waves = cosines(kernel)
+        assert torch.allclose(waves.T @ waves, torch.eye(kernel**2), atol=1e-6)
+        assert torch.allclose(waves[:, 0], torch.full((kernel**2,), 1 / kernel))
+        assert np.allclose(waves.numpy(), np.kron(*2 * [dct(np.eye(kernel), norm="ortho")]), atol=1e-6)
+
+    @pytest.mark.parametrize("name", PREDICTING)
+    def test_a_network_is_the_one_of_pixels_with_its_weights_transformed(self, name):
+        net, plain = NETWORKS[name](basis="dct"), NETWORKS[name]()
+        shaken(net)
+        state = net.state_dict()
+        for layer, module in net.named_modules():
+            if isinstance(module, KernelLayer):
+                state[f"{layer}.weight"] = torch.einsum("kc,cxyz->kxyz", module.basis, module.weight)
+                state[f"{layer}.bias"] = module.basis @ module.bias
+        plain.load_state_dict(state)
+        lr = photograph()
+        with torch.no_grad():
+            assert torch.allclose(net.eval()(lr), plain.eval()(lr), atol=1e-4)
+
+    @pytest.mark.parametrize("name", PREDICTING)
+    def test_starts_near_the_identity(self, name):
+        torch.manual_seed(0)
+        lr = photograph()
+        with torch.no_grad():
+            distances = [(NETWORKS[name](basis=basis).eval()(lr) - lr).abs().mean().item() for basis in BASES]
+        assert distances[1] < 2 * distances[0] + 1e-3
+
+    def test_has_the_same_weights_and_costs(self):
+        one, other = (KPN(**SMALL, basis=basis) for basis in BASES)
+        assert one.state_dict().keys() == other.state_dict().keys()
+        assert summary(one) == summary(other)
+
+    def test_is_exact_in_double_precision_and_under_autocast(self):
+        net, lr = shaken(KPN(**SMALL, basis="dct")), photograph()
+        with torch.no_grad():
+            exact = net.double()(lr.double())
+            assert exact.dtype == torch.float64 and torch.allclose(exact.float(), net.float()(lr), atol=1e-4)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert net(lr).isfinite().all()
+
+    @pytest.mark.parametrize("name", PREDICTING)
+    def test_unknown_basis(self, name):
+        with pytest.raises(SRError, match="unknown basis 'dtc'.*'dct'"):
+            NETWORKS[name](basis="dtc")
 
 
 class TestDDet:
