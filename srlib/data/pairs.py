@@ -127,7 +127,9 @@ def _read_index(folder: Path) -> dict | None:
         index = json.loads((folder / INDEX_FILE).read_text())
     except (OSError, ValueError):  # not packed yet, or a file cut short by a crash: pack again
         return None
-    return index if isinstance(index, dict) and index.get("format") == FORMAT else None
+    kinds = {"format": int, "names": list, "sizes": list, "sha256": dict}
+    ours = isinstance(index, dict) and all(isinstance(index.get(key), kind) for key, kind in kinds.items())
+    return index if ours and index["format"] == FORMAT else None
 
 
 def _write_index(folder: Path, index: dict) -> None:

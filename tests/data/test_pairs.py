@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -120,6 +121,15 @@ def test_a_damaged_cache_is_made_again(name, originals, tmp_path, damage):
     lr, hr = open_pairs(name, 2)[2]
     np.testing.assert_array_equal(hr, modcrop(originals["c"], 2))
     np.testing.assert_array_equal(lr, downscale(originals["c"], 2))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"format": 2}', '{"format": 2, "sizes": 3, "files": []}'])
+def test_a_foreign_index_is_written_anew(name, originals, tmp_path, content):
+    open_pairs(name, 2)
+    (file,) = [path for path in cached(tmp_path) if path.name == "index.json"]
+    file.write_text(content)
+    np.testing.assert_array_equal(open_pairs(name, 2)[2][1], modcrop(originals["c"], 2))
+    assert json.loads(file.read_text()) != json.loads(content)
 
 
 @pytest.mark.parametrize("overwritten", ["hr.bin", "lr_x2"])
