@@ -548,7 +548,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         "validation": _validations(run),
         "weights": hashlib.sha256(data).hexdigest(),
         "probe": probe.network(model),
-        "vital_signs": vitals.measure(model, *metrics),
+        "vital_signs": vitals.measure(model, *metrics) if metrics else {},
     }
     if file.exists():
         old = read_card(file.with_suffix(".json"))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -293,7 +294,10 @@ class Call:
         self.file = file
         call = reproduce("--paper", "btsrn", "--on", "slurm", home=home)
         with file.open("w") as out:
-            self.process = subprocess.Popen(call, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            options = {"stdout": out, "stderr": subprocess.STDOUT, "start_new_session": True}
+            # A shell starts its background jobs, of which these tests may be one, with SIGINT ignored.
+            heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            self.process = subprocess.Popen(call, preexec_fn=heard, **options)
 
     def said(self) -> str:
         return self.file.read_text()

@@ -266,7 +266,7 @@ def home(tmp_path, monkeypatch) -> Path:
     stand_in(book / "ablate.ipynb", 'profile = ""\nscale = 2', mend + both.format("ablate"))
     stand_in(book / "render.ipynb", 'profile = ""\nscales = [2]', both.format("render"))
     stand_in(book / "explore.ipynb", 'profile = ""\nscale = 2', "")
-    body = '(folder / "summary.csv").write_text("paper,verdict\\n")'
+    body = '(folder / "summary.csv").write_text("paper,kind,verdict\\n")'
     stand_in(home / "notebooks" / "summary.ipynb", 'profile = ""', body, paper="")
     monkeypatch.setenv("SRLIB_HOME", str(home))
     return home
