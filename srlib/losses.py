@@ -45,7 +45,8 @@ def difficulty_class(logits: Tensor, hr: Tensor, lr: Tensor, *, balanced: bool =
 
     balanced: a departure from paper and code, whose loss is the mean over patches: the mean over the classes that a batch has of
     the mean over their patches. At x4 three in a thousand training patches (T91+BSD400) are of the two easiest classes. Fresh
-    weights never predict these after 1,500 steps, balanced or not; those of x2, balanced, do after 1,000 at a rate of 3e-4.
+    weights never predict these after 1,500 steps, balanced or not; those of x2 do after 1,000 at a rate of 3e-4, balanced or not.
+    What balancing adds there is recall of the middle classes, at the cost of accuracy (Urban100: 0.84 against 0.89).
     """
     actual = classes(difficulty(lr, hr))
     if not balanced:
