@@ -14,10 +14,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from srlib import notebooks, papers, paths, sources
-from srlib.errors import SRError, unknown
-from srlib.experiments import profile as find_profile
-from srlib.results import weights_path
+from srlib.reproduce import notebooks, sources
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError, unknown
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce.store import weights_path
 
 paths.make_absolute()  # each notebook works in a folder of its own
 
@@ -76,6 +78,12 @@ def left(wildcards):
     return files + [f"metrics/{PROFILE}/{paper}/explore.done" for paper in PAPERS]
 
 
+def published(wildcards):
+    """The printed numbers and claims of a paper, or of all where it is not said."""
+    names = [wildcards.paper] if hasattr(wildcards, "paper") else PAPERS
+    return [str(papers.folder(name) / file) for name in names for file in ("published.csv", "claims.csv")]
+
+
 def code(name):
     """The digest of the code that a notebook or script uses: a parameter of its job, which runs again when it changes."""
     return lambda wildcards: sources.digest(HOME / name.format(**dict(wildcards.items())), HOME)
@@ -93,8 +101,7 @@ except SRError as error:
     sys.exit(f"error: {error}")
 
 os.environ["SRLIB_HOME"] = str(HOME)
-PUBLISHED = sorted(str(file) for file in (HOME / "data" / "published").glob("*.csv"))
-TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "templates").iterdir())
+TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "reproduce" / "templates").iterdir())
 THREADS = int(config.get("threads") or 1)
 HOUR = 3600  # the longest that one cell may take
 TIMEOUT = {"smoke": HOUR // 2, "quick": HOUR, "released": 12 * HOUR}.get(PROFILE, 21 * 24 * HOUR)
@@ -147,7 +154,7 @@ rule ablate:
         taken_apart,
         weights,
         notebook=f"{HOME}/notebooks/{{paper}}/ablate.ipynb",
-        published=PUBLISHED,
+        published=published,
     output:
         "metrics/{profile}/{paper}/ablate.csv",
         "metrics/{profile}/{paper}/ablate_costs.csv",
@@ -169,7 +176,7 @@ rule render:
         weights,
         "metrics/{profile}/{paper}/ablate.csv",
         notebook=f"{HOME}/notebooks/{{paper}}/render.ipynb",
-        published=PUBLISHED,
+        published=published,
     output:
         "metrics/{profile}/{paper}/render.csv",
         "metrics/{profile}/{paper}/render_costs.csv",
@@ -207,7 +214,7 @@ rule summary:
     input:
         left,
         notebook=f"{HOME}/notebooks/summary.ipynb",
-        published=PUBLISHED,
+        published=published,
     output:
         "metrics/{profile}/summary.csv",
     log:
@@ -229,6 +236,6 @@ rule report:
     log:
         "notebooks/{profile}/report.log",
     params:
-        code=code("srlib/report.py"),
+        code=code("srlib/reproduce/report.py"),
     shell:
-        "{PYTHON} -m srlib.report {wildcards.profile} > {log} 2>&1"
+        "{PYTHON} -m srlib.reproduce.report {wildcards.profile} > {log} 2>&1"

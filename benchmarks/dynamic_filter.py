@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from srlib.models.dynamic_filter import dynamic_filter
+from srlib.nn.dynamic_filter import dynamic_filter
 
 FASTER, SMALLER = 3, 4
 

@@ -8,11 +8,11 @@ sum is corrected by the ratio. With --whole all of them are scored once more, in
 the time of all of it counts, with reading, degradation and metrics, and how far the scores are from those kept; what is done lies
 in a table, with which the same command goes on after a stop. Target: 2 hours on 2 cores.
 
-With --order, released networks with their kernels in channels-last order, as `srlib.evaluation` has them, against the same
+With --order, released networks with their kernels in channels-last order, as `scoring.evaluation` has them, against the same
 networks as PyTorch makes them, in turn on one input, channels-last too; medians. Target: none slower by more than a tenth.
 
 With --together 4, four inputs of 96x96 pixels as one batch against one after the other, in turn; medians. A batch faster by
-more than a tenth for most would be a reason to evaluate several images or tiles at once; `srlib.evaluation` takes one.
+more than a tenth for most would be a reason to evaluate several images or tiles at once; `srlib.scoring.evaluation` takes one.
 
     python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole scored.csv]
     python benchmarks/evaluation.py [--order] [--together 4] [--repeats 7]
@@ -33,10 +33,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from srlib import papers, results
-from srlib.evaluation import evaluate
-from srlib.metrics import protocol
-from srlib.runs import atomic_write
+from srlib import papers
+from srlib.core.files import atomic_write
+from srlib.core.protocols import protocol
+from srlib.reproduce import store
+from srlib.scoring.evaluation import evaluate
 
 LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
@@ -54,7 +55,7 @@ def _now(name: str, scores: Path, images: int, warm: bool = True) -> pd.DataFram
     told = SCORES.fullmatch(scores.name)
     paper, _, name = name.partition("/")
     method, _, seed = name.partition("_seed")
-    net = results.load_released(papers.get(paper), method.rpartition("_x")[0], int(told["scale"]), int(seed or 0)).model
+    net = store.load_released(papers.get(paper), method.rpartition("_x")[0], int(told["scale"]), int(seed or 0)).model
     dataset = re.sub(r"_(train|test)$", r"/\1", told["dataset"])
     ensemble = bool(told["ensemble"])
     if warm:
@@ -66,9 +67,9 @@ def _kept() -> list[tuple[str, Path]]:
     """Return each released network's name and each file of its kept scores that were timed."""
     kept = [
         (f"{file.parent.name}/{file.stem}", scores)
-        for file in sorted(results.weights_dir().glob("*/*.safetensors"))
+        for file in sorted(store.weights_dir().glob("*/*.safetensors"))
         if not file.is_symlink()
-        for scores in sorted(results.kept_scores(file).glob("*.csv"))
+        for scores in sorted(store.kept_scores(file).glob("*.csv"))
         if "seconds" in pd.read_csv(scores, nrows=0, skiprows=1)
     ]
     if not kept:
@@ -144,7 +145,7 @@ def _seconds(net: torch.nn.Module, *inputs: torch.Tensor) -> float:
 def _networks() -> Iterator[tuple[str, torch.nn.Module]]:
     for name in NETWORKS:
         paper, _, method = name.rsplit("_x", 1)[0].partition("/")
-        yield name, results.load_released(papers.get(paper), method, int(name.rsplit("_x", 1)[1])).model
+        yield name, store.load_released(papers.get(paper), method, int(name.rsplit("_x", 1)[1])).model
 
 
 def _input(net: torch.nn.Module, images: int = 1) -> torch.Tensor:

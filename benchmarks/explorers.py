@@ -20,8 +20,9 @@ import nbformat
 import numpy as np
 import papermill
 
-from srlib import papers, paths
-from srlib.widgets import Explorer
+from srlib import papers
+from srlib.core import paths
+from srlib.draw.widgets import Explorer
 
 STEPS = 6  # moves of each control
 

@@ -13,8 +13,8 @@ import sys
 STATEMENTS = {
     "torch": "import torch",
     "torch, srlib": "import torch, srlib",
-    "torch, srlib and its models": "import torch, srlib, srlib.models",
-    "torch, srlib.training (with accelerate and pandas)": "import torch, srlib, srlib.training",
+    "torch, srlib and its models": "import torch, srlib, srlib.nn.models",
+    "torch, srlib.train.loop (with accelerate and pandas)": "import torch, srlib, srlib.train.loop",
 }
 LIMIT = 0.3
 

@@ -19,10 +19,10 @@ from statistics import median
 
 import numpy as np
 
-from srlib.color import to_rgb
+from srlib.core.color import to_rgb
+from srlib.core.imresize import imresize, modcrop
+from srlib.core.paths import data_dir
 from srlib.data.sets import open_set
-from srlib.degradation import imresize, modcrop
-from srlib.paths import data_dir
 
 
 def cubic(x: np.ndarray) -> np.ndarray:

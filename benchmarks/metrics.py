@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from srlib.color import to_y
+from srlib.core.color import to_y
+from srlib.core.imresize import imresize, modcrop
+from srlib.core.metrics import psnr, score, ssim
+from srlib.core.paths import data_dir
+from srlib.core.protocols import lr_from_hr, protocol
 from srlib.data.sets import open_set
-from srlib.degradation import imresize, modcrop
-from srlib.metrics import lr_from_hr, protocol, psnr, score, ssim
-from srlib.paths import data_dir
 
 SCALE = 2
 PROTOCOL = protocol("y")

@@ -20,8 +20,9 @@ import time
 import numpy as np
 import torch
 
-from srlib import models
-from srlib.evaluation import upscale
+from srlib.nn import models
+from srlib.nn.cost import summary
+from srlib.scoring.evaluation import upscale
 
 SCALE = 8
 
@@ -55,7 +56,7 @@ def main() -> None:
     print(f"{'':10} {'':10} {'parameters':>12} {'time':>9} {'ratio':>7} {'memory':>10}")
     first = None
     for name in arguments.networks:
-        parameters = models.summary(models.create(name, SCALE)).parameters
+        parameters = summary(models.create(name, SCALE)).parameters
         for tile in ("tiles", "whole"):
             size = ["--width", str(arguments.width), "--height", str(arguments.height)]
             call = [sys.executable, __file__, "--one", name, tile, *size]

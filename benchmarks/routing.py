@@ -20,14 +20,15 @@ import numpy as np
 import torch
 
 from srlib import papers
-from srlib.color import to_y
+from srlib.core.color import to_y
+from srlib.core.imresize import modcrop
+from srlib.core.metrics import psnr
+from srlib.core.protocols import lr_from_hr, protocol
 from srlib.data.sets import open_set
-from srlib.degradation import modcrop
-from srlib.evaluation import upscale
-from srlib.metrics import lr_from_hr, protocol, psnr
-from srlib.models.bicubic import Bicubic
-from srlib.models.difficulty_sr import DualWay
-from srlib.results import load_released
+from srlib.nn.bicubic import Bicubic
+from srlib.papers.difficulty_sr.model import DualWay
+from srlib.reproduce.store import load_released
+from srlib.scoring.evaluation import upscale
 
 EASY = 0.2  # share of plain patches from which on an image has easy regions
 

@@ -1,7 +1,7 @@
 """The training loop with its data path against the bare optimiser step on one fixed batch.
 
 Reference: `Trainer.step` on the same float batch again and again, which is what a network costs at best. Compared: the
-loop of `srlib.training` as a run has it, with patches cut from the packed images, their conversion, learning rates, looks at
+loop of `srlib.train.loop` as a run has it, with patches cut from the packed images, their conversion, learning rates, looks at
 the loss; validations and checkpoints left out. Blocks of both alternate in one process, and the median of the ratios of
 neighbours counts, which what else the machine does disturbs least. Target: at least 0.95 of the bare speed.
 
@@ -21,8 +21,8 @@ from accelerate import Accelerator
 from srlib import papers
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.runs import Run
-from srlib.training import Trainer, _Batches, _Loop
+from srlib.train.loop import Trainer, _Batches, _Loop
+from srlib.train.run import Run
 
 LIMIT = 0.95
 

@@ -3,11 +3,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srlib import models
-from srlib.anatomy import inside, whole
-from srlib.errors import SRError
-from srlib.models.btsrn import BLOCKS, Upsample
-from srlib.models.prosrn import STRUCTURES
+from srlib.core.errors import SRError
+from srlib.draw.anatomy import inside, whole
+from srlib.nn import models
+from srlib.papers.btsrn.model import BLOCKS, Upsample
+from srlib.papers.prosrn.model import STRUCTURES
+from srlib.train import losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,12 +110,12 @@ def test_what_runs_again_is_drawn_once():
 
 
 def test_a_discriminator_looks_at_the_residual():
-    found = inside(models.discriminator("patch", 1, width=4), 32, scale=4)
+    found = inside(losses.adversarial("patch").build(1, width=4), 32, scale=4)
     assert [(box.title, box.shape) for box in found.boxes[:2]] == [("image", (1, 32, 32)), ("lr", (1, 8, 8))]
     assert sums(found) == [{("image", None), ("lr", "− bicubic ×4")}]
     assert len(layers(found)) == 9 and found.boxes[-1].shape == (1, 2, 2)
     assert layers(found)[1].text[:5] == ["conv 3×3", "4→4", "stride 2", "BatchNorm", "LeakyReLU 0.2"]
-    unconditional = inside(models.discriminator("image", 3, width=4), 32)
+    unconditional = inside(losses.adversarial("image").build(3, width=4), 32)
     assert [box.title for box in unconditional.boxes if box.kind == "image"] == ["image", "output"]  # it ignores its lr
 
 
@@ -142,7 +143,7 @@ def test_unpadded_blocks_are_still_counted_and_at_low_resolution():
 
 # Routed patches and trees of predictions are drawn by their papers' own figures, and MemNet's and CDC's flow by none.
 OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "memnet", "cdc"}
-DRAWN = [name for name in models.list() if name != "bicubic" and not models.fitted(name) and name not in OWN]
+DRAWN = [name for name in models.names() if name != "bicubic" and not models.fitted(name) and name not in OWN]
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srlib.core.imresize import imresize, modcrop, pil_bicubic
+from srlib.core.metrics import score
+from srlib.core.protocols import Protocol, lr_from_hr, protocol
 from srlib.data.images import list_images, read_image
-from srlib.degradation import imresize, modcrop, pil_bicubic
-from srlib.metrics import Protocol, lr_from_hr, protocol, score
 
 # set -> scale -> printed PSNR, SSIM
 DIFFICULTY_SR_TABLE_1 = {

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from srlib.camera import photograph
-from srlib.degradation import downscale, imresize
-from srlib.errors import SRError
+from srlib.core.errors import SRError
+from srlib.core.imresize import downscale, imresize
+from srlib.data.camera import photograph
 
 
 def scene(*shape) -> np.ndarray:

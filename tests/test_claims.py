@@ -8,13 +8,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from srlib import claims, experiments, notebooks, papers, paths, results
-from srlib.claims import UNDECIDED, UNJUDGED, Claim, load_claims, over_images, over_seeds
-from srlib.errors import SRError
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.papers import profiles
+from srlib.reproduce import claims, notebooks, store
+from srlib.reproduce.claims import UNDECIDED, UNJUDGED, Claim, load_claims, over_images, over_seeds
 
 IMAGES = 40
 EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "official": False, "dead": "", "validation": "Set14"}
 HISTORY = [{"step": step, "psnr": 30.0, "ssim": 0.9} for step in range(120, 1201, 120)]
+
 
 def claim(left="btsrn", relation=">", right="vdsr", metric="psnr", datasets=("Set5",), scales=(2,), margin=0.0):
     rivals = (right,) if isinstance(right, str) else right
@@ -48,7 +52,7 @@ def trained(rows, **changes):
         history = [{**row, "psnr": some["psnr"].mean(), "ssim": some["ssim"].mean()} for row in HISTORY] if "ssim" in some else []
         about = {"method": method, "scale": scale, "seed": seed, **EQUAL, "history": history}
         lines.append(about | {name: value for name, value in own.items() if value is not None})
-    return pd.DataFrame(lines, columns=list(results.TRAININGS))
+    return pd.DataFrame(lines, columns=list(store.TRAININGS))
 
 
 def verdicts(claim, rows, costs=None, **changes):
@@ -425,7 +429,7 @@ class TestConditions:
         assert found.verdict == UNDECIDED and "a known budget of BTSRN" in found.detail
         found = claims.verdict(claim(), CLEAR, trainings=trained(CLEAR).query("method != 'vdsr'"))
         assert found.verdict == UNDECIDED and "VDSR: unknown" in found.detail
-        with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by results.trainings"):
+        with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by store.trainings"):
             claims.verdict(claim(), CLEAR, trainings=trained(CLEAR).drop(columns="dead"))
 
     def test_against_official_weights_our_side_has_to_be_at_the_papers_level(self):
@@ -468,7 +472,7 @@ class TestConditions:
 
     @pytest.mark.parametrize("profile", ["smoke", "quick"])
     def test_profiles_that_show_the_machinery_have_no_verdict_on_accuracy(self, profile):
-        assert not experiments.profile(profile).judges_accuracy and experiments.profile("released").judges_accuracy
+        assert not profiles.profile(profile).judges_accuracy and profiles.profile("released").judges_accuracy
         found = claims.verdict(claim(), CLEAR, trainings=trained(CLEAR), accuracy=False)
         assert found.verdict == UNJUDGED and found.detail.endswith("this profile shows that the machinery works")
         assert found.estimate == pytest.approx(0.5)
@@ -651,10 +655,8 @@ def test_evaluate_claims_gives_a_row_per_claim_or_per_set():
 def own_file(tmp_path, monkeypatch):
     """Write claims of our own into a repository of our own."""
     header = "id,paper,section,source,text,left,relation,right,metric,datasets,scales,margin\n"
-    folder = tmp_path / "home" / "data" / "published"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
-    return lambda *lines: (folder / "claims.csv").write_text(header + "\n".join(lines))
+    monkeypatch.setattr(papers, "folder", lambda name: tmp_path)
+    return lambda *lines: (tmp_path / "claims.csv").write_text(header + "\n".join(lines))
 
 
 def test_load_claims_reads_lists_and_stars(own_file):
@@ -662,7 +664,7 @@ def test_load_claims_reads_lists_and_stars(own_file):
         "a,btsrn,4,Table 4,T.,btsrn_7+3,best,btsrn_6+4; btsrn_5+5,psnr,Set5;B100,2;3,0.1",
         "b,btsrn,4,x,T.,btsrn,>,vdsr,psnr,*,*,0",
     )
-    first, second = load_claims()
+    first, second = load_claims("btsrn")
     assert first.right == ("btsrn_6+4", "btsrn_5+5") and first.datasets == ("Set5", "B100") and first.scales == (2, 3)
     assert first.margin == 0.1 and second.datasets == () and second.scales == ()
 
@@ -679,7 +681,7 @@ def test_load_claims_reads_lists_and_stars(own_file):
 def test_load_claims_says_which_row_is_wrong(own_file, lines, message):
     own_file(*lines)
     with pytest.raises(SRError) as caught:
-        load_claims()
+        load_claims("btsrn")
     assert message in str(caught.value)
 
 

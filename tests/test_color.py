@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from srlib.color import luma, rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
-from srlib.errors import SRError
+from srlib.core.color import luma, rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
+from srlib.core.errors import SRError
 
 
 @pytest.fixture

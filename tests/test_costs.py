@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srlib import costs, models
+from srlib.nn import models
+from srlib.scoring import costs
 
 
 @pytest.fixture

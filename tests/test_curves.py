@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlib.curves import MIN_POINTS, Steps, curve, steps_needed
+from srlib.reproduce.curves import MIN_POINTS, Steps, curve, steps_needed
 
 STEPS = np.arange(1, 11) * 1000
 END, FACTOR, EXPONENT = 38.0, 20.0, 0.5  # 37.9 dB after (20 / 0.1) ** 2 = 40,000 steps

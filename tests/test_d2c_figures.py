@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from srlib import d2c_figures, fusion, models
-from srlib.metrics import protocol, psnr
+from srlib.core.metrics import psnr
+from srlib.core.protocols import protocol
+from srlib.nn import models
+from srlib.papers.d2c_sr import analysis
+from srlib.papers.d2c_sr import figures as d2c_figures
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +81,7 @@ def test_trees_take_the_spread_over_seeds_not_over_images():
 
 
 def test_sheet_and_story():
-    look = fusion.Look(random(4, 12, 12, 3), np.full((4, 12, 12), 0.25))
+    look = analysis.Look(random(4, 12, 12, 3), np.full((4, 12, 12), 0.25))
     lr, hr = random(6, 6, 3).astype(np.uint8), random(12, 12, 3).astype(np.uint8)
     panels = d2c_figures.story(look, lr, hr, (2, 4, 8, 8), 2, protocol("d2c"))
     assert [label.split("\n")[0] for label, _ in panels] == ["LR", *(f"prediction {i}" for i in range(1, 5)), "result", "HR"]

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.patches import FancyBboxPatch
 
-from srlib import ddet_figures, models
+from srlib.nn import models
+from srlib.papers.ddet import figures as ddet_figures
 
 
 @pytest.fixture(autouse=True)

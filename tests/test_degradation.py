@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from srlib.core.errors import SRError
+from srlib.core.imresize import contributions, downscale, imresize, modcrop, pil_bicubic
 from srlib.data.images import read_image
-from srlib.degradation import contributions, downscale, imresize, modcrop, pil_bicubic
-from srlib.errors import SRError
 
 
 def cubic(x: float) -> float:

@@ -12,12 +12,13 @@ from matplotlib.path import Path
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from srlib import models
-from srlib.diagrams import draw, draw_block
-from srlib.errors import SRError
-from srlib.figures import save_figure
-from srlib.models.btsrn import BLOCKS, Upsample
-from srlib.models.prosrn import STRUCTURES
+from srlib.core.errors import SRError
+from srlib.draw.diagrams import draw, draw_block
+from srlib.draw.figures import save_figure
+from srlib.nn import models
+from srlib.papers.btsrn.model import BLOCKS, Upsample
+from srlib.papers.prosrn.model import STRUCTURES
+from srlib.train import losses
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def texts(fig):
 # Routed patches, trees of predictions and DDet's paths are drawn by their papers' own figures; MemNet's, CDC's and LP-KPN's
 # flow by none.
 OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "ddet", "memnet", "cdc", "lp_kpn"}
-DRAWN = [name for name in models.list() if name != "bicubic" and not models.fitted(name) and name not in OWN]
+DRAWN = [name for name in models.names() if name != "bicubic" and not models.fitted(name) and name not in OWN]
 NAMES = [(name, 2 if 2 in models.scales(name) else 1) for name in DRAWN]
 NAMES += [("btsrn", 4), ("fsrcnn", 3), ("lapsrn", 4), ("lapsrn", 8), ("prosrn", 8), ("srresnet", 8)]
 FIGURES = {
@@ -46,8 +47,8 @@ FIGURES = {
     "lapsrn x4 shared": lambda: draw(models.create("lapsrn", 4, shared=True), lr_size=8),
     **{name: lambda block=block: draw_block(block(128, 32, padding=1), size=8) for name, block in BLOCKS.items()},
     **{name: lambda block=block: draw_block(block(4, 64), size=8) for name, block in STRUCTURES.items()},
-    "patch": lambda: draw_block(models.discriminator("patch", 1), size=96, scale=4),
-    "image": lambda: draw_block(models.discriminator("image", 3), size=32),
+    "patch": lambda: draw_block(losses.adversarial("patch").build(1), size=96, scale=4),
+    "image": lambda: draw_block(losses.adversarial("image").build(3), size=32),
     "upsample": lambda: draw_block(Upsample(16, 2), size=8),
 }  # fmt: skip
 
@@ -102,7 +103,7 @@ def test_progressive_mode_says_that_it_is_one_network():
 def test_recursions_and_residuals_are_said():
     assert "25 times, the same weights" in texts(draw(models.create("drrn", 2), lr_size=8))
     assert {"16 times, the same weights", "all 16, weighted"} <= set(texts(draw(models.create("drcn", 2, width=8), lr_size=8)))
-    assert {"image", "lr", "+", "− bicubic ×4"} <= set(texts(draw_block(models.discriminator("patch", 1), scale=4)))
+    assert {"image", "lr", "+", "− bicubic ×4"} <= set(texts(draw_block(losses.adversarial("patch").build(1), scale=4)))
 
 
 def test_only_what_adds_has_a_sum():

@@ -8,12 +8,23 @@ import pytest
 import torch
 from PIL import Image
 
-from srlib import difficulty, models
-from srlib.difficulty import CLASSES, as_scores, choose, compare, confusion, identify, patch_psnr, patches, sweep
-from srlib.errors import SRError
-from srlib.evaluation import evaluate, measure
-from srlib.metrics import protocol
-from srlib.models.difficulty_sr import EASIEST, Identifier
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.nn import models
+from srlib.papers.difficulty_sr import analysis
+from srlib.papers.difficulty_sr.analysis import (
+    CLASSES,
+    as_scores,
+    choose,
+    compare,
+    confusion,
+    identify,
+    patch_psnr,
+    patches,
+    sweep,
+)
+from srlib.papers.difficulty_sr.model import EASIEST, Identifier
+from srlib.scoring.evaluation import evaluate, measure
 
 
 @pytest.fixture
@@ -115,4 +126,4 @@ def test_sweep_goes_from_all_plain_to_none_and_ends_with_the_truth():
 
 
 def test_classes_have_a_name_each():
-    assert len(CLASSES) == EASIEST + 1 == 5 and difficulty.PATCH == 48
+    assert len(CLASSES) == EASIEST + 1 == 5 and analysis.PATCH == 48

@@ -11,19 +11,19 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib.degradation import imresize
-from srlib.experiments import Experiment
-from srlib.runs import Run
-from srlib.training import train
+from srlib.core.imresize import imresize
+from srlib.train.experiment import Experiment
+from srlib.train.loop import train
+from srlib.train.run import Run
 
 # Started once for all experiments: starting processes takes longer than these trainings.
 WORKER = """
 import sys
 import torch
 torch.set_num_threads(1)
-from srlib.errors import SRError
-from srlib.experiments import Experiment
-from srlib.training import train
+from srlib.core.errors import SRError
+from srlib.train.experiment import Experiment
+from srlib.train.loop import train
 try:
     for fields in eval(sys.argv[1]):
         train(Experiment(**fields), progress="lines")
@@ -96,7 +96,7 @@ def test_a_process_whose_patches_train_nothing_takes_part(tmp_path):
     routed = """
 import os
 import torch
-from srlib.models.difficulty_sr import DualWay
+from srlib.papers.difficulty_sr.model import DualWay
 DualWay.easy = lambda self, probabilities: torch.full((len(probabilities),), os.environ["RANK"] == "0")
 """
     fields = {**NET, "hr_patch": 96, "batch": 2, "data": f"folder:{tmp_path / 'photos'}"}

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from srlib.color import luma
-from srlib.divergence import divergence_loss, normalise, residuals, shared_levels, triplet
-from srlib.errors import SRError
+from srlib.core.color import luma
+from srlib.core.errors import SRError
+from srlib.papers.d2c_sr.loss import divergence_loss, normalise, residuals, shared_levels, triplet
 
 
 def images(batch=2, count=4, size=6):

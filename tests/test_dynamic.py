@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import dynamic, models
-from srlib.color import to_y
+from srlib.core.color import to_y
+from srlib.core.errors import SRError
+from srlib.core.metrics import psnr
+from srlib.core.protocols import protocol
 from srlib.data.sets import open_set
-from srlib.errors import SRError
-from srlib.evaluation import upscale
-from srlib.metrics import protocol, psnr
-from srlib.results import Trained
+from srlib.nn import models
+from srlib.papers.ddet import analysis
+from srlib.reproduce import store
+from srlib.reproduce.store import Trained
+from srlib.scoring.evaluation import upscale
 
 REALSR = protocol("realsr")
 TEST = "embedded-camera-test"
@@ -29,24 +32,25 @@ def net():
 
 @pytest.fixture
 def pair() -> tuple[np.ndarray, np.ndarray]:
-    _, lr, hr = next(dynamic.crops(TEST, side=64))
+    _, lr, hr = next(analysis.crops(TEST, side=64))
     return lr, hr
 
 
 def test_crops_are_the_middle_of_both_images():
     images = open_set(TEST)
-    name, lr, hr = next(dynamic.crops(TEST, side=64))
+    name, lr, hr = next(analysis.crops(TEST, side=64))
     whole = images[0]
     top, left = (whole.shape[0] - 64) // 2, (whole.shape[1] - 64) // 2
     assert name == images.names[0] and lr.shape == hr.shape == (64, 64, 3)
     assert np.array_equal(hr, whole[top : top + 64, left : left + 64])
-    assert [lr.shape for _, lr, _ in dynamic.crops(TEST, side=None)] == [images[i].shape for i in range(len(images))]
-    assert len([*dynamic.crops(TEST, limit=2)]) == 2
+    assert [lr.shape for _, lr, _ in analysis.crops(TEST, side=None)] == [images[i].shape for i in range(len(images))]
+    assert len([*analysis.crops(TEST, limit=2)]) == 2
 
 
 def test_switched_off_parts_are_left_out_and_have_scores_of_their_own(net, pair, tmp_path):
     lr = torch.from_numpy(to_y(pair[0], rounded=True))[None, None].float() / 255
-    found = dynamic.switched(Trained("ddet", "DDet", net, tmp_path))
+    trained = Trained("ddet", "DDet", net, tmp_path)
+    found = {name: store.with_model(trained, name, part) for name, part in analysis.ablate_components(net).items()}
     assert {one.scores.name for one in found.values()} == {"ddet_no_cdm", "ddet_no_refine"}
     with torch.no_grad():
         whole = net(lr)
@@ -58,9 +62,9 @@ def test_switched_off_parts_are_left_out_and_have_scores_of_their_own(net, pair,
 
 
 def test_kernels_and_pixels_give_what_the_network_says_they_contribute(net, pair):
-    parts, (y, x) = dynamic.look(net, pair[0]), (30, 41)
+    parts, (y, x) = analysis.look(net, pair[0]), (30, 41)
     revealed = parts.revealed[0, 0].numpy()
-    for kernels, contribution in zip(dynamic.kernels(net, pair[0]), parts.contributions, strict=True):
+    for kernels, contribution in zip(analysis.kernels(net, pair[0]), parts.contributions, strict=True):
         reach = kernels.shape[-1] // 2
         seen = revealed[y - reach : y + reach + 1, x - reach : x + reach + 1]
         assert (kernels[y, x] * seen).sum() == pytest.approx(float(contribution[0, 0, y, x]), abs=1e-5)
@@ -69,18 +73,18 @@ def test_kernels_and_pixels_give_what_the_network_says_they_contribute(net, pair
 def test_kernels_that_are_the_same_everywhere_have_not_adapted():
     same = np.zeros((4, 6, 3, 3))
     same[..., 1, 1], same[..., 0, 0] = 0.4, 0.2
-    assert dynamic.adapted(same) == pytest.approx((0.0, 0.2 / 8**0.5))
+    assert analysis.adapted(same) == pytest.approx((0.0, 0.2 / 8**0.5))
     same[::2, :, 2, 2] = 0.6
-    between, around = dynamic.adapted(same)
+    between, around = analysis.adapted(same)
     assert between == pytest.approx(0.3 / 3) and around == pytest.approx(((0.2**2 + 0.3**2) / 8) ** 0.5)
 
 
 def test_a_picture_has_the_luma_of_the_result_and_the_colours_of_lr(pair):
     lr, hr = pair
     luma = torch.from_numpy(to_y(hr, rounded=False))[None, None].float() / 255
-    made = dynamic.picture(luma, lr)
+    made = analysis.picture(luma, lr)
     assert np.abs(to_y(made, rounded=False) - to_y(hr, rounded=False)).mean() < 1.5
-    assert np.array_equal(dynamic.picture(torch.from_numpy(to_y(lr, rounded=False))[None, None] / 255, lr), lr)
+    assert np.array_equal(analysis.picture(torch.from_numpy(to_y(lr, rounded=False))[None, None] / 255, lr), lr)
 
 
 def test_chosen_pixels_lie_on_an_edge_in_texture_and_in_a_flat_place():
@@ -88,8 +92,8 @@ def test_chosen_pixels_lie_on_an_edge_in_texture_and_in_a_flat_place():
     image[:60, 60:] = 200  # a straight edge, above
     rng = np.random.default_rng(0)
     image[80:110, 20:50] = rng.integers(0, 256, (30, 30, 1))
-    found = dynamic.chosen_pixels(image)
-    assert list(found) == list(dynamic.KINDS)
+    found = analysis.chosen_pixels(image)
+    assert list(found) == list(analysis.KINDS)
     (y, x) = found["texture"]
     assert 80 <= y < 110 and 20 <= x < 50
     (y, x) = found["flat"]
@@ -97,13 +101,13 @@ def test_chosen_pixels_lie_on_an_edge_in_texture_and_in_a_flat_place():
     (y, x) = found["edge"]
     assert np.ptp(image[y - 8 : y + 9, x - 8 : x + 9]) == 110 and not (80 <= y < 110)
     with pytest.raises(SRError, match="image is 40x40, expected more than 49 pixels a side"):
-        dynamic.chosen_pixels(image[:40, :40])
+        analysis.chosen_pixels(image[:40, :40])
 
 
 def test_displacing_is_cropping_and_costs_what_it_must(net):
-    name, lr, hr = next(dynamic.crops(TEST, side=64))
+    name, lr, hr = next(analysis.crops(TEST, side=64))
     networks = {"bicubic": models.create("bicubic", 1), "ddet": net, "edsr": models.create("edsr", 1, width=8, blocks=1)}
-    rows = dynamic.displaced(networks, TEST, REALSR, side=64, limit=1)
+    rows = analysis.displaced(networks, TEST, REALSR, side=64, limit=1)
     table = rows.set_index(["method", "shift"])
     assert len(rows) == 9 and set(rows["image"]) == {name}
     expected = np.mean([psnr(lr[2:, :62], hr[2:, 2:], REALSR, 1), psnr(lr[:62, 2:], hr[2:, 2:], REALSR, 1)])
@@ -112,7 +116,7 @@ def test_displacing_is_cropping_and_costs_what_it_must(net):
     assert psnr(sr, hr[2:, 2:], REALSR, 1) == pytest.approx(2 * table.loc[("ddet", 1), "psnr"] - other(net, lr, hr))
     aligned = rows[rows["shift"] == 0]
     assert np.array_equal(aligned["psnr"], aligned["followed"])
-    lost = dynamic.cost_of_shift(rows, 2).set_index("method")["psnr"]
+    lost = analysis.cost_of_shift(rows, 2).set_index("method")["psnr"]
     assert lost["bicubic"] == pytest.approx(table.loc[("bicubic", 2), "psnr"] - table.loc[("bicubic", 0), "psnr"])
     assert lost["bicubic"] < -0.5
 
@@ -125,4 +129,4 @@ def other(net, lr, hr) -> float:
 @pytest.mark.parametrize("shifts", [(), (-1, 0)])
 def test_shifts_that_make_no_sense_are_refused(shifts):
     with pytest.raises(SRError, match="shifts .* must be whole numbers of pixels of at least 0"):
-        dynamic.displaced({}, TEST, REALSR, shifts=shifts)
+        analysis.displaced({}, TEST, REALSR, shifts=shifts)

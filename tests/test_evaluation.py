@@ -9,14 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from srlib import evaluation, models
-from srlib.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_y, ycbcr_to_rgb
+from srlib.core.errors import SRError
+from srlib.core.imresize import downscale, imresize, modcrop
+from srlib.core.metrics import psnr, score, ssim
+from srlib.core.protocols import PROTOCOLS, protocol
 from srlib.data.sets import open_set
-from srlib.degradation import downscale, imresize, modcrop
-from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward, measure, self_ensemble, super_resolve, upscale, windows
-from srlib.metrics import PROTOCOLS, protocol, psnr, score, ssim
-from srlib.models.bicubic import Bicubic
+from srlib.nn import models
+from srlib.nn.bicubic import Bicubic
+from srlib.scoring import evaluation
+from srlib.scoring.evaluation import evaluate, forward, measure, self_ensemble, super_resolve, upscale, windows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -288,8 +290,8 @@ def test_layers_get_channels_last(options):
 
 UPSCALE_AND_ALLOCATE = """
 import numpy as np, psutil, torch
-from srlib import models
-from srlib.evaluation import upscale
+from srlib.nn import models
+from srlib.scoring.evaluation import upscale
 
 def held():
     return psutil.Process().memory_info().rss >> 20

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from srlib import models
-from srlib.errors import SRError
-from srlib.experiments import PROFILES, Experiment, profile
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.papers.profiles import PROFILES, profile
+from srlib.train.experiment import Experiment
 
 BASE = {"name": "e", "paper": "p", "model": "vdsr", "scale": 2, "data": "embedded", "steps": 10}
 

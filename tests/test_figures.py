@@ -11,8 +11,9 @@ import pytest
 from matplotlib.path import Path as Line
 from PIL import Image
 
-from srlib.errors import SRError
-from srlib.figures import (
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.draw.figures import (
     DPI,
     Example,
     error_map,
@@ -22,7 +23,6 @@ from srlib.figures import (
     use_style,
     visual_comparison,
 )
-from srlib.metrics import protocol
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,10 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from srlib import gaps, papers, results, tables
-from srlib.experiments import Experiment
+from srlib import papers
 from srlib.papers import Method
+from srlib.reproduce import gaps, store, tables
+from srlib.train.experiment import Experiment
 
 
 def rows_of(paper, *cells):
@@ -46,7 +47,7 @@ def test_share_counts_the_trainings_that_a_network_started_from():
     paper, setting = papers.get("difficulty_sr"), papers.get("difficulty_sr").setting("released")
     seen = {}
     for name in ("idn", "identifier", "difficulty_sr"):
-        one = results.available(paper, [name], 4, setting)[name]
+        one = store.available(paper, [name], 4, setting)[name]
         seen[name] = one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2
     side = (48 * 4) ** 2
     full = {"idn": 20_000 * 64 * side, "identifier": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
@@ -72,15 +73,15 @@ def test_one_training_for_all_scales_counts_once():
 def test_steps_that_would_close_the_gap(monkeypatch):
     """The validations are of another set and protocol: the curve has to rise by the gap."""
     paper, setting = papers.get("btsrn"), papers.get("btsrn").setting("released")
-    card, step = results.training(paper, "btsrn", 2, setting), range(1000, 11000, 1000)
+    card, step = store.training(paper, "btsrn", 2, setting), range(1000, 11000, 1000)
     curve = [{"step": s, "psnr": 31 - 20 * s**-0.5} for s in step]  # ends at 30.8
-    monkeypatch.setattr(results, "training", lambda *given: {**card, "validation": curve})
+    monkeypatch.setattr(store, "training", lambda *given: {**card, "validation": curve})
     got = largest("btsrn", ("btsrn", "Set5", 2, 37.65))  # 0.1 dB behind
     assert got["gap"].tolist() == pytest.approx([-0.1])
     assert got["steps_needed"].tolist() == ["about 40,000 steps (39,000 to 41,000)"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].tolist() == ["not reachable by this fit"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 37.9))["steps_needed"].tolist() == ["reached"]
-    monkeypatch.setattr(results, "training", lambda *given: card)  # released before cards had validations
+    monkeypatch.setattr(store, "training", lambda *given: card)  # released before cards had validations
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].isna().all()
     assert gaps.steps_needed(curve, 30.9).steps == pytest.approx(40_000, rel=0.02)
 
@@ -90,7 +91,7 @@ def test_what_is_fitted_has_no_share():
     aplus = Method("aplus", "A+", {"atoms": 4, "neighbours": 8}, fields, fields)
     paper = dataclasses.replace(papers.get("prosrn"), methods={"aplus": aplus})
     setting = dataclasses.replace(paper.setting("released"), fitted_data="embedded")
-    results.obtain(paper, "aplus", 2, setting, progress="none")
+    store.obtain(paper, "aplus", 2, setting, progress="none")
     got = gaps.largest(paper, rows_of("prosrn", ("aplus", "Set5", 2, 36.0)), setting)
     assert got["training_share"].isna().all() and got["gap"].tolist() == pytest.approx([-0.6])
     assert got["data"].tolist() == ["embedded"]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import losses, models
-from srlib.degradation import imresize
-from srlib.errors import SRError
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
+from srlib.nn import models
+from srlib.papers.prosrn import gan
+from srlib.train import losses
 
 ALL = sorted(losses.LOSSES)
 
@@ -73,7 +75,7 @@ def test_unknown_loss_names_the_nearest():
 class TestLevels:
     def test_one_image_is_one_level(self):
         sr, hr = pair()
-        assert losses.levels(sr) == [sr] and losses.levels([sr, hr]) == [sr, hr]
+        assert models.levels(sr) == [sr] and models.levels([sr, hr]) == [sr, hr]
 
     def test_targets_are_hr_reduced_bicubically(self):
         hr = torch.rand(2, 1, 24, 16, generator=torch.Generator().manual_seed(1))
@@ -161,7 +163,7 @@ class TestInside:
         assert torch.equal(losses.inside(net, hr, [torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 4)]), hr[..., 2:4, 1:5])
 
     def test_only_btsrn_without_padding_declares_it(self):
-        nets = {name: models.create(name, models.scales(name)[-1]) for name in models.list()}
+        nets = {name: models.create(name, models.scales(name)[-1]) for name in models.names()}
         assert not any(getattr(net, "valid_padding", False) for net in nets.values())
         assert models.create("btsrn", 2, padding="valid").valid_padding
 
@@ -172,14 +174,18 @@ class TestJudged:
         for real in (True, False):
             target = torch.full_like(logits, float(real))
             expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-            assert torch.allclose(losses.judged(logits, real), expected)
-        assert losses.judged(torch.zeros(3), True).item() == pytest.approx(math.log(2))
+            assert torch.allclose(gan.adversarial_bce(logits, real), expected)
+        assert gan.adversarial_bce(torch.zeros(3), True).item() == pytest.approx(math.log(2))
 
     def test_a_generator_that_is_seen_through_still_learns(self):
         """The form that does not saturate: the surer the discriminator, the larger the gradient, up to 1."""
         logits = torch.tensor([-20.0, 0.0, 20.0], requires_grad=True)
-        losses.judged(logits, True).backward()
+        gan.adversarial_bce(logits, True).backward()
         assert torch.allclose(3 * logits.grad, torch.tensor([-1.0, -0.5, 0.0]), atol=1e-6)
 
     def test_extreme_logits_are_finite(self):
-        assert losses.judged(torch.tensor([-1e4]), True).item() == losses.judged(torch.tensor([1e4]), False).item() == 1e4
+        assert (
+            gan.adversarial_bce(torch.tensor([-1e4]), True).item()
+            == gan.adversarial_bce(torch.tensor([1e4]), False).item()
+            == 1e4
+        )

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,24 +13,26 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from srlib import experiments, models, papers, paths, probe
-from srlib.__main__ import COMMANDS, main
-from srlib.color import to_uint8
-from srlib.data.files import sha256
+from srlib import papers
+from srlib.cli.main import COMMANDS, main
+from srlib.core import paths
+from srlib.core.color import to_uint8
+from srlib.core.files import sha256
+from srlib.core.imresize import imresize
+from srlib.core.protocols import PROTOCOLS
 from srlib.data.images import read_image
-from srlib.degradation import imresize
-from srlib.experiments import Experiment
-from srlib.metrics import PROTOCOLS
-from srlib.runs import Run
-from srlib.training import digest, train
+from srlib.nn import models
+from srlib.train import experiment, probe
+from srlib.train.experiment import Experiment
+from srlib.train.loop import digest, train
+from srlib.train.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    (tmp_path / "home" / "data" / "published").mkdir(parents=True)
-    shutil.copy(paths.home() / "data" / "registry.csv", tmp_path / "home" / "data")
+    (tmp_path / "home" / "notebooks").mkdir(parents=True)
     monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
     monkeypatch.chdir(tmp_path)
@@ -172,7 +173,7 @@ def test_a_reader_that_goes_away_stops_no_batch(tmp_path):
 class TestList:
     def test_models(self, ok):
         lines = ok("list", "models").splitlines()
-        assert [line.split()[0] for line in lines[1:]] == models.list()
+        assert [line.split()[0] for line in lines[1:]] == models.names()
         assert "887,683" in next(line for line in lines if line.startswith("btsrn"))
         assert "430.8" in next(line for line in lines if line.startswith("btsrn"))
 
@@ -375,7 +376,7 @@ class TestEvaluate:
         assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
 
     def test_rows_that_cannot_be_written_are_told_before_any_work(self, fails, data, tmp_path, monkeypatch):
-        monkeypatch.setattr("srlib.evaluation.evaluate", lambda *a, **o: pytest.fail("worked"))
+        monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *a, **o: pytest.fail("worked"))
         (tmp_path / "file").touch()
         for csv, reason in ((tmp_path / "file" / "rows.csv", "Not a directory"), (tmp_path, "Is a directory")):
             assert f"cannot write {csv}: {reason}" in fails("evaluate", "bicubic", data, "--csv", csv)
@@ -441,7 +442,7 @@ class TestEvaluate:
         assert "cannot write" in fails("evaluate", "bicubic", data, "--csv", tmp_path / "file" / "rows.csv")
 
     def test_a_misspelt_set_is_told_before_the_first_is_scored(self, fails, data, monkeypatch):
-        monkeypatch.setattr("srlib.evaluation.evaluate", lambda *args, **options: pytest.fail("scored"))
+        monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *args, **options: pytest.fail("scored"))
         assert "unknown dataset 'Set15'" in fails("evaluate", "bicubic", data, "Set15")
 
     def test_csv_has_what_was_scored_before_an_error(self, fails, data, tmp_path):
@@ -621,6 +622,6 @@ class TestRelease:
 
 
 def test_precisions_are_those_of_experiments():
-    from srlib import __main__
+    from srlib.cli import main as __main__
 
-    assert __main__.PRECISIONS == experiments.PRECISIONS
+    assert __main__.PRECISIONS == experiment.PRECISIONS

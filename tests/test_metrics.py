@@ -8,10 +8,11 @@ import torch
 from skimage.data import astronaut, camera
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from srlib.color import luma, to_rgb, to_y
-from srlib.degradation import downscale, imresize
-from srlib.errors import SRError
-from srlib.metrics import PROTOCOLS, Protocol, lr_from_hr, protocol, psnr, score, ssim
+from srlib.core.color import luma, to_rgb, to_y
+from srlib.core.errors import SRError
+from srlib.core.imresize import downscale, imresize
+from srlib.core.metrics import psnr, score, ssim
+from srlib.core.protocols import PROTOCOLS, Protocol, lr_from_hr, protocol
 
 FLOAT_Y = Protocol("plain", "y", "float_y", "as_y", round_sr=False)
 

@@ -9,9 +9,10 @@ import pytest
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from srlib import notebooks, papers
-from srlib.errors import SRError
-from srlib.experiments import profile as find_profile
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce import notebooks
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FILES = sorted(FOLDER.rglob("*.ipynb"))

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from srlib.output import Tolerant, say, tolerant
+from srlib.core.output import Tolerant, say, tolerant
 
 SCRIPT = """
 import sys
-from srlib.output import tolerant
+from srlib.core.output import tolerant
 with tolerant():
     for i in range(3):
         print("caf\\u00e9 \\udce9", i, flush=True)

@@ -4,14 +4,16 @@ import itertools
 import pytest
 import torch
 
-from srlib import models, papers
-from srlib.errors import SRError
-from srlib.experiments import PROFILES, Experiment, profile
-from srlib.metrics import protocol
-from srlib.models.discriminators import SMALLEST
-from srlib.models.prosrn import General, Memory, Residual
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.nn import models
 from srlib.papers import btsrn, d2c_sr, ddet, prosrn
 from srlib.papers.base import Method, Paper
+from srlib.papers.profiles import PROFILES, profile
+from srlib.papers.prosrn.gan import SMALLEST
+from srlib.papers.prosrn.model import General, Memory, Residual
+from srlib.train.experiment import Experiment
 
 ALL = [papers.get(name) for name in papers.names()]
 DIGEST = "0123456789"

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlib import patch_figures
-from srlib.difficulty import CLASSES, confusion
-from srlib.figures import calmest_box
+from srlib.draw.figures import calmest_box
+from srlib.papers.difficulty_sr import figures as patch_figures
+from srlib.papers.difficulty_sr.analysis import CLASSES, confusion
 
 CORNERS = [(0, 0), (0, 48), (48, 0), (48, 48)]
 

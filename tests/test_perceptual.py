@@ -5,11 +5,12 @@ import importlib.util
 import numpy as np
 import pytest
 
-from srlib import models, perceptual
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
+from srlib.core.protocols import protocol
 from srlib.data.sets import open_set
-from srlib.degradation import imresize
-from srlib.errors import SRError
-from srlib.metrics import protocol
+from srlib.nn import models
+from srlib.scoring import perceptual
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from srlib import papers, paths, plan, results, training, weights
-from srlib.errors import SRError
-from srlib.metrics import protocol
-from srlib.runs import Run, legs, training_budget
-from srlib.training import digest, train
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.reproduce import plan, queue, store
+from srlib.train import loop
+from srlib.train.loop import digest, train
+from srlib.train.run import Run, legs, training_budget
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {"leg": 4, "restart": 0.5}
@@ -60,8 +63,9 @@ def git(home: Path, *args: str) -> None:
 def home(tmp_path, monkeypatch) -> Path:
     """A repository of its own, with a commit."""
     home = tmp_path / "home"
-    (home / "data" / "published").mkdir(parents=True)
-    shutil.copy(paths.home() / "data" / "registry.csv", home / "data")
+    (home / "notebooks").mkdir(parents=True)
+    (home / "notebooks" / "train.ipynb").touch()
+    (home / "data").mkdir()
     git(home, "init", "-q")
     git(home, "add", ".")
     git(home, "commit", "-qm", "first")
@@ -69,14 +73,14 @@ def home(tmp_path, monkeypatch) -> Path:
     return home
 
 
-def committed(home: Path, *comparisons: dict, **top) -> weights.Ledger:
+def committed(home: Path, *comparisons: dict, **top) -> queue.Ledger:
     write(home, *comparisons, **top)
     git(home, "add", ".")
     git(home, "commit", "-qm", "plan")
-    return weights.Ledger(plan.read())
+    return queue.Ledger(plan.read())
 
 
-def trained(ledger: weights.Ledger, planned: plan.Planned) -> Path:
+def trained(ledger: queue.Ledger, planned: plan.Planned) -> Path:
     """Train all legs of a network in this process; return its weights."""
     while found := ledger.next(planned):
         train(found[1], start=found[2], progress="none")
@@ -219,7 +223,7 @@ class TestReading:
     def test_missing_set_says_how_to_get_it(self, home, field):
         write(home, {**ESPCN, field: "Set5"})
         with pytest.raises(SRError, match="Set5: 5 of 5 files are missing .* `python -m srlib data Set5`"):
-            weights.check_sets(plan.read())
+            queue.check_sets(plan.read())
 
 
 class TestOurs:
@@ -286,41 +290,41 @@ class TestLedger:
         (run.dir / "provenance.json").write_text(json.dumps(made))
         trained(ledger, ledger.plan[2])
         times = []
-        monkeypatch.setattr(weights, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
-        lines = weights.overview(ledger, (), 2).splitlines()
+        monkeypatch.setattr(queue, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
+        lines = queue.overview(ledger, (), 2).splitlines()
         assert [line.split() for line in lines[1:4]] == [
             ["btsrn/espcn", "x2", "0", "ESPCN", "8", "partial,", "4", "1.0"],
             ["btsrn/vdsr", "x2", "0", "VDSR", "4", "to", "do", "1.0"],
             ["prosrn/srresnet", "x4", "0", "SRResNet", "4", "done", "0.0"],
         ]
         assert lines[4] == "2 networks to train, 1 to release; 2.0 hours of one core, 1.0 with 2 at a time."
-        weights.overview(ledger, (), 1)
+        queue.overview(ledger, (), 1)
         assert times == ["vdsr"]  # once
 
     def test_time_of_a_step(self, home):
         write(home, ESPCN)
-        assert 0 < weights.seconds_per_step(plan.read()[0].experiment) < 10
+        assert 0 < queue.seconds_per_step(plan.read()[0].experiment) < 10
 
     def test_changed_code_is_trained_anew(self, home, monkeypatch):
         ledger = committed(home, ESPCN)
         (espcn,) = ledger.plan
         trained(ledger, espcn)
-        monkeypatch.setattr(weights.probe, "training", lambda _: [[1.0]])
-        assert weights.Ledger(ledger.plan).status(espcn).state == "to do"
+        monkeypatch.setattr(queue.probe, "training", lambda _: [[1.0]])
+        assert queue.Ledger(ledger.plan).status(espcn).state == "to do"
 
 
 class TestRelease:
     def test_card_keeps_every_leg_and_captions_have_the_total(self, home):
         ledger = committed(home, {**ESPCN, "steps": 12, "validation": "embedded-test"})
         trained(ledger, ledger.plan[0])
-        (file,), failed = weights.release(ledger, ())
+        (file,), failed = queue.release(ledger, ())
         assert not failed and ledger.released(ledger.plan[0]) == file and ledger.wanted() == []
         assert ledger.status(ledger.plan[0]).state == "released"
-        got = results.load_released(papers.get("btsrn"), "espcn", 2)
+        got = store.load_released(papers.get("btsrn"), "espcn", 2)
         assert [leg["steps"] for leg in legs(got.training_budget)] == [4, 4, 4]
         assert got.provenance["start"][""]["start"][""]["steps"] == 4 and got.provenance["dirty"] is False
         assert got.spent.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ") and "in 3 annealed legs" in got.spent
-        said = results.spent(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
+        said = store.spent(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
         assert said == f"Spent: {got.spent}."
 
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
@@ -334,37 +338,37 @@ class TestRelease:
         ledger = committed(home, {**city, "name": "one", "networks": [{**first, "also": ["d2c_divergence"]}]}, unfounded)
         for planned in ledger.plan:
             trained(ledger, planned)
-        files, failed = weights.release(ledger, ())
+        files, failed = queue.release(ledger, ())
         assert [file.stem for file in files] == ["d2c_a0.1_x1", "d2c_sr_x1"] and not failed
-        said = results.spent(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
+        said = store.spent(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
         assert said.count("8 steps of 2 patches") == 2 and "(after α = 0.1, first stage x1 8 steps" in said
-        assert weights.Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
+        assert queue.Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
 
     def test_another_training_than_the_plans_is_not_taken_for_it(self, home):
         ledger = committed(home, ESPCN)
         (espcn,) = ledger.plan
         other = train(replace(espcn.experiment, learning_rate=2e-3), progress="none")
-        results.release(other, [], protocol("y"))
+        store.release(other, [], protocol("y"))
         assert ledger.released(espcn) is None and ledger.wanted() == [espcn]
 
     def test_card_has_the_commit_that_the_training_began_with(self, home, monkeypatch):
         ledger = committed(home, ESPCN)
-        step = training.Trainer.step
+        step = loop.Trainer.step
 
         def changing(self, *args):
             (home / "data" / "plan.toml").write_text("")
             return step(self, *args)
 
-        monkeypatch.setattr(training.Trainer, "step", changing)
+        monkeypatch.setattr(loop.Trainer, "step", changing)
         trained(ledger, ledger.plan[0])
-        (file,), _ = weights.release(ledger, ())
+        (file,), _ = queue.release(ledger, ())
         assert json.loads(file.with_suffix(".json").read_text())["provenance"]["dirty"] is False
 
     def test_nothing_from_changed_code_is_released(self, home):
         ledger = committed(home, ESPCN)
         (home / "data" / "plan.toml").write_text("")
         trained(ledger, ledger.plan[0])
-        files, (failed,) = weights.release(ledger, ())
+        files, (failed,) = queue.release(ledger, ())
         assert not files and "was not trained from a clean commit; delete it and train again" in failed
 
 
@@ -425,7 +429,7 @@ class TestQueue:
         assert continued.returncode == 0 and "leg 2 of 2" in said and "leg 1 of 2" not in said
         got = load_file(ledger.weights(espcn))
         monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "other"))
-        expected = load_file(trained(weights.Ledger(ledger.plan), espcn))
+        expected = load_file(trained(queue.Ledger(ledger.plan), espcn))
         assert all(torch.equal(got[name], expected[name]) for name in expected)
         assert {Run.open(folder).provenance()["dirty"] for folder in (tmp_path / "runs" / "experiments").iterdir()} == {False}
 
@@ -436,25 +440,25 @@ class TestQueue:
         said = process.communicate(timeout=300)[0]
         assert process.returncode == 1 and "error: training srresnet diverged" in said
         assert said.endswith("Failed:\n  prosrn/srresnet x4 failed, see above\n") and "srgan" not in said
-        assert [weights.Ledger(plan.read()).status(one).state for one in plan.read()] == ["partial", "to do", "done"]
+        assert [queue.Ledger(plan.read()).status(one).state for one in plan.read()] == ["partial", "to do", "done"]
 
     def test_two_queues_do_not_work_in_one_folder(self, home):
         ledger = committed(home, ESPCN)
         with (
-            weights._alone(),
+            queue._alone(),
             pytest.raises(SRError, match="another `make weights` works in .*runs; wait for it, stop it, or set"),
         ):
-            weights.work(ledger, (), 1)
+            queue.work(ledger, (), 1)
         assert ledger.status(ledger.plan[0]).state == "to do"
 
     def test_changes_that_are_not_committed_are_refused(self, home):
         ledger = committed(home, ESPCN)
         (home / "data" / "plan.toml").write_text((home / "data" / "plan.toml").read_text() + "\n")
         with pytest.raises(SRError, match=r"home has changes that are not committed; commit or stash them, or work in a clone"):
-            weights.work(ledger, (), 1)
+            queue.work(ledger, (), 1)
         shutil.rmtree(home / ".git")
         with pytest.raises(SRError, match="home is no git checkout with a commit, which weights carry on their cards; clone"):
-            weights.work(ledger, (), 1)
+            queue.work(ledger, (), 1)
         assert not (paths.runs_dir() / "experiments").exists()
 
     @pytest.mark.parametrize(

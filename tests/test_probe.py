@@ -5,14 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
-from srlib import losses, models, papers, probe
-from srlib.evaluation import evaluate
-from srlib.experiments import Experiment
-from srlib.metrics import protocol
-from srlib.models.espcn import ESPCN
+from srlib import papers
+from srlib.baselines.espcn import ESPCN
+from srlib.core.protocols import protocol
+from srlib.nn import models
+from srlib.scoring.evaluation import evaluate
+from srlib.train import losses, probe
+from srlib.train.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TRAINED = [name for name in models.list() if name not in ("bicubic", "aplus", "rfl", "drcn", "memnet")]  # two are slow
+TRAINED = [name for name in models.names() if name not in ("bicubic", "aplus", "rfl", "drcn", "memnet")]  # two are slow
 
 
 ARGUMENTS = {

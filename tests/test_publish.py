@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlib import notebooks, paths
+from srlib.core import paths
+from srlib.reproduce import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = [sys.executable, ROOT / "workflow" / "publish.py"]

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from srlib import papers, paths
-from srlib.claims import denies, load_claims, printed
+from srlib import papers
 from srlib.data.sets import known_sets
 from srlib.papers import d2c_sr, prosrn
+from srlib.reproduce.claims import denies, load_claims, printed
 
 COLUMNS = ["paper", "table", "dataset", "scale", "method", "metric", "value"]
 COUNTS = {
@@ -55,11 +55,11 @@ CONTRADICTED = {
     "prosrn-others-2": {("drcn", "Set5", 2), ("drcn", "Manga109", 2), ("vdsr", "B100", 2)},
     "prosrn-others-4": {("lapsrn", "B100", 4)},
 }
-FILES = sorted(f.stem for f in (paths.home() / "data" / "published").glob("*.csv") if f.stem != "claims")
+FILES = sorted(papers.names())
 
 
 def read(paper):
-    return pd.read_csv(paths.home() / "data" / "published" / f"{paper}.csv")
+    return pd.read_csv(papers.folder(paper) / "published.csv")
 
 
 def test_every_paper_with_counts_has_a_file():

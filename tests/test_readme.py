@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from srlib import papers
-from srlib.claims import KINDS, VERDICTS
+from srlib.reproduce.claims import KINDS, VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 

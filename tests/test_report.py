@@ -11,9 +11,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from srlib import claims, notebooks, papers, paths, report, tables
-from srlib.errors import SRError
-from srlib.experiments import profile as find_profile
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce import claims, notebooks, report, tables
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROFILE = "smoke"

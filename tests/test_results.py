@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +9,27 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import evaluation, metrics, models, paths, results, vitals
-from srlib.degradation import imresize
-from srlib.errors import SRError
-from srlib.evaluation import evaluate
-from srlib.experiments import Experiment, Profile
-from srlib.experiments import profile as find_profile
-from srlib.metrics import protocol
-from srlib.models.bicubic import Bicubic
-from srlib.models.espcn import ESPCN
+from srlib.baselines.espcn import ESPCN
+from srlib.core import metrics, paths
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
+from srlib.core.protocols import protocol
+from srlib.nn import models
+from srlib.nn.bicubic import Bicubic
 from srlib.papers import Method, Paper
 from srlib.papers.btsrn import PAPER as BTSRN
 from srlib.papers.difficulty_sr import PAPER as DIFFICULTY
+from srlib.papers.difficulty_sr import analysis as difficulty_analysis
+from srlib.papers.profiles import Profile
+from srlib.papers.profiles import profile as find_profile
 from srlib.papers.prosrn import PAPER as PROSRN
-from srlib.results import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
-from srlib.runs import Outdated, Run, budget_of
-from srlib.training import digest, train
+from srlib.reproduce import store
+from srlib.reproduce.store import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
+from srlib.scoring import evaluation, vitals
+from srlib.scoring.evaluation import SCORERS, evaluate
+from srlib.train.experiment import Experiment
+from srlib.train.loop import digest, train
+from srlib.train.run import Outdated, Run, budget_of
 
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
 
@@ -36,8 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A repository of its own, so that no test releases weights into the real one."""
-    (tmp_path / "home" / "data" / "published").mkdir(parents=True)
-    shutil.copy(paths.home() / "data" / "registry.csv", tmp_path / "home" / "data")
+    (tmp_path / "home" / "notebooks").mkdir(parents=True)
     monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -103,7 +106,7 @@ def counted(monkeypatch) -> list:
         calls.extend([(dataset, arguments)] if isinstance(dataset, str) else [])
         return evaluate(model, dataset, by, **arguments)
 
-    monkeypatch.setattr(results, "evaluate", counting)
+    monkeypatch.setattr(store, "evaluate", counting)
     return calls
 
 
@@ -177,7 +180,7 @@ class TestReleased:
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
         assert first.read_bytes() == second.read_bytes() and not first.is_symlink() and not second.is_symlink()
         assert load_released(BTSRN, "espcn", 2, seed=1).weights == second
-        assert results.kept_scores(second) != results.kept_scores(first)
+        assert store.kept_scores(second) != store.kept_scores(first)
         assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
         before = first.read_bytes()
         release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
@@ -251,7 +254,7 @@ class TestReleased:
 
     def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch):
         run = trained_run(data)
-        monkeypatch.setattr(results, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(store, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             release(run, [data], protocol("y"))
         assert not weights_path(BTSRN, "espcn", 2).exists()
@@ -314,15 +317,15 @@ class TestTrainings:
         profile = dataclasses.replace(profile, validation=data)
         for seed in (0, 1):
             obtain(PAPER, "espcn", 2, profile, seed, progress="none")
-        got = results.trainings(PAPER, self.rows(("espcn", 2, 0), ("espcn", 2, 0), ("espcn", 2, 1), ("bicubic", 2, 0)), profile)
-        assert list(got) == list(results.TRAININGS) and got["seed"].tolist() == [0, 1]
+        got = store.trainings(PAPER, self.rows(("espcn", 2, 0), ("espcn", 2, 0), ("espcn", 2, 1), ("bicubic", 2, 0)), profile)
+        assert list(got) == list(store.TRAININGS) and got["seed"].tolist() == [0, 1]
         one = got.iloc[0]
         expected = {"method": "espcn", "scale": 2, "data": data, "steps": 2, "batch": 2, "hr_patch": 16}
         assert {key: one[key] for key in expected} == expected
         assert not one["official"] and one["dead"] == "" and one["validation"] == data
         assert [row["step"] for row in one["history"]] == [1, 2] and one["history"][1]["psnr"] > 0
-        assert results.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
-        assert results.trainings(PAPER, pd.DataFrame(), profile).empty
+        assert store.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
+        assert store.trainings(PAPER, pd.DataFrame(), profile).empty
 
     def test_of_cards_also_without_weights(self, data, profile):
         profile = dataclasses.replace(profile, train=False)
@@ -333,9 +336,9 @@ class TestTrainings:
         file.with_suffix(".json").write_text(json.dumps(card))
         paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(results.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
-            got = results.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
-            part = results.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
+            patch.setattr(store.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
+            got = store.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
+            part = store.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
         assert got["dead"].tolist() == ["of {'any': 'sign'}"] and got["steps"].tolist() == [2]
         assert len(got["history"][0]) == 2
         assert got["official"].tolist() == [True] and part["method"].tolist() == ["half"]
@@ -345,7 +348,7 @@ class TestTrainings:
         methods = PAPER.methods | {"longer": dataclasses.replace(first, start={"": "espcn"})}
         paper = dataclasses.replace(PAPER, methods=methods)
         obtain(paper, "longer", 2, profile, progress="none")
-        assert results.trainings(paper, self.rows(("longer", 2, 0), ("espcn", 2, 0)), profile)["steps"].tolist() == [4, 2]
+        assert store.trainings(paper, self.rows(("longer", 2, 0), ("espcn", 2, 0)), profile)["steps"].tolist() == [4, 2]
 
     def test_legs_count_together_and_so_do_their_validations(self, data, profile):
         first = trained_run(data, validation=data, steps=20)
@@ -354,17 +357,17 @@ class TestTrainings:
         file = release(train(one, start=start, progress="none"), [data], protocol("y"))
         card = json.loads(file.with_suffix(".json").read_text())
         assert [row["step"] for row in card["validation"]] == list(range(21, 31))
-        got = results.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
+        got = store.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
         assert got["steps"].tolist() == [30]
         card["provenance"]["start"] = {"": None}  # whose card was not there
         file.with_suffix(".json").write_text(json.dumps(card))
-        assert results.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
+        assert store.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
 
     def test_an_identifier_enlarges_nothing_and_counts_for_no_steps(self):
         home = Path(__file__).parents[1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SRLIB_HOME", str(home))
-            got = results.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in DUAL]), DIFFICULTY.setting("released"))
+            got = store.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in DUAL]), DIFFICULTY.setting("released"))
         steps = got.set_index("method")["steps"]
         assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == steps["idn"] + 1200
 
@@ -388,7 +391,7 @@ class TestScore:
         first = load_released(BTSRN, "espcn", 2)
         rows = score(first, data, protocol("y"))
         assert len(counted) == 1
-        first.scores.rename(results.kept_scores(weights).parent.mkdir() or results.kept_scores(weights))
+        first.scores.rename(store.kept_scores(weights).parent.mkdir() or store.kept_scores(weights))
         pd.testing.assert_frame_equal(score(load_released(BTSRN, "espcn", 2), data, protocol("y")), rows)
         assert len(counted) == 1
         release(trained_run(data, seed=0, steps=3), [data], protocol("y"))  # other weights have no scores yet
@@ -425,8 +428,8 @@ class TestScore:
             made = evaluation.lr_from_hr
             monkeypatch.setattr(evaluation, "lr_from_hr", lambda *given: made(*given) + 2)
         elif what == "metric":
-            psnr = metrics.METRICS["psnr"]
-            monkeypatch.setitem(metrics.METRICS, "psnr", lambda sr, hr: psnr(sr, hr) + 0.1)
+            psnr = metrics._FUNCTIONS["psnr"]
+            monkeypatch.setitem(metrics._FUNCTIONS, "psnr", lambda sr, hr: psnr(sr, hr) + 0.1)
         else:
             upscale = evaluation.upscale
             monkeypatch.setattr(evaluation, "upscale", lambda *given, **options: upscale(*given, **options) + 1)
@@ -463,23 +466,23 @@ class TestScore:
     def test_parts_are_remembered_apart(self, tmp_path, monkeypatch):
         net = models.create("divergence", 1, groups=1, blocks=1, width=8)
         trained = Trained("d2c_divergence", "D2C", net, tmp_path / "scores")
-        found = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
+        found = store.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
         assert set(found["part"]) == {"fused", "single", "mean", "ideal", "between"} and found["image"].nunique() == 1
         whole = score(trained, "embedded-camera-test", protocol("d2c"), limit=1)
         assert whole["psnr"].tolist() == pytest.approx(found.loc[found["part"] == "fused", "psnr"].tolist(), abs=1e-3)
-        monkeypatch.setattr(results.fusion, "score", only_probes(results.fusion.score))
-        again = results.score_parts(trained, "embedded-camera-test", protocol("d2c"), limit=1)
+        monkeypatch.setitem(SCORERS, "parts", only_probes(SCORERS["parts"]))
+        again = store.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
         pd.testing.assert_frame_equal(found, again)
 
     def test_patches_are_remembered_by_what_they_are_routed_to(self, tmp_path, monkeypatch):
         net = models.create("difficulty_sr", 2, complex="idn", complex_args={"width": 16})
         trained = Trained("difficulty_sr", "Difficulty-SR", net, tmp_path / "scores")
-        found = results.score_patches(trained, "embedded-test", limit=1)
+        found = store.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches")
         assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(found) and len(found) > 1
-        expected = results.difficulty.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
+        expected = difficulty_analysis.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
         pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-        monkeypatch.setattr(results.difficulty, "compare", only_probes(results.difficulty.compare))
-        assert results.score_patches(trained, "embedded-test", limit=1).equals(found)
+        monkeypatch.setitem(SCORERS, "patches", only_probes(SCORERS["patches"]))
+        assert store.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches").equals(found)
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
@@ -564,7 +567,7 @@ class TestScores:
 
     def test_an_identifier_has_no_psnr(self, tmp_path, monkeypatch):
         one = Trained("identifier", "Identifier", models.create("identifier", 2), tmp_path / "scores")
-        monkeypatch.setattr(results, "obtain", lambda *_: one)
+        monkeypatch.setattr(store, "obtain", lambda *_: one)
         with pytest.raises(SRError, match="identifier tells patches apart and has no psnr"):
             scores(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 
@@ -575,26 +578,26 @@ def _with_patch(profile: Profile, side: int) -> Profile:
 
 class TestAvailable:
     def test_networks_that_are_ready(self, profile):
-        assert set(results.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
+        assert set(store.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
         trained = obtain(PAPER, "espcn", 2, profile, progress="none")
-        found = results.available(PAPER, ["bicubic", "espcn"], 2, profile)
+        found = store.available(PAPER, ["bicubic", "espcn"], 2, profile)
         assert {name: one.label for name, one in found.items()} == {"bicubic": "Bicubic", "espcn": "ESPCN"}
         assert found["espcn"].run.dir == trained.run.dir
 
     def test_released_ones(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        assert results.available(PAPER, ["espcn"], 2, released) == {}
+        assert store.available(PAPER, ["espcn"], 2, released) == {}
         release(trained_run(data), [data], protocol("y"))
-        (found,) = results.available(PAPER, ["espcn"], 2, released).values()
+        (found,) = store.available(PAPER, ["espcn"], 2, released).values()
         assert found.card["experiment"]["steps"] == 2
 
     def test_what_is_fitted_is_fitted_where_others_are_loaded(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        assert not results.available(PAPER, ["aplus"], 2, released)
+        assert not store.available(PAPER, ["aplus"], 2, released)
         fitted = obtain(PAPER, "aplus", 2, released, progress="none")
         assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
         assert fitted.spent == f"A+ x2 fitted to {data}, 0.0 minutes"
-        (found,) = results.available(PAPER, ["aplus"], 2, released).values()
+        (found,) = store.available(PAPER, ["aplus"], 2, released).values()
         assert found.run.dir == fitted.run.dir
 
 
@@ -616,16 +619,16 @@ class TestVitalSigns:
         for seed in (0, 1):
             obtain(self.PAPER, "kpn", 1, pairs, seed, progress="none")
         signs = load_run(obtain(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
-        one = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
+        one = store.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
         assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}."
         assert "(3×3); the mechanism did not train: the kernels have one shape" in one
-        both = results.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
+        both = store.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
         assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
 
     def test_nothing_is_said_of_networks_without_a_mechanism(self, profile):
         obtain(PAPER, "espcn", 2, profile, progress="none")
-        assert results.vital_signs(PAPER, ["bicubic", "espcn"], [2], profile) == ""
-        assert results.vital_signs(PAPER, [], [2], profile) == ""
+        assert store.vital_signs(PAPER, ["bicubic", "espcn"], [2], profile) == ""
+        assert store.vital_signs(PAPER, [], [2], profile) == ""
 
 
 class TestSharedWeights:
@@ -677,8 +680,8 @@ class TestSharedWeights:
 
         def ready(scale):
             with monkeypatch.context() as patch:
-                patch.setattr(results, "train", None)
-                return [*results.available(PROSRN, names, scale, narrow)]
+                patch.setattr(store, "train", None)
+                return [*store.available(PROSRN, names, scale, narrow)]
 
         assert ready(4) == ["bicubic"]
         obtain(PROSRN, "prosrn_2_4", 4, narrow, progress="none")
@@ -705,14 +708,14 @@ class TestSharedWeights:
         for scale in (2, 4, 8):
             trained = obtain(PROSRN, "prosrn", scale, released)
             assert trained.weights == file and trained.model.scale == scale and trained.label == "ProSRN (2x)"
-            assert [*results.available(PROSRN, ["prosrn", "prosrgan"], scale, released)] == ["prosrn"]
+            assert [*store.available(PROSRN, ["prosrn", "prosrgan"], scale, released)] == ["prosrn"]
         card = json.loads(file.with_suffix(".json").read_text())
         assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
 
     def test_what_was_spent_tells_of_the_start_too(self, narrow):
-        assert results.spent(PROSRN, ["prosrgan"], [4], narrow) == ""
+        assert store.spent(PROSRN, ["prosrgan"], [4], narrow) == ""
         obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
-        said = results.spent(PROSRN, ["prosrgan"], [4], narrow)
+        said = store.spent(PROSRN, ["prosrgan"], [4], narrow)
         assert said.startswith("Spent: ProSRGAN x4 ") and said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
 
     def test_what_was_spent_on_a_start_that_is_not_released_is_told(self, narrow, large):
@@ -720,7 +723,7 @@ class TestSharedWeights:
         first = run.provenance()["start"][""]
         assert first["name"] == "prosrn_2_4" and first["scale"] == 4 and first["steps"] > 0
         file = release(run, [large], protocol("prosrn"))
-        said = results.spent(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
+        said = store.spent(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
         assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
         assert budget_of(file)["name"] == "prosrgan" and budget_of(file)["steps"] == run.provenance()["steps"]
 
@@ -737,7 +740,7 @@ def test_gain_is_sorted_and_paired():
     rows = pd.DataFrame(
         {"method": ["a", "a", "b", "b"], "image": ["1", "2", "1", "2"], "psnr": [30.0, 31.0, 29.5, 29.0], "seed": 0}
     )
-    got = results.gain(rows, "a", "b")
+    got = store.gain(rows, "a", "b")
     assert got.index.tolist() == ["2", "1"] and got.tolist() == [2.0, 0.5]
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlib import papers, paths, results
-from srlib.evaluation import evaluate
-from srlib.metrics import protocol
+from srlib import papers
+from srlib.core import paths
+from srlib.core.protocols import protocol
+from srlib.reproduce import store
+from srlib.scoring.evaluation import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "workflow" / "scores.py"
@@ -22,11 +24,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd.DataFrame | None:
     found = papers.get(paper)
-    weights = results.weights_path(found, method, found.method(method).trained_at or scale, seed)
+    weights = store.weights_path(found, method, found.method(method).trained_at or scale, seed)
     if not weights.exists():
         return None
     name = f"{dataset.replace('/', '_')}_x{scale}_{found.protocol}_????????.csv"
-    files = list(results.kept_scores(weights).glob(name))
+    files = list(store.kept_scores(weights).glob(name))
     return pd.read_csv(files[0], dtype={"image": str}, skiprows=1) if files else None
 
 
@@ -38,14 +40,13 @@ def test_every_released_network_has_scores_and_no_other():
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """A repository with weights of two networks, and scores of the first."""
-    (tmp_path / "data" / "published").mkdir(parents=True)
-    (tmp_path / "data" / "registry.csv").write_text((ROOT / "data" / "registry.csv").read_text())
+    (tmp_path / "notebooks").mkdir(parents=True)
     (tmp_path / "data" / "weights" / "btsrn").mkdir(parents=True)
     for name in ("a", "b"):
         (tmp_path / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors").write_text(name)
     monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
     monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "runs"))
-    made = paths.runs_dir() / "released" / results.kept_scores(results.weights_path(papers.get("btsrn"), "a", 2)).name
+    made = paths.runs_dir() / "released" / store.kept_scores(store.weights_path(papers.get("btsrn"), "a", 2)).name
     for name in ("Set5_x2_y_01234567.csv", "folder_mine_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text("image,psnr\nbaby,30\n")
@@ -59,7 +60,7 @@ def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home)
     assert checked.returncode == 1 and old.exists() and "scores of weights that are not released" in checked.stderr
     done = run()
     assert done.returncode == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in done.stderr
-    folder = results.kept_scores(results.weights_path(papers.get("btsrn"), "a", 2))
+    folder = store.kept_scores(store.weights_path(papers.get("btsrn"), "a", 2))
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.csv")) == [
         "Set5_x2_y_01234567.csv",
         "part/Set5_x2_y_01234567.csv",
@@ -118,7 +119,7 @@ def test_the_tables_are_the_means_of_the_scores():
 )
 def test_a_score_comes_out_again(datasets, paper, method, dataset, scale):
     known = kept(paper, method, dataset, scale).iloc[0]
-    trained = results.load_released(papers.get(paper), method, scale)
+    trained = store.load_released(papers.get(paper), method, scale)
     again = evaluate(trained.model, dataset, protocol(papers.get(paper).protocol), limit=1).iloc[0]
     assert again["image"] == known["image"]
     assert again["psnr"] == pytest.approx(known["psnr"], abs=1e-3) and again["ssim"] == pytest.approx(known["ssim"], abs=1e-4)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from srlib import paths, sources
+from srlib.core import paths
+from srlib.reproduce import sources
 
 FILES = {
     "srlib/__init__.py": "",
@@ -73,8 +74,8 @@ def test_a_digest_is_the_same_wherever_the_repository_lies(home):
 def test_notebooks_use_what_they_show():
     home = paths.home().resolve()
     used = {name: names(home, f"notebooks/{name}.ipynb") for name in ("btsrn/train", "btsrn/render", "btsrn/explore", "summary")}
-    assert all({"metrics.py", "papers/btsrn.py", "models/vdsr.py", "notebooks.py"} <= found for found in used.values())
-    assert {name for name, found in used.items() if "widgets.py" in found} == {"btsrn/explore"}
-    assert {name for name, found in used.items() if "diagrams.py" in found} == {"btsrn/render"}
-    assert {name for name, found in used.items() if "gaps.py" in found} == {"summary"}
-    assert not any({"__main__.py", "report.py"} & found for found in used.values())
+    always = {"core/metrics.py", "papers/btsrn/__init__.py", "baselines/vdsr.py", "reproduce/notebooks.py"}
+    assert all(always <= files for files in used.values())
+    assert {name for name, files in used.items() if "draw/widgets.py" in files} == {"btsrn/explore"}
+    assert {name for name, files in used.items() if "draw/diagrams.py" in files} == {"btsrn/render"}
+    assert {name for name, files in used.items() if "reproduce/gaps.py" in files} == {"summary"}

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlib import papers, paths, tables
-from srlib.claims import evaluate_claims
-from srlib.errors import SRError
-from srlib.experiments import profile
-from srlib.metrics import protocol
-from srlib.tables import caption, claims_table, comparison, latex, markdown, published, save_table, styled, text
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.papers.profiles import profile
+from srlib.reproduce import tables
+from srlib.reproduce.claims import evaluate_claims
+from srlib.reproduce.tables import caption, claims_table, comparison, latex, markdown, published, save_table, styled, text
 
 LABELS = {"btsrn": "BTSRN", "vdsr": "VDSR", "bicubic": "Bicubic"}
 
@@ -350,9 +351,9 @@ def test_a_table_of_published_numbers_only_is_known_by_its_csv(table, tmp_path):
 
 
 def test_published_says_which_file_is_missing(tmp_path, monkeypatch):
-    (tmp_path / "data" / "published").mkdir(parents=True)
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
-    with pytest.raises(SRError, match="no published numbers of btsrn: .*btsrn.csv is missing"):
+    (tmp_path / "notebooks").mkdir(parents=True)
+    monkeypatch.setattr(papers, "folder", lambda name: tmp_path)
+    with pytest.raises(SRError, match="no published numbers of btsrn: .*published.csv is missing"):
         published("btsrn")
 
 

@@ -9,13 +9,15 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import losses, models, training
-from srlib.degradation import imresize
-from srlib.errors import SRError
-from srlib.experiments import Experiment
-from srlib.runs import Run
-from srlib.trainer import Adversary, Trainer
-from srlib.training import digest, train
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
+from srlib.nn import models
+from srlib.papers.prosrn import gan as gan_module
+from srlib.train import loop, losses
+from srlib.train.experiment import Experiment
+from srlib.train.loop import digest, train
+from srlib.train.run import Run
+from srlib.train.trainer import Adversary, Trainer
 
 PROSRN = {"model": "prosrn", "model_args": {"width": 8, "depth": 2}, "scale": 4, "hr_patch": 32}
 NETWORKS = {
@@ -202,7 +204,7 @@ class TestGAN:
             train(gan(hr_patch=16), start=first, progress="none")
 
     def test_several_processes_are_refused(self, gan, first, monkeypatch):
-        monkeypatch.setattr(training, "Accelerator", lambda **_: SimpleNamespace(num_processes=2))
+        monkeypatch.setattr(loop, "Accelerator", lambda **_: SimpleNamespace(num_processes=2))
         with pytest.raises(SRError, match="gan trains against a discriminator, which works in one process, got 2"):
             train(gan(), start=first, progress="none")
 
@@ -214,16 +216,16 @@ class TestDivergence:
 
     def test_of_the_discriminator_keeps_the_checkpoint(self, gan, first, tmp_path, monkeypatch):
         whole = train(gan(), start=first, root=tmp_path / "whole", progress="none")
-        judged, calls = losses.judged, [0]
+        bce, calls = gan_module.adversarial_bce, [0]
 
         def spoilt(logits, real):
             if logits.dtype == torch.float64:  # the probe before a training
-                return judged(logits, real)
+                return bce(logits, real)
             calls[0] += 1
-            return judged(logits, real) * (float("nan") if calls[0] == 4 * 6 + 1 else 1)  # two levels, real and fake, and judged
+            return bce(logits, real) * (float("nan") if calls[0] == 4 * 6 + 1 else 1)  # two levels, real and fake, and judged
 
         with monkeypatch.context() as patch:
-            patch.setattr(losses, "judged", spoilt)
+            patch.setattr(gan_module, "adversarial_bce", spoilt)
             with pytest.raises(SRError, match=r"diverged: loss nan, discriminator nan at step 5 of 6; the checkpoint of"):
                 train(gan(), start=first, progress="none")
         run = Run(gan(), whole.fingerprint)
@@ -244,10 +246,10 @@ class TestAdversary:
         lr = torch.rand(2, 1, 8, 8)
         fakes = [torch.nn.functional.interpolate(lr, scale_factor=s, mode="bicubic") for s in (2, 4)]
         hr = fakes[-1] + 0.3 * (torch.arange(32) % 8 < 4)
-        before = adversary.judge(fakes, lr).item()
+        before = adversary.generator_loss(fakes, lr).item()
         told = [adversary.step(fakes, hr, lr, 1e-2).item() for _ in range(15)]
         assert told[-1] < 0.7 * told[0]
-        assert adversary.judge(fakes, lr).item() > before + 0.5
+        assert adversary.generator_loss(fakes, lr).item() > before + 0.5
 
     def test_judging_moves_the_generator_only_and_its_own_step_the_discriminator_only(self, adversary):
         lr, hr = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 32, 32)
@@ -256,7 +258,7 @@ class TestAdversary:
         assert all(fake.grad is None for fake in fakes)
         gradients = [p.grad.clone() for p in adversary.net.parameters()]
         assert all(gradient.abs().sum() > 0 for gradient in gradients)
-        adversary.judge(fakes, lr).backward()
+        adversary.generator_loss(fakes, lr).backward()
         assert all(fake.grad.abs().sum() > 0 for fake in fakes)
         assert all(torch.equal(p.grad, gradient) for p, gradient in zip(adversary.net.parameters(), gradients, strict=True))
 

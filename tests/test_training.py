@@ -15,15 +15,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from srlib import color, losses, models, training, vitals
+from srlib.baselines.espcn import ESPCN
+from srlib.core import color
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
-from srlib.degradation import imresize
-from srlib.errors import SRError
-from srlib.experiments import Experiment
-from srlib.models.espcn import ESPCN
-from srlib.runs import Run
-from srlib.training import to_batch, train
+from srlib.nn import models
+from srlib.scoring import vitals
+from srlib.train import loop, losses
+from srlib.train.experiment import Experiment
+from srlib.train.loop import to_batch, train
+from srlib.train.run import Run
 
 BTSRN = {"model": "btsrn", "model_args": {"width": 8, "bottleneck": 4, "low": 1, "high": 1}}
 
@@ -64,14 +67,14 @@ class Stop(Exception):
 
 def at_step(monkeypatch, step: int, action):
     """Call `action` before the given step is taken (the first is 1)."""
-    take = training.Trainer.step
+    take = loop.Trainer.step
 
     def wrapped(self, *args):
         if self.done + 1 == step:
             action()
         return take(self, *args)
 
-    monkeypatch.setattr(training.Trainer, "step", wrapped)
+    monkeypatch.setattr(loop.Trainer, "step", wrapped)
 
 
 def spoil(monkeypatch, step: int, change):
@@ -197,7 +200,7 @@ class TestRun:
     def test_complete_run_is_returned_without_work(self, data, monkeypatch):
         run = train(experiment(data), progress="none")
         before = {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in run.dir.iterdir()}
-        monkeypatch.setattr(training, "Trainer", None)
+        monkeypatch.setattr(loop, "Trainer", None)
         assert train(experiment(data), progress="none").dir == run.dir
         assert before == {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in run.dir.iterdir()}
 
@@ -226,9 +229,9 @@ class TestProgress:
     def test_headless_runs_print_lines(self, monkeypatch):
         monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-        assert not training.interactive()
+        assert not loop.interactive()
         monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-        assert training.interactive()
+        assert loop.interactive()
 
     def test_unknown_one(self, data):
         with pytest.raises(SRError, match=r"progress \(='loud'\) must be auto, bar, lines or none"):
@@ -255,8 +258,8 @@ class TestResume:
         with monkeypatch.context() as patch, pytest.raises(Stop):
             at_step(patch, 9, interrupt)
             train(experiment(data), progress="none")
-        taken, take = [], training.Trainer.step
-        monkeypatch.setattr(training.Trainer, "step", lambda self, *args: (taken.append(self.done), take(self, *args))[1])
+        taken, take = [], loop.Trainer.step
+        monkeypatch.setattr(loop.Trainer, "step", lambda self, *args: (taken.append(self.done), take(self, *args))[1])
         train(experiment(data), progress="none")
         assert taken == [8, 9, 10, 11]
 
@@ -292,15 +295,15 @@ SCRIPT = """
 import os, pathlib, signal, sys, time
 import torch
 torch.set_num_threads(1)
-from srlib import training
-from srlib.experiments import Experiment
-from srlib.training import train
+from srlib.train import loop
+from srlib.train.experiment import Experiment
+from srlib.train.loop import train
 
-take = training.Trainer.step
+take = loop.Trainer.step
 def slow(self, *args):
     time.sleep(float(os.environ.get("SLOW", "0")))
     return take(self, *args)
-training.Trainer.step = slow
+loop.Trainer.step = slow
 
 write, count = pathlib.Path.write_bytes, [0]
 def half(self, content):
@@ -409,7 +412,7 @@ class TestBudget:
     @pytest.mark.parametrize("first", [0.01, 0.5], ids=["steady", "slow first step"])
     def test_minutes_end_at_the_budget_with_an_annealed_rate(self, data, monkeypatch, first):
         """On a clock of its own: a step takes 10 ms, the first one longer where it compiles, a validation 50 ms."""
-        now, stepped, take, score = [100.0], [], training.Trainer.step, training._validate
+        now, stepped, take, score = [100.0], [], loop.Trainer.step, loop._validate
 
         def step(self, *args):
             now[0] += 0.01 if stepped else first
@@ -420,9 +423,9 @@ class TestBudget:
             now[0] += 0.05
             return score(net, chosen)
 
-        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(training.Trainer, "step", step)
-        monkeypatch.setattr(training, "_validate", validate)
+        monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(loop.Trainer, "step", step)
+        monkeypatch.setattr(loop, "_validate", validate)
         run = train(experiment(data, steps=None, minutes=0.05, validation=data), progress="none")
         history = run.history()
         assert now[0] - 100 == pytest.approx(3, rel=0.03)
@@ -442,7 +445,7 @@ class TestBudget:
 
     def test_interrupted_budget_keeps_its_schedule(self, data, monkeypatch):
         chosen = experiment(data, steps=None, minutes=0.02)
-        validate, seen = training._Loop.validate, []
+        validate, seen = loop._Loop.validate, []
 
         def third(self):
             validate(self)
@@ -452,7 +455,7 @@ class TestBudget:
                 raise Stop
 
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            patch.setattr(training._Loop, "validate", third)
+            patch.setattr(loop._Loop, "validate", third)
             train(chosen, progress="none")
         assert train(chosen, progress="none").provenance()["steps"] == seen[0]
 
@@ -510,7 +513,7 @@ class TestBadInput:
     def test_validation_of_another_scale_is_told_before_the_first_step(self, data, tmp_path, monkeypatch):
         at_step(monkeypatch, 1, interrupt)
         with monkeypatch.context() as patch, pytest.raises(SRError, match="scale: got 2, but embedded-camera-test has LR and HR"):
-            patch.setattr(training, "open_set", lambda name: dataclasses.replace(open_set(name), scale=1))
+            patch.setattr(loop, "open_set", lambda name: dataclasses.replace(open_set(name), scale=1))
             train(experiment(data, validation="embedded-camera-test"), progress="none")
         with pytest.raises(SRError, match="validation \\(=embedded-test\\) has no LR images"):
             train(experiment("embedded-camera", scale=1, model="ddet", validation="embedded-test"), progress="none")

@@ -13,13 +13,15 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from srlib import evaluation, models, upscaling
-from srlib.color import to_uint8
+from srlib.cli import pictures
+from srlib.cli.pictures import find, plan, upscale_file, upscale_files
+from srlib.core.color import to_uint8
+from srlib.core.errors import SRError
+from srlib.core.imresize import imresize
 from srlib.data.images import read_image, read_photo, write_image
-from srlib.degradation import imresize
-from srlib.errors import SRError
-from srlib.results import Trained
-from srlib.upscaling import find, plan, upscale_file, upscale_files
+from srlib.nn import models
+from srlib.reproduce.store import Trained
+from srlib.scoring import evaluation
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 END = "_bicubic_x2.png"
@@ -264,15 +266,15 @@ class TestMemory:
     def test_a_large_picture_is_worked_on_in_blocks(self, monkeypatch):
         write_image("a.png", noise(600, 1300))
         areas = []
-        real = upscaling.upscale
-        monkeypatch.setattr(upscaling, "upscale", lambda model, lr, **o: areas.append(lr.size) or real(model, lr, **o))
+        real = pictures.upscale
+        monkeypatch.setattr(pictures, "upscale", lambda model, lr, **o: areas.append(lr.size) or real(model, lr, **o))
         upscale_files(bicubic(), ["a.png"])
         assert len(areas) == 6 and max(areas) <= 3 * 520**2
 
     def test_what_the_machine_does_not_have_is_refused_before_the_picture_is_decoded(self, here, monkeypatch):
         write_image("a.png", noise(600, 500, 3))
         Path("a.png").write_bytes(Path("a.png").read_bytes()[:100])  # whoever decodes it fails otherwise
-        monkeypatch.setattr(upscaling, "free_memory", lambda: 20_000_000)
+        monkeypatch.setattr(pictures, "free_memory", lambda: 20_000_000)
         message = r"a.png: 500x600 pixels to 1000x1200 takes about 0.2 GB of memory, and 0.0 GB are free; cut it into smaller"
         with pytest.raises(SRError, match=message):
             upscale_files(bicubic(), ["a.png"])
@@ -282,12 +284,12 @@ class TestMemory:
 
     def test_a_large_picture_says_what_it_takes(self, monkeypatch, capsys):
         photos("a.png")
-        monkeypatch.setattr(upscaling, "LARGE", 1000)
+        monkeypatch.setattr(pictures, "LARGE", 1000)
         upscale_files(bicubic(), ["a.png"])
         assert capsys.readouterr().out == f"a.png: 5x6 pixels to 10x12 takes about 0.0 GB of memory\na{END}: 10x12\n"
 
     def test_what_is_needed(self):
-        needed = upscaling.memory_needed
+        needed = pictures.memory_needed
         small, large = (needed(bicubic().model, side, side, False) for side in (1000, 4000))
         assert large < 10 * small < needed(bicubic().model, 4000, 4000, False, tile=0)
         assert needed(bicubic().model, 1000, 1000, True) > small
@@ -301,9 +303,9 @@ class TestMemory:
         code = """
 from pathlib import Path
 import numpy as np
-from srlib import models
+from srlib.nn import models
 from srlib.data.images import write_image
-from srlib.upscaling import upscale_file
+from srlib.cli.pictures import upscale_file
 write_image("large.png", np.zeros((4000, 4000, 3), np.uint8))
 upscale_file(models.create("bicubic", 2).eval(), Path("large.png"), Path("out.png"))
 # Not ru_maxrss, which begins with the memory of the process that started this one.
@@ -322,16 +324,16 @@ print(next(line.split()[1] for line in Path("/proc/self/status").read_text().spl
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in (("max", "3000000"), ("current", "2500000"), ("stat", "anon 5\ninactive_file 400000")):
             (folder / f"memory.{name}").write_text(value)
-        monkeypatch.setattr(upscaling, "CGROUP", here / "cgroup")
-        assert upscaling.free_memory() == 900_000
+        monkeypatch.setattr(pictures, "CGROUP", here / "cgroup")
+        assert pictures.free_memory() == 900_000
         (folder / "memory.max").write_text("max")
-        assert upscaling.free_memory() > 900_000
+        assert pictures.free_memory() > 900_000
 
 
 class TestFailures:
     def test_an_output_that_cannot_be_written_is_told_before_any_work(self, monkeypatch):
         photos("in/a.png", "in/b.png")
-        monkeypatch.setattr(upscaling, "upscale", lambda *a, **o: pytest.fail("worked"))
+        monkeypatch.setattr(pictures, "upscale", lambda *a, **o: pytest.fail("worked"))
         Path("file").touch()
         with pytest.raises(SRError, match=r"2 of 2 images were not upscaled:\n  cannot write file/out/a_bic.*: Not a directory"):
             upscale_files(bicubic(), ["in"], Path("file/out"))
@@ -383,7 +385,7 @@ class TestFailures:
             raise RuntimeError("a mistake of the program")
 
         photos("a.png")
-        monkeypatch.setattr(upscaling, "upscale", broken)
+        monkeypatch.setattr(pictures, "upscale", broken)
         with pytest.raises(RuntimeError, match="a mistake of the program"):
             upscale_files(bicubic(), ["a.png"])
 

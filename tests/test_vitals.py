@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from srlib import models, vitals
+from srlib.baselines.kpn import BASES
 from srlib.data.sets import open_set
-from srlib.difficulty import CLASSES
-from srlib.models.kpn import BASES
-from srlib.probe import Pictures, picture
-from srlib.vitals import dead, describe, measure
+from srlib.nn import models
+from srlib.papers.difficulty_sr import signs as identifier_signs
+from srlib.papers.difficulty_sr.analysis import CLASSES
+from srlib.scoring import vitals
+from srlib.scoring.vitals import dead, describe, measure
+from srlib.train.probe import Pictures, picture
 
 SET = "embedded-camera-test"
 
@@ -52,7 +54,7 @@ class TestFusion:
         with torch.no_grad():
             net.convergence.layers[-1].weight[2] += 20
             inputs = list(vitals._pictures(net, open_set(SET)))
-            weights = torch.cat([net.weights(lr)[0].flatten(1) for lr in inputs], dim=1).double()
+            weights = torch.cat([net.fusion_weights(lr)[0].flatten(1) for lr in inputs], dim=1).double()
         fusion = measure(net, SET)["fusion"]
         assert fusion["weights"] == pytest.approx(weights.mean(dim=1).tolist(), rel=1e-3)
         decided = (weights.max(dim=0)[0] > 0.95).double().mean().item()
@@ -181,7 +183,7 @@ class TestIdentifier:
         return net
 
     def test_a_class_that_is_never_predicted(self, monkeypatch):
-        monkeypatch.setattr(vitals, "ENOUGH", 4)
+        monkeypatch.setattr(identifier_signs, "ENOUGH", 4)
         signs = measure(self.constant(3), flat(4, 96))
         assert signs["identifier"] == {
             "images": "flat",
@@ -194,7 +196,7 @@ class TestIdentifier:
 
     def test_few_patches_decide_nothing(self):
         signs = measure(self.constant(3), flat(4, 96))
-        assert signs["identifier"]["patches"] == 4 < vitals.ENOUGH and dead(signs) == ""
+        assert signs["identifier"]["patches"] == 4 < identifier_signs.ENOUGH and dead(signs) == ""
 
     def test_a_rare_class_may_be_missed(self):
         shares = {"actual": [0.5, 0.2, 0.2, 0.091, 0.009], "predicted": [0.5, 0.3, 0.1, 0.1, 0.0]}
@@ -204,8 +206,8 @@ class TestIdentifier:
         assert dead(signs) == f"the identifier never predicts {CLASSES[4]} (1 % of the patches)"
 
     def test_the_first_set_that_is_large_enough(self, monkeypatch):
-        monkeypatch.setattr(vitals, "ENOUGH", 3)
-        monkeypatch.setattr(vitals, "MOST", 5)
+        monkeypatch.setattr(identifier_signs, "ENOUGH", 3)
+        monkeypatch.setattr(identifier_signs, "MOST", 5)
         net = self.constant(4)
         few, many = flat(2, 96), flat(9, 96)
         for sets, patches in (((few, many, flat(4, 96)), 5), ((few,), 2), ((few, flat(1, 96)), 2)):
@@ -215,7 +217,7 @@ class TestIdentifier:
         assert measure(self.constant(0), flat(2, 60)) == {}
 
     def test_a_router_has_its_identifiers(self, monkeypatch):
-        monkeypatch.setattr(vitals, "ENOUGH", 4)
+        monkeypatch.setattr(identifier_signs, "ENOUGH", 4)
         net = models.create("difficulty_sr", 2, complex_args={"width": 8})
         net.identifier.load_state_dict(self.constant(0).state_dict())
         assert "never predicts >= 45 dB" in dead(measure(net, flat(4, 96)))

@@ -10,19 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from srlib import models, widgets
-from srlib.camera import photograph
-from srlib.color import to_uint8
+from srlib.core.color import to_uint8
+from srlib.core.errors import SRError
+from srlib.core.imresize import downscale
+from srlib.core.metrics import psnr
+from srlib.core.protocols import protocol
+from srlib.data.camera import photograph
 from srlib.data.sets import open_set
-from srlib.degradation import downscale
-from srlib.errors import SRError
-from srlib.evaluation import upscale
-from srlib.explorers.btsrn import comparison_explorer
-from srlib.explorers.d2c_sr import fusion_explorer
-from srlib.explorers.ddet import kernel_explorer
-from srlib.explorers.difficulty_sr import difficulty_explorer
-from srlib.explorers.prosrn import blend_explorer, unroll_explorer
-from srlib.metrics import protocol, psnr
+from srlib.draw import widgets
+from srlib.nn import models
+from srlib.papers.btsrn.explorer import comparison_explorer
+from srlib.papers.d2c_sr.explorer import fusion_explorer
+from srlib.papers.ddet.explorer import kernel_explorer
+from srlib.papers.difficulty_sr.explorer import difficulty_explorer
+from srlib.papers.prosrn.explorer import blend_explorer, unroll_explorer
+from srlib.scoring.evaluation import upscale
 
 
 @pytest.fixture

@@ -17,8 +17,11 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from srlib import models, papers, paths, results
-from srlib.experiments import PROFILES
+from srlib import papers
+from srlib.core import paths
+from srlib.nn import models
+from srlib.papers.profiles import PROFILES
+from srlib.reproduce import store
 
 ROOT = Path(__file__).resolve().parents[1]
 REPRODUCE = [sys.executable, str(ROOT / "workflow" / "reproduce.py")]
@@ -80,7 +83,7 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         for method, one in paper.methods.items():
             for scale in (s for s in wanted if one.trained and paper.has(method, s)):
                 at = one.trained_at or scale
-                loaded = results.weights_path(paper, method, at).exists() or models.fitted(one.model)
+                loaded = store.weights_path(paper, method, at).exists() or models.fitted(one.model)
                 there = method in needed if setting.train else loaded
                 made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
@@ -193,9 +196,7 @@ def test_no_more_notebooks_at_a_time_than_asked_for(monkeypatch, tmp_path, count
 
 
 def test_smoke_is_killed_continues_and_is_then_complete():
-    process = subprocess.Popen(
-        [*REPRODUCE, "--profile", "smoke"], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen([*REPRODUCE, "--profile", "smoke"], stdout=subprocess.PIPE, text=True, start_new_session=True)
     before = ""
     for line in process.stdout:
         before += line

@@ -13,7 +13,9 @@ import nbformat
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from srlib import experiments, papers, paths
+from srlib import papers
+from srlib.core import paths
+from srlib.papers import profiles
 
 
 def write(folder: Path, profile: str) -> None:
@@ -31,7 +33,7 @@ def call(folder: Path, *more: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", choices=experiments.PROFILES, default="released", help="whose networks (default: released)")
+    parser.add_argument("--profile", choices=profiles.PROFILES, default="released", help="whose networks (default: released)")
     arguments, more = parser.parse_known_args()
     paths.make_absolute()  # a kernel works in the folder of its notebook
     folder = paths.runs_dir() / "explorers" / arguments.profile

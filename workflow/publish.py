@@ -6,7 +6,9 @@ A maintainer's step: a run of its own never changes a committed file. Only paper
 import shutil
 import sys
 
-from srlib import notebooks, papers, paths
+from srlib import papers
+from srlib.core import paths
+from srlib.reproduce import notebooks
 
 PROFILE = "released"
 

@@ -11,15 +11,16 @@ import shutil
 import sys
 from pathlib import Path
 
-from srlib import paths, results
+from srlib.core import paths
+from srlib.core.files import atomic_write
 from srlib.data import registry
-from srlib.runs import atomic_write
+from srlib.reproduce import store
 
 
 def released() -> dict[str, Path]:
     """Return the file of released weights by the name of the folder of their scores."""
-    files = sorted(results.weights_dir().glob("*/*.safetensors"))
-    return {results.kept_scores(file).name: file for file in files}
+    files = sorted(store.weights_dir().glob("*/*.safetensors"))
+    return {store.kept_scores(file).name: file for file in files}
 
 
 def public(scores: Path) -> bool:

@@ -10,8 +10,9 @@ import sys
 
 import torch
 
-from srlib import paths, plan, weights
-from srlib.errors import SRError
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.reproduce import plan, queue
 
 
 def arguments() -> argparse.Namespace:
@@ -29,16 +30,16 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs and not (args.jobs.isdigit() and int(args.jobs) > 0):
         raise SRError(f"JOBS (={args.jobs}) must be a whole number from 1")
     jobs = int(args.jobs or 1)
-    ledger = weights.Ledger(plan.read())
-    weights.check_sets(ledger.wanted(args.only))
+    ledger = queue.Ledger(plan.read())
+    queue.check_sets(ledger.wanted(args.only))
     if args.dry_run:
-        print(weights.overview(ledger, args.only, jobs))
+        print(queue.overview(ledger, args.only, jobs))
         return 0
     if args.release:
-        files, failed = weights.release(ledger, args.only)
+        files, failed = queue.release(ledger, args.only)
         print("\n".join(map(str, files)) or "Nothing is there to release.")
     else:
-        failed = weights.work(ledger, args.only, jobs)
+        failed = queue.work(ledger, args.only, jobs)
         if not failed:
             print("Nothing is left to train. Release what is done: make weights ARGS=--release")
     if failed:

@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from srlib.data.files import atomic
-from srlib.errors import SRError
+from srlib.core.errors import SRError
+from srlib.core.files import atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LONGEST_JPEG = 65500  # pixels a side, libjpeg's limit

@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from srlib.core.errors import SRError
+from srlib.core.paths import data_dir
 from srlib.data import registry
 from srlib.data.images import list_images, natural
-from srlib.errors import SRError
-from srlib.paths import data_dir
 
 SUFFIX = re.compile(r"(?P<key>.+)_(?P<kind>HR|LR|x)(?P<scale>[0-9]*)")
 RULE = "name the files NAME_HR.png and NAME_LR.png in one folder, or alike in two folders HR and LR"

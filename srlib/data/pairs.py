@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import paths
-from srlib.color import to_rgb
-from srlib.data.files import CACHE_REMEDY, atomic, file_hashes, locked
+from srlib.core import paths
+from srlib.core.color import to_rgb
+from srlib.core.errors import SRError
+from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked
+from srlib.core.imresize import downscale
+from srlib.core.output import say
 from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
-from srlib.degradation import downscale
-from srlib.errors import SRError
-from srlib.output import say
 
 FORMAT = 2  # of the packed files and of how LR images are made: 2 rounds after each axis
 HR_FILE, INDEX_FILE = "hr.bin", "index.json"
@@ -63,7 +63,7 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     """Open the LR and HR images of a set (see `open_set`) for one scale; the first call packs them into the cache.
 
     HR images are cropped to a multiple of the scale (top left kept), grey ones become RGB. LR images are
-    `degradation.downscale` of them, or the official files where the set has them; sets of pairs come with their own, at
+    `imresize.downscale` of them, or the official files where the set has them; sets of pairs come with their own, at
     scale 1 of the size of HR. Images smaller than the scale are
     left out and listed in `.skipped`. progress: show a bar while packing.
     Raises SRError for a bad scale, a set that cannot be opened, pairs whose sizes do not match, and a cache that cannot be

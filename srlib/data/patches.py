@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from srlib.core.errors import SRError
 from srlib.data.pairs import Pairs
-from srlib.errors import SRError
 
 
 class PatchSampler:

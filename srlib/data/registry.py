@@ -1,6 +1,6 @@
 """The public datasets: which files they have, whether these are there and right, and fetching them.
 
-`data/registry.csv` lists every file with its sha256, size and public URL. Datasets lie in `paths.data_dir()`, one
+`registry.csv`, beside this file, lists every file with its sha256, size and public URL. Datasets lie in `paths.data_dir()`, one
 folder each. Loaders call `paths`, which never downloads: it says what is missing and how to get it.
 """
 
@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from srlib.data.files import atomic, file_hashes, locked, sha256
-from srlib.errors import SRError, unknown
-from srlib.paths import data_dir, home
+from srlib.core.errors import SRError, unknown
+from srlib.core.files import atomic, file_hashes, locked, sha256
+from srlib.core.paths import data_dir
 
+FILE = Path(__file__).with_name("registry.csv")
 COLUMNS = ["dataset", "split", "file", "sha256", "bytes", "url"]
 SHOWN = 3  # files named in an error
 
@@ -44,7 +45,7 @@ CITY100_SPLITS = {
 
 def table():
     """Return the registry as a DataFrame with the columns dataset, split, file, sha256, bytes, url."""
-    return _read_table(home() / "data" / "registry.csv")
+    return _read_table(FILE)
 
 
 @lru_cache(maxsize=4)

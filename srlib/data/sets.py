@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import paths
+from srlib.core import paths
+from srlib.core.errors import SRError, unknown
+from srlib.core.files import file_hashes
 from srlib.data import layouts, registry
-from srlib.data.files import file_hashes
 from srlib.data.images import image_area, list_images, read_image
-from srlib.errors import SRError, unknown
 
 # Photographs in the scikit-image wheel: the training part, and a test part of other scenes. Left out: the second view
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
@@ -80,7 +80,7 @@ class ImageSet:
         """
         self.check_scale(scale)
         if self.camera:
-            from srlib.camera import photograph  # only here, as in `_rgb`
+            from srlib.data.camera import photograph  # only here, as in `_rgb`
 
             return photograph(hr, scale, zlib.crc32(self.paths[i].stem.encode()))
         lr = _rgb(read_image(self.lr_files[i]))
@@ -184,7 +184,7 @@ def _embedded(name: str) -> ImageSet:
 
 
 def _camera(name: str) -> ImageSet:
-    from srlib.camera import photograph
+    from srlib.data.camera import photograph
 
     images = _embedded(CAMERA[name])
     pattern = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
@@ -249,7 +249,7 @@ def _fingerprint(names, hashes) -> str:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    from srlib.color import to_rgb  # only here: it loads torch, which listing and fetching sets do not need
+    from srlib.core.color import to_rgb  # only here: it loads torch, which listing and fetching sets do not need
 
     return to_rgb(image)
 

@@ -1,16 +1,16 @@
 """The papers by name: `get("btsrn")`, `names()`, and the paper that an experiment belongs to."""
 
-from srlib.errors import SRError, unknown
+from pathlib import Path
+
+from srlib import baselines  # noqa: F401  registers its networks
+from srlib.core.errors import SRError, unknown
+from srlib.papers import btsrn, d2c_sr, ddet, difficulty_sr, prosrn
 from srlib.papers.base import Method, Paper
-from srlib.papers.btsrn import PAPER as BTSRN
-from srlib.papers.d2c_sr import PAPER as D2C_SR
-from srlib.papers.ddet import PAPER as DDET
-from srlib.papers.difficulty_sr import PAPER as DIFFICULTY_SR
-from srlib.papers.prosrn import PAPER as PROSRN
 
-__all__ = ["Method", "Paper", "experiments", "find", "get", "names"]
+__all__ = ["Method", "Paper", "experiments", "find", "folder", "get", "names"]
 
-_PAPERS: dict[str, Paper] = {paper.name: paper for paper in (BTSRN, PROSRN, DIFFICULTY_SR, D2C_SR, DDET)}
+# A new paper is added here.
+_PAPERS: dict[str, Paper] = {module.PAPER.name: module.PAPER for module in (btsrn, prosrn, difficulty_sr, d2c_sr, ddet)}
 
 
 def names() -> list[str]:
@@ -23,6 +23,12 @@ def get(name: str) -> Paper:
     if name not in _PAPERS:
         raise unknown("paper", name, _PAPERS)
     return _PAPERS[name]
+
+
+def folder(name: str) -> Path:
+    """Return the folder of a paper: its code, printed numbers and claims; raises SRError for an unknown one."""
+    get(name)
+    return Path(__file__).parent / name
 
 
 def experiments() -> dict[str, list[Paper]]:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from srlib import models
-from srlib.errors import SRError, unknown
-from srlib.experiments import Experiment, Profile
-from srlib.experiments import profile as find_profile
+from srlib.core.errors import SRError, unknown
+from srlib.nn import models
+from srlib.papers.profiles import Profile
+from srlib.papers.profiles import profile as find_profile
+from srlib.train.experiment import Experiment
 
 
 def _narrow(args: dict[str, Any], shrink: int) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Paper:
     table. scales: those of its tables. profiles: by a profile's name, the fields in which this paper's differs: other data,
     scales, sets. noise: by how much another seed moves a metric, where that is known to be more than `claims.NOISE`. borrows:
     methods without released weights of their own at some scale -> the paper whose released training of that name stands in;
-    captions say so."""
+    captions say so. derived: sets in its tables that are made of the images of another set -> that set, as the paper has it."""
 
     name: str
     title: str
@@ -91,6 +92,7 @@ class Paper:
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     borrows: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, str] = field(default_factory=dict)
 
     def setting(self, profile: str | Profile, scale: int | None = None) -> Profile:
         """Return a profile as this paper has it; raises SRError for an unknown name.

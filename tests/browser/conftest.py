@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from srlib import papers, paths, results
+from srlib import papers
+from srlib.core import paths
+from srlib.reproduce import store
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -49,7 +51,7 @@ def trained(runs, monkeypatch):
             at = [s for s in paper.scales_of(setting) if paper.has(method, s)]
             at += [s for s in paper.method(method).scales if s not in at]  # what one scale alone has: ProSRGAN
             if paper.method(method).trained and at:
-                results.obtain(paper, method, at[0], setting, progress="none")
+                store.obtain(paper, method, at[0], setting, progress="none")
 
     return train
 

@@ -6,9 +6,12 @@ import pandas as pd
 import papermill
 import pytest
 
-from srlib import claims, figures, notebooks, papers, paths, report, tables
-from srlib.diagrams import draw
-from srlib.models import create
+from srlib import papers
+from srlib.core import paths
+from srlib.draw import figures
+from srlib.draw.diagrams import draw
+from srlib.nn.models import create
+from srlib.reproduce import claims, notebooks, report, tables
 
 PROFILE = "smoke"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

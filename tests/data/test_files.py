@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from srlib.data import files
-from srlib.errors import SRError
+from srlib.core import files
+from srlib.core.errors import SRError
 
 
 def test_atomic_replaces_the_file_only_at_the_end(tmp_path):

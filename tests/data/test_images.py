@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+from srlib.core.errors import SRError
 from srlib.data import images
 from srlib.data.images import image_area, image_head, list_images, read_image, read_photo, write_image
-from srlib.errors import SRError
 
 
 @pytest.fixture

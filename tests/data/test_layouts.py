@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srlib.core.errors import SRError
 from srlib.data.images import read_image, write_image
 from srlib.data.layouts import CAMERAS, LAYOUTS
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.data.sets import known_sets, open_set
-from srlib.errors import SRError
 
 
 def write_pair(hr: Path, lr: Path, scale: int, value: int = 0) -> None:

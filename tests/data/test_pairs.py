@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srlib.data import files
+from srlib.core import files
+from srlib.core.errors import SRError
+from srlib.core.imresize import downscale, modcrop
 from srlib.data import pairs as pairs_module
 from srlib.data.images import write_image
 from srlib.data.pairs import open_pairs
-from srlib.degradation import downscale, modcrop
-from srlib.errors import SRError
 
 SIZES = {"a": (31, 40), "b": (24, 24), "c": (50, 17)}
 

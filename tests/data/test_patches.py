@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from srlib.core.errors import SRError
 from srlib.data.images import write_image
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.errors import SRError
 
 SIZES = {"large": (40, 60), "small": (20, 24), "tiny": (10, 40)}
 

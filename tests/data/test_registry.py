@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlib.data import files, registry
-from srlib.errors import SRError
-from srlib.paths import home
+from srlib.core import files
+from srlib.core.errors import SRError
+from srlib.core.paths import home
+from srlib.data import registry
 
 CONTENT = {f"img_{i}.bin": bytes([i]) * (1000 + i) for i in range(1, 7)}
 
@@ -78,12 +79,13 @@ def server():
 def root(tmp_path, monkeypatch, server) -> Path:
     """The folder of datasets, with a registry of one dataset, `Tiny`, that the local server offers."""
     home = tmp_path / "home"
-    (home / "data" / "published").mkdir(parents=True)
+    (home / "notebooks").mkdir(parents=True)
     rows = [
         ("Tiny", "test", f"Tiny/{name}", hashlib.sha256(data).hexdigest(), len(data), f"{server.url}/{name}")
         for name, data in CONTENT.items()
     ]
-    pd.DataFrame(rows, columns=registry.COLUMNS).to_csv(home / "data" / "registry.csv", index=False)
+    pd.DataFrame(rows, columns=registry.COLUMNS).to_csv(tmp_path / "registry.csv", index=False)
+    monkeypatch.setattr(registry, "FILE", tmp_path / "registry.csv")
     monkeypatch.setenv("SRLIB_HOME", str(home))
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -188,7 +190,7 @@ def test_without_a_network_one_error_says_what_is_missing_and_how_to_get_it(root
 
 
 def test_one_server_that_is_down_does_not_stop_the_others(root, server):
-    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    file = registry.FILE
     rows = pd.read_csv(file)
     rows.loc[5, "url"] = "http://127.0.0.1:1/img_6.bin"
     rows.to_csv(file, index=False)
@@ -198,9 +200,12 @@ def test_one_server_that_is_down_does_not_stop_the_others(root, server):
     assert len(stored(root)) == 5
 
 
+OTHER_PROCESS = "from srlib.data import registry; registry.FILE = {file!r}; registry.fetch('Tiny', progress=False{options})"
+
+
 def test_a_killed_fetch_leaves_no_half_file_and_the_next_one_goes_on(root, server):
     server.todo["img_3.bin"] = ["stall"]
-    code = "from srlib.data import registry; registry.fetch('Tiny', progress=False, workers=1)"
+    code = OTHER_PROCESS.format(file=str(registry.FILE), options=", workers=1")
     child = subprocess.Popen([sys.executable, "-c", code])
     assert server.stalled.wait(60)
     child.send_signal(signal.SIGKILL)
@@ -214,7 +219,7 @@ def test_a_killed_fetch_leaves_no_half_file_and_the_next_one_goes_on(root, serve
 
 
 def test_two_processes_fetch_together(root, server):
-    code = "from srlib.data import registry; registry.fetch('Tiny', progress=False)"
+    code = OTHER_PROCESS.format(file=str(registry.FILE), options="")
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]
     assert stored(root) == CONTENT
@@ -322,7 +327,7 @@ def test_names_are_checked(root):
 
 
 def test_a_damaged_registry_is_named(root):
-    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    file = registry.FILE
     for content in ("dataset,file\nTiny,a\n", "", 'a,b\n"'):
         file.write_text(content)
         with pytest.raises(SRError, match=rf"cannot read {file} .*expected the columns dataset, split, file"):
@@ -400,7 +405,7 @@ def test_train13_is_what_the_released_networks_were_trained_on():
 
 
 def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
-    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    file = registry.FILE
     rows = pd.read_csv(file)
     rows["split"] = ["test", "train"] * 3
     rows["file"] = rows.file.str.replace("Tiny/", "Shared/tiny/")
@@ -415,7 +420,7 @@ def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
 
 
 def test_what_is_fetched_by_hand_is_named_exactly(root, server):
-    file = Path(os.environ["SRLIB_HOME"]) / "data" / "registry.csv"
+    file = registry.FILE
     rows = pd.read_csv(file)
     rows["dataset"] = ["DIV2K-x4lr"] * 3 + ["City100-nikon"] * 3
     rows["file"] = [f"DIV2K/X4/{i}.png" for i in (1, 2, 3)] + [f"City100/nikon/{i}H.PNG" for i in ("002", "016", "020")]

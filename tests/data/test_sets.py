@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srlib.core.errors import SRError
 from srlib.data import layouts, registry
 from srlib.data.images import write_image
 from srlib.data.sets import EMBEDDED, EMBEDDED_TEST, known_sets, open_set
-from srlib.errors import SRError
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_sums_of_sets(datasets):
 def tiny(tmp_path, monkeypatch) -> Path:
     """The registry's sets of pairs and DIV2K-x4lr with files of 4x6 pixels that spell their name; the last is 1 in LR."""
     home, root = tmp_path / "home", tmp_path / "data"
-    (home / "data" / "published").mkdir(parents=True)
+    (home / "notebooks").mkdir(parents=True)
     rows = registry.table()
     rows = rows[rows.dataset.isin([*layouts.REGISTERED, "DIV2K-x4lr"])].copy()
     for file in rows.file:
@@ -160,7 +160,8 @@ def tiny(tmp_path, monkeypatch) -> Path:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(root / file)
     rows["sha256"] = [hashlib.sha256((root / file).read_bytes()).hexdigest() for file in rows.file]
-    rows.to_csv(home / "data" / "registry.csv", index=False)
+    rows.to_csv(tmp_path / "registry.csv", index=False)
+    monkeypatch.setattr(registry, "FILE", tmp_path / "registry.csv")
     monkeypatch.setenv("SRLIB_HOME", str(home))
     monkeypatch.setenv("SRLIB_DATA", str(root))
     return root
@@ -284,7 +285,7 @@ def test_camera_pairs_are_simulated_at_any_scale():
 
 def test_a_changed_simulation_changes_the_fingerprint(monkeypatch):
     before = open_set("embedded-camera-test").fingerprint
-    monkeypatch.setattr("srlib.camera.READ", 1e-3)
+    monkeypatch.setattr("srlib.data.camera.READ", 1e-3)
     assert before not in (open_set("embedded-camera-test").fingerprint, open_set("embedded-test").fingerprint)
 
 

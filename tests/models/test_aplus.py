@@ -5,16 +5,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from srlib.baselines.aplus import APlus
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward
-from srlib.metrics import protocol
-from srlib.models.aplus import APlus
-from srlib.models.bicubic import Bicubic, upsample_bicubic
-from srlib.models.patchwise import PATCH, WINDOW, apply, gradients, principal
-from srlib.runs import load_weights
-from srlib.training import to_batch
+from srlib.nn.bicubic import Bicubic, upsample_bicubic
+from srlib.nn.patchwise import PATCH, WINDOW, apply, gradients, principal
+from srlib.scoring.evaluation import evaluate, forward
+from srlib.train.loop import to_batch
+from srlib.train.run import load_weights
 
 SMALL = {"atoms": 32, "neighbours": 200, "components": 12, "samples": 5_000}
 

@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from srlib import models
-from srlib.errors import SRError
-from srlib.losses import levels
-from srlib.models.bicubic import upsample_bicubic
-from srlib.models.discriminators import DISCRIMINATORS, SMALLEST, ImageDiscriminator, PatchDiscriminator
-from srlib.models.drcn import DRCN
-from srlib.models.drrn import DRRN
-from srlib.models.lapsrn import LapSRN
-from srlib.models.srresnet import SRResNet
-from srlib.models.summary import summary
+from srlib.baselines.drcn import DRCN
+from srlib.baselines.drrn import DRRN
+from srlib.baselines.lapsrn import LapSRN
+from srlib.baselines.srresnet import SRResNet
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.cost import summary
+from srlib.nn.models import levels
+from srlib.papers.prosrn.gan import SMALLEST, ImageDiscriminator, PatchDiscriminator
+from srlib.train import losses
 
 
 def parameters(module):
@@ -182,27 +183,27 @@ class TestDiscriminators:
         net, image = ImageDiscriminator(3, 2).eval(), torch.rand(1, 3, 32, 32)
         assert torch.equal(net(image, torch.rand(1, 3, 8, 8)), net(image, torch.rand(1, 3, 8, 8)))
 
-    @pytest.mark.parametrize("name", DISCRIMINATORS)
+    @pytest.mark.parametrize("name", ["patch", "image"])
     def test_every_parameter_and_the_image_receive_a_gradient(self, name):
-        net = models.discriminator(name, 1, width=4).train()
+        net = losses.adversarial(name).build(1, width=4).train()
         image = torch.rand(2, 1, 32, 32, requires_grad=True)
         net(image, torch.rand(2, 1, 8, 8)).square().mean().backward()
         assert image.grad.abs().sum() > 0
         assert [n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
 
-    @pytest.mark.parametrize("name", DISCRIMINATORS)
+    @pytest.mark.parametrize("name", ["patch", "image"])
     @pytest.mark.parametrize(("height", "width"), [(15, 32), (32, 8)])
     def test_images_too_small_are_refused(self, name, height, width):
-        net = models.discriminator(name, 1, width=2)
+        net = losses.adversarial(name).build(1, width=2)
         message = rf"at least {SMALLEST}x{SMALLEST} pixels at every level, got {height}x{width}; give a larger hr_patch"
         with pytest.raises(SRError, match=message):
             net(torch.rand(1, 1, height, width), torch.rand(1, 1, height // 2, width // 2))
 
     def test_unknown_names(self):
         with pytest.raises(SRError, match="unknown discriminator 'pach'.*'patch'"):
-            models.discriminator("pach", 1)
+            losses.adversarial("pach")
         with pytest.raises(SRError, match="unknown argument of discriminator 'image': 'channels'. Known: width"):
-            models.check_discriminator("image", {"channels": 3})
+            losses.adversarial("image", {"channels": 3})
 
 
 SUPERVISED = {"drcn": 17, "drrn": 1, "lapsrn": 2, "prosrn": 2, "srresnet": 1, "vdsr": 1}

@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 
-from srlib import models
-from srlib.errors import SRError
-from srlib.models.bicubic import upsample_bicubic
-from srlib.models.borders import mirror
-from srlib.models.btsrn import BLOCKS, BTSRN, LeakyReLU, crop
-from srlib.models.summary import saved_bytes, summary
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.borders import mirror
+from srlib.nn.cost import saved_bytes, summary
+from srlib.papers.btsrn.model import BLOCKS, BTSRN, LeakyReLU, crop
 
 SMALL = {"width": 8, "bottleneck": 4}
 
@@ -99,7 +99,7 @@ def test_any_split_works(low, high, padding):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_context_holds_for_any_split(low, high, scale, padding):
-    from srlib.evaluation import forward
+    from srlib.scoring.evaluation import forward
 
     net = BTSRN(scale, low=low, high=high, padding=padding, **SMALL).eval()
     lr = torch.rand(1, 3, 37, 33)

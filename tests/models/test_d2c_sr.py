@@ -7,22 +7,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from srlib.divergence import divergence_loss, shared_levels
-from srlib.errors import SRError
-from srlib.evaluation import forward
-from srlib.models import d2c_sr
-from srlib.models.bicubic import upsample_bicubic
-from srlib.models.blocks import MEAN
-from srlib.models.cdc import CDC
-from srlib.models.d2c_bodies import BODIES, BodyTree, D2CBody
-from srlib.models.d2c_sr import D2C, ConvergenceNet, DivergenceNet, branch_module, fuse
-from srlib.models.edsr import EDSR
-from srlib.models.imdn import IMDN
-from srlib.models.rdn import RDN
-from srlib.models.rrdbnet import RRDBNet
-from srlib.models.srresnet import SRResNet
-from srlib.models.summary import summary
-from srlib.models.vdsr import VDSR
+from srlib.baselines.cdc import CDC
+from srlib.baselines.edsr import EDSR
+from srlib.baselines.imdn import IMDN
+from srlib.baselines.rdn import RDN
+from srlib.baselines.rrdbnet import RRDBNet
+from srlib.baselines.srresnet import SRResNet
+from srlib.baselines.vdsr import VDSR
+from srlib.core.errors import SRError
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import MEAN
+from srlib.nn.cost import summary
+from srlib.papers.d2c_sr import model as d2c_sr
+from srlib.papers.d2c_sr.bodies import BODIES, BodyTree, D2CBody
+from srlib.papers.d2c_sr.loss import divergence_loss, shared_levels
+from srlib.papers.d2c_sr.model import D2C, ConvergenceNet, DivergenceNet, branch_module, fuse
+from srlib.scoring.evaluation import forward
 
 SMALL = {"groups": 1, "blocks": 1, "width": 8}
 
@@ -193,7 +193,7 @@ class TestFusion:
     def test_testing_gives_the_fused_image(self, freeze):
         net, lr = D2C(2, freeze=freeze, **SMALL).eval(), torch.rand(1, 3, 5, 4)
         with torch.no_grad():
-            predictions, weights = net.predictions(lr), net.weights(lr)
+            predictions, weights = net.predictions(lr), net.fusion_weights(lr)
             assert predictions.shape == (1, 4, 3, 10, 8) and weights.shape == (1, 4, 10, 8)
             assert torch.equal(net(lr), fuse(predictions, weights))
             assert predictions.amin(dim=1).le(net(lr) + 1e-6).all() and predictions.amax(dim=1).ge(net(lr) - 1e-6).all()

@@ -6,15 +6,15 @@ import torch
 from scipy.fft import dct
 
 from srlib import papers
-from srlib.errors import SRError
-from srlib.evaluation import forward
-from srlib.models.ddet import DDet
-from srlib.models.dynamic_filter import dynamic_filter
-from srlib.models.edrn import EDRN
-from srlib.models.kpn import BASES, KPN, LPKPN, KernelLayer, collapse, cosines, laplacian
-from srlib.models.same_size import Block, pad
-from srlib.models.summary import summary
-from srlib.results import load_released
+from srlib.baselines.edrn import EDRN
+from srlib.baselines.kpn import BASES, KPN, LPKPN, KernelLayer, collapse, cosines, laplacian
+from srlib.core.errors import SRError
+from srlib.nn.cost import summary
+from srlib.nn.dynamic_filter import dynamic_filter
+from srlib.nn.same_size import Block, pad
+from srlib.papers.ddet.model import DDet
+from srlib.reproduce.store import load_released
+from srlib.scoring.evaluation import forward
 
 SMALL = {"width": 16, "blocks": 1}
 PLAIN = {"cdm": False, "mda": False, "refine": False}
@@ -324,7 +324,7 @@ class TestPyramid:
     def test_kernels_filter_the_levels(self):
         net, lr = shaken(LPKPN(**SMALL)), torch.rand(1, 1, 16, 16)
         with torch.no_grad():
-            assert [one.shape[-1] for one in net.predict(lr)] == [16, 8, 4]
+            assert [one.shape[-1] for one in net.kernels(lr)] == [16, 8, 4]
             assert torch.equal(collapse(net.levels(lr)), net(lr))
 
 

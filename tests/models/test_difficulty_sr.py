@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from srlib import models
-from srlib.errors import SRError
-from srlib.losses import get
-from srlib.models.difficulty_sr import EASIEST, PATCH, DualWay, Identifier, classes, difficulty
-from srlib.models.idn import IDN
+from srlib.baselines.idn import IDN
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.cost import summary
+from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualWay, Identifier, classes, difficulty
+from srlib.train.losses import get
 
 
 class Says(nn.Module):
@@ -47,15 +48,15 @@ def halves(height=96, width=144):
 
 
 def test_counts():
-    assert models.summary(IDN(2)).parameters == 677_185
-    assert models.summary(IDN(3, grouped=True)).parameters == 552_769
+    assert summary(IDN(2)).parameters == 677_185
+    assert summary(IDN(3, grouped=True)).parameters == 552_769
     assert sum(p.numel() for p in Identifier(2).parameters()) == 164_353
     assert sum(p.numel() for p in models.create("plain_cnn", 3).parameters()) == 18_281
     # the model of the released code: IDN and the small network
     assert 677_185 + 18_281 == sum(
         p.numel() for p in models.create("difficulty_sr", 3, plain="plain_cnn").parameters() if p.requires_grad
     )
-    assert models.summary(models.create("memnet", 2)).weights == 676_992
+    assert summary(models.create("memnet", 2)).weights == 676_992
 
 
 def test_classes_are_ordered_from_hard_to_easy_with_the_bounds_of_the_code():

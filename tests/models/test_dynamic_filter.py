@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from srlib.errors import SRError
-from srlib.models import dynamic_filter as module
-from srlib.models.dynamic_filter import dynamic_filter
+from srlib.core.errors import SRError
+from srlib.nn import dynamic_filter as module
+from srlib.nn.dynamic_filter import dynamic_filter
 
 
 def unfold(image, kernels):

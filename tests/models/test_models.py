@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from srlib import models
-from srlib.errors import SRError
-from srlib.evaluation import forward
-from srlib.losses import levels
-from srlib.runs import load_weights
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.models import levels
+from srlib.scoring.evaluation import forward
+from srlib.train.run import load_weights
 
 LARGEST = 16  # the progressive ones go on for ever
-ALL = [(name, scale) for name in models.list() for scale in models.scales(name) if scale <= LARGEST]
+ALL = [(name, scale) for name in models.names() for scale in models.scales(name) if scale <= LARGEST]
 TRAINED = [(name, scale) for name, scale in ALL if name != "bicubic" and not models.fitted(name)]
 WHOLE = ("cdc", "d2c_sr", "difficulty_sr", "divergence", "imdn", "rcan")  # what they make of a pixel may depend on all others
 LOCAL = [(name, scale) for name, scale in ALL if name not in WHOLE]
@@ -124,7 +124,7 @@ def test_weights_survive_a_file(name, scale, tmp_path):
     assert not other.training
 
 
-@pytest.mark.parametrize("name", models.list())
+@pytest.mark.parametrize("name", models.names())
 def test_networks_are_cut_unless_they_look_at_the_whole_image(name):
     model = create(name, models.scales(name)[0])
     assert (model.context is None) == (name in WHOLE)
@@ -191,8 +191,8 @@ def test_scale_is_not_an_argument_twice():
 
 
 def test_list_is_a_copy():
-    models.list().clear()
-    assert "btsrn" in models.list()
+    models.names().clear()
+    assert "btsrn" in models.names()
 
 
 @pytest.mark.parametrize(("name", "scale"), ALL)
@@ -206,7 +206,7 @@ def test_batches_are_independent(name, scale):
 
 
 def test_names_are_lower_case_and_scales_are_sorted():
-    for name in models.list():
+    for name in models.names():
         assert name == name.lower()
         assert all(a < b for a, b in itertools.pairwise(models.scales(name)))
 
@@ -228,7 +228,7 @@ def test_vdsr_starts_as_bicubic():
 class TestBicubic:
     @pytest.mark.parametrize("scale", models.scales("bicubic"))
     def test_pillow_kernel_equals_pillow(self, scale):
-        from srlib.degradation import pil_bicubic
+        from srlib.core.imresize import pil_bicubic
 
         grey = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
         sr = models.create("bicubic", scale, kernel="pillow")(torch.from_numpy(grey)[None, None].float() / 255)
@@ -237,7 +237,7 @@ class TestBicubic:
 
     @pytest.mark.parametrize("scale", models.scales("bicubic"))
     def test_matlab_kernel_equals_imresize(self, scale):
-        from srlib.degradation import imresize
+        from srlib.core.imresize import imresize
 
         rgb = np.random.default_rng(0).random((9, 7, 3))
         sr = models.create("bicubic", scale)(torch.from_numpy(rgb).permute(2, 0, 1)[None].float())

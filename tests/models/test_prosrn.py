@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from srlib import losses, models
-from srlib.errors import SRError
-from srlib.evaluation import forward
-from srlib.models.progressive import bilinear, double
-from srlib.models.prosrn import STRUCTURES, General, Memory, ProSRN, Residual
-from srlib.models.summary import summary
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.cost import summary
+from srlib.nn.progressive import bilinear, double
+from srlib.papers.prosrn.model import STRUCTURES, General, Memory, ProSRN, Residual
+from srlib.scoring.evaluation import forward
+from srlib.train import losses
 
 SMALL = {"width": 8, "depth": 4}
 

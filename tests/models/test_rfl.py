@@ -6,15 +6,15 @@ import torch
 from safetensors.torch import save_file
 from sklearn.tree import ExtraTreeRegressor
 
+from srlib.baselines.rfl import RFL, equalised
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.errors import SRError
-from srlib.evaluation import evaluate, forward
-from srlib.metrics import protocol
-from srlib.models.bicubic import Bicubic, upsample_bicubic
-from srlib.models.rfl import RFL, equalised
-from srlib.runs import load_weights
-from srlib.training import to_batch
+from srlib.nn.bicubic import Bicubic, upsample_bicubic
+from srlib.scoring.evaluation import evaluate, forward
+from srlib.train.loop import to_batch
+from srlib.train.run import load_weights
 
 SMALL = {"trees": 3, "leaves": 8, "smallest": 20, "grown": 1_000, "components": 12, "rank": 20, "samples": 5_000}
 

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from srlib.errors import SRError
-from srlib.evaluation import forward
-from srlib.losses import levels
-from srlib.models.cdc import CDC
-from srlib.models.edsr import EDSR
-from srlib.models.imdn import IMDN, Distillation
-from srlib.models.rcan import RCAN, ChannelAttention
-from srlib.models.rdn import RDN, DenseBlock
-from srlib.models.rrdbnet import RRDBNet
-from srlib.models.srresnet import SRResNet
-from srlib.models.vdsr import VDSR
+from srlib.baselines.cdc import CDC
+from srlib.baselines.edsr import EDSR
+from srlib.baselines.imdn import IMDN, Distillation
+from srlib.baselines.rcan import RCAN, ChannelAttention
+from srlib.baselines.rdn import RDN, DenseBlock
+from srlib.baselines.rrdbnet import RRDBNet
+from srlib.baselines.srresnet import SRResNet
+from srlib.baselines.vdsr import VDSR
+from srlib.core.errors import SRError
+from srlib.nn.models import levels
+from srlib.scoring.evaluation import forward
 
 
 def count(model, *args, **kwargs):

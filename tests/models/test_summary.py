@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from srlib import models
-from srlib.models.summary import saved_bytes, summary
+from srlib.nn import models
+from srlib.nn.cost import saved_bytes, summary
 
 
 @pytest.mark.parametrize(

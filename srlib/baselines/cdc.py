@@ -1,0 +1,112 @@
+"""CDC: hourglasses in a row, an image and a mask after every second one: flat regions, edges, corners.
+
+P. Wei et al., "Component Divide-and-Conquer for Real-World Image Super-Resolution", ECCV 2020. Their code has 39,920,530
+parameters at x4 (39,698,962 at x2, 39,703,570 at x3).
+
+    lr -> head -> two hourglasses -> two hourglasses -> two hourglasses
+                        |                  |                  |
+                   image, mask        image, mask        image, mask     -> sum of masks * images
+
+Departures:
+- An hourglass is built from the paper's description and not from the code: down four times by pooling, residual blocks on the
+  way, a residual block on each skip, up by nearest neighbour. Parameters: x2 39,637,196, x4 40,080,332, close to the code's and
+  not equal.
+- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do. They and what they
+  weigh are in float32 also under autocast.
+- The loss here compares every image with the HR image; the paper counts each only in its own region, which it finds with a
+  Harris detector, and weighs the last by gradients.
+- Images whose sides are not multiples of 16 are extended by their border pixels. There is no `context`: the hourglasses look
+  further than tiles are wide.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError
+from srlib.nn.blocks import conv, single, tail
+
+COMPONENTS = ("flat", "edges", "corners")
+
+
+class Residual(nn.Module):
+    """`x` plus convolution, ReLU, convolution."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(conv(width, width), nn.ReLU(True), conv(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def _residuals(blocks: int, width: int) -> nn.Sequential:
+    return nn.Sequential(*(Residual(width) for _ in range(blocks)))
+
+
+class Hourglass(nn.Module):
+    """`levels` times to half the size and back, with `blocks` residual blocks at every stop; sides divisible by 2**levels."""
+
+    def __init__(self, levels: int, blocks: int, width: int):
+        super().__init__()
+        self.before, self.after, self.skip = _residuals(blocks, width), _residuals(blocks, width), Residual(width)
+        self.inner = Hourglass(levels - 1, blocks, width) if levels > 1 else _residuals(blocks, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = self.inner(self.before(F.max_pool2d(x, 2)))
+        return self.skip(x) + F.interpolate(self.after(small), scale_factor=2)
+
+
+class Component(nn.Module):
+    """Hourglasses, and what makes an image and the logits of its mask of their features."""
+
+    def __init__(self, scale: int, hourglasses: int, levels: int, blocks: int, width: int):
+        super().__init__()
+        half = width // 2
+        self.body = nn.Sequential(*(Hourglass(levels, blocks, width) for _ in range(hourglasses)))
+        self.reduce = nn.Sequential(conv(width, half), nn.ReLU(True))
+        *up, image = tail(scale, half)
+        self.up, self.image, self.mask = nn.Sequential(*up), image, conv(half, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.body(x)
+        large = self.up(self.reduce(features))
+        return features, self.image(large), self.mask(large)
+
+
+class CDC(nn.Module):
+    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`; in training the images of the components, then the result.
+
+    hourglasses: of each component. levels: how often one halves. blocks: residual blocks at each stop. width: channels, even.
+    """
+
+    channels = 3
+    context = None
+
+    def __init__(self, scale: int, hourglasses: int = 2, levels: int = 4, blocks: int = 2, width: int = 128):
+        super().__init__()
+        if min(hourglasses, levels, blocks) < 1:
+            raise SRError(f"hourglasses (={hourglasses}), levels (={levels}) and blocks (={blocks}) must be at least 1")
+        self.scale, self.multiple = scale, 2**levels
+        self.head = conv(3, width)
+        self.parts = nn.ModuleList(Component(scale, hourglasses, levels, blocks, width) for _ in COMPONENTS)
+
+    def components(self, lr: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the images of flat regions, edges and corners, and their masks `(N, 3, scale*H, scale*W)`."""
+        height, width = (side * self.scale for side in lr.shape[-2:])
+        below, beside = (-side % self.multiple for side in lr.shape[-2:])
+        x, images, masks = self.head(F.pad(lr, (0, beside, 0, below), mode="replicate")), [], []
+        for part in self.parts:
+            x, image, mask = part(x)
+            images.append(image[..., :height, :width])
+            masks.append(mask[..., :height, :width])
+        return images, single(torch.cat(masks, dim=1)).softmax(dim=1)
+
+    def fusion_weights(self, lr: Tensor) -> Tensor:
+        """Return the masks alone."""
+        return self.components(lr)[1]
+
+    def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
+        images, masks = self.components(lr)
+        result = sum(single(image) * mask[:, None] for image, mask in zip(images, masks.unbind(1), strict=True))
+        return [*images, result] if self.training else result

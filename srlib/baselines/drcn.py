@@ -1,0 +1,56 @@
+"""DRCN: one convolution used sixteen times, and the mean of what each use gives, weighted.
+
+J. Kim, J. K. Lee, K. M. Lee, "Deeply-Recursive Convolutional Network for Image Super-Resolution", CVPR 2016.
+
+    bicubic -> embed (2) -> recurse (1, sixteen times) -> after each: reconstruct (2) + bicubic = prediction d
+    output = sum of weights_d * prediction_d
+
+256 channels, ReLU: 1,774,080 weights, 20 convolutions passed in a row.
+
+Departures: the losses of the sixteen predictions and of their mean count equally, instead of a decaying share; Adam instead
+of SGD; one network per scale.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError
+from srlib.nn.bicubic import upsample_bicubic
+
+
+class DRCN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training all predictions, then their mean.
+
+    recursions: uses of the one convolution. width: channels.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int, recursions: int = 16, width: int = 256):
+        super().__init__()
+        if recursions < 1:
+            raise SRError(f"recursions (={recursions}) must be at least 1")
+        self.scale, self.recursions = scale, recursions
+        self.context = 4 + -(-(recursions + 4) // scale)
+        self.embed = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1), nn.ReLU(True), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True)
+        )
+        self.recurse = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True))
+        self.reconstruct = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True), nn.Conv2d(width, 1, 3, padding=1))
+        self.weights = nn.Parameter(torch.full((recursions,), 1 / recursions))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.reconstruct[-1].weight, std=0.001)
+        # The paper's choice: at first a recursion hands on what it gets.
+        nn.init.dirac_(self.recurse[0].weight)
+
+    def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
+        base = upsample_bicubic(lr, self.scale)
+        h, predictions = self.embed(base), []
+        for _ in range(self.recursions):
+            h = self.recurse(h)
+            predictions.append(base + self.reconstruct(h))
+        mean = sum(weight * prediction for weight, prediction in zip(self.weights, predictions, strict=True))
+        return [*predictions, mean] if self.training else mean

@@ -1,0 +1,76 @@
+"""IDN: information distillation network, the complex branch of Difficulty-SR.
+
+Z. Hui, X. Wang, X. Gao, "Fast and Accurate Single Image Super-Resolution via Information Distillation Network", CVPR 2018
+(Zheng222/IDN-Caffe), and the simplified form in the code of Difficulty-SR (xzwlx/Difficulty-SR), which is the default here.
+
+    lr -> 3x3, 3x3 -> 4 distillation blocks -> transposed 17x17, stride scale -> + bicubic(lr)
+
+    block:  3 convolutions (64-48-32-64) -> split: 48 go on, 16 are kept
+            3 convolutions (48-64-48-80) -> + [kept, block input] -> 1x1 back to 64
+
+`grouped=True` is the original: the second and fifth convolution of a block in 4 groups, LeakyReLU also after the first two
+layers and each 1x1, the first 16 channels kept, the concatenation in the other order. 552,769 parameters instead of 677,185.
+
+Departures: the bicubic image is MATLAB's (a = -0.5), where Difficulty-SR's code has OpenCV's (a = -0.75); luma in 0..1, not
+0..255; the output is scale times the input, where IDN's is one pixel short of it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from srlib.nn.bicubic import upsample_bicubic
+
+SLOPE = 0.05
+
+
+def _layers(widths: list[int], groups: int) -> nn.Sequential:
+    """Three 3x3 convolutions, each with LeakyReLU; the second in groups."""
+    layers = []
+    for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers += [nn.Conv2d(before, after, 3, padding=1, groups=groups if i == 1 else 1), nn.LeakyReLU(SLOPE, inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class Distillation(nn.Module):
+    """One block: `enhance` grows short and long features in two halves, `compress` brings them back to `width`."""
+
+    def __init__(self, width: int, grouped: bool):
+        super().__init__()
+        self.kept, self.grouped = width // 4, grouped
+        wide, middle, groups = width * 3 // 4, width // 2, 4 if grouped else 1
+        # The original groups the inner convolution of each half, 48 -> 32 and 64 -> 48.
+        self.first = _layers([width, wide, middle, width], groups)
+        self.second = _layers([wide, width, wide, width + self.kept], groups)
+        self.compress = nn.Conv2d(width + self.kept, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        if self.grouped:
+            kept, y = y[:, : self.kept], y[:, self.kept :]
+            return nn.functional.leaky_relu(self.compress(self.second(y) + torch.cat([x, kept], dim=1)), SLOPE)
+        y, kept = y[:, : -self.kept], y[:, -self.kept :]
+        return self.compress(self.second(y) + torch.cat([kept, x], dim=1))
+
+
+class IDN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
+
+    grouped: the original network, else Difficulty-SR's. blocks, width: distillation blocks, their channels (a multiple of 16).
+    Parameters at every scale: 677,185; grouped 552,769.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64):
+        super().__init__()
+        self.scale = scale
+        entry = [nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)]
+        if grouped:
+            entry = [entry[0], nn.LeakyReLU(SLOPE, inplace=True), entry[1], nn.LeakyReLU(SLOPE, inplace=True)]
+        self.entry = nn.Sequential(*entry)
+        self.blocks = nn.Sequential(*(Distillation(width, grouped) for _ in range(blocks)))
+        self.exit = nn.ConvTranspose2d(width, 1, 17, stride=scale, padding=8, output_padding=scale - 1)
+        self.context = 2 + 6 * blocks + -(-8 // scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return upsample_bicubic(lr, self.scale) + self.exit(self.blocks(self.entry(lr)))

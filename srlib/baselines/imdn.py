@@ -1,0 +1,93 @@
+"""IMDN: blocks that keep a quarter of their channels after each convolution and refine the rest.
+
+Z. Hui, X. Gao, Y. Yang, X. Wang, "Lightweight Image Super-Resolution with Information Multi-distillation Network", ACM
+Multimedia 2019. Layers as in the authors' code: LeakyReLU 0.05, six blocks of 64 channels.
+Parameters: x2 694,404, x3 703,059, x4 715,176. D2C-SR prints 0.874M for its IMDN, which is no known configuration.
+
+The attention takes means and deviations over the whole image, so there is no `context`. Scale 1 has no pixel shuffle.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError
+from srlib.nn.blocks import conv, factors
+
+SLOPE = 0.05
+
+
+class ContrastAttention(nn.Module):
+    """Multiply each channel by a number in 0..1, found from the sum of mean and deviation of all channels (section 3.3)."""
+
+    def __init__(self, width: int, reduction: int = 16):
+        super().__init__()
+        inner = max(1, width // reduction)
+        self.weigh = nn.Sequential(conv(width, inner, 1), nn.ReLU(True), conv(inner, width, 1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=(-2, -1), keepdim=True, correction=0)
+        return x * self.weigh(mean + (variance + 1e-8).sqrt())
+
+
+class Distillation(nn.Module):
+    """Information multi-distillation block (Figure 3): four convolutions, of the first three a quarter is kept as it is."""
+
+    def __init__(self, width: int):
+        if width % 4:
+            raise SRError(f"width (={width}) of IMDN must be divisible by 4: its blocks keep a quarter of their channels")
+        super().__init__()
+        kept, refined = width // 4, width - width // 4
+        self.split = [kept, refined]
+        self.layers = nn.ModuleList([conv(width, width), conv(refined, width), conv(refined, width)])
+        self.last = conv(refined, kept)
+        self.attention = ContrastAttention(width)
+        self.fusion = conv(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rest, kept = x, []
+        for layer in self.layers:
+            part, rest = F.leaky_relu(layer(rest), SLOPE).split(self.split, dim=1)
+            kept.append(part)
+        kept.append(self.last(rest))
+        return x + self.fusion(self.attention(torch.cat(kept, dim=1)))
+
+
+class Distillations(nn.Module):
+    """Blocks in a row, and a 1x1 convolution with LeakyReLU of all their outputs."""
+
+    def __init__(self, blocks: int, width: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(Distillation(width) for _ in range(blocks))
+        self.fusion = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE, True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return self.fusion(torch.cat(outputs, dim=1))
+
+
+def shuffle_tail(scale: int, width: int) -> nn.Sequential:
+    """Return one convolution to `3 * scale**2` channels and the pixel shuffle that makes them the image."""
+    factors(scale)  # the same scales as every other network
+    return nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
+
+
+class IMDN(nn.Module):
+    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`. blocks, width: blocks and their channels."""
+
+    channels = 3
+    context = None
+
+    def __init__(self, scale: int, blocks: int = 6, width: int = 64):
+        super().__init__()
+        self.scale = scale
+        self.tail = shuffle_tail(scale, width)
+        self.head = conv(3, width)
+        self.body = nn.Sequential(Distillations(blocks, width), conv(width, width))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(lr)
+        return self.tail(x + self.body(x))

@@ -1,0 +1,72 @@
+"""LapSRN: a pyramid that doubles the image level by level, and carries its features from one level to the next.
+
+W.-S. Lai, J.-B. Huang, N. Ahuja, M.-H. Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR
+2017; `shared=True`: "Fast and Accurate Image Super-Resolution with Deep Laplacian Pyramid Networks" (MS-LapSRN), TPAMI 2018.
+Layers as in the authors' code (phoenix104104/LapSRN).
+
+    features -> 10 convolutions -> double -> predict -> residual       each level has its own layers,
+    image    -> bilinear x2 ---------------------------- + --> image   or all levels the same (shared)
+
+Departures: Adam and a mean instead of SGD and a sum (the training's business); patches are flipped and turned, not resized;
+the first layer starts like the others, where the code starts it near zero, which costs hundreds of steps.
+`shared=True` shares the level of LapSRN as it is; MS-LapSRN also shares convolutions inside a level and works with fewer.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError
+from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
+
+
+class Level(nn.Module):
+    """One doubling: `depth` convolutions and the transposed one for the features, a residual for the image."""
+
+    def __init__(self, depth: int, width: int):
+        super().__init__()
+        layers = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]
+        self.extract = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE))))
+        self.up = nn.Sequential(double(width), nn.LeakyReLU(SLOPE))
+        self.predict = nn.Conv2d(width, 1, 3, padding=1)
+        self.image_up = bilinear()
+        initialise(self, last=self.predict)
+
+    def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.up(self.extract(features))
+        with torch.autocast(image.device.type, enabled=False):  # images stay as exact as they came
+            enlarged = self.image_up(image)
+        return features, enlarged + self.predict(features)
+
+
+class LapSRN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training the images of all levels, small to large.
+
+    scale: a power of two. shared: one set of layers for all levels. depth, width: convolutions of a level, their channels.
+    Parameters: x2 407,441, x4 814,242, x8 1,221,043; shared 407,441.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int, shared: bool = False, depth: int = 10, width: int = 64):
+        super().__init__()
+        if scale < 2 or scale & (scale - 1):
+            raise SRError(f"scale (={scale}) of LapSRN must be a power of two: 2, 4, 8, ...")
+        if depth < 1:
+            raise SRError(f"depth (={depth}) must be at least 1")
+        self.scale, self.steps = scale, scale.bit_length() - 1
+        self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
+        self.levels = nn.ModuleList(Level(depth, width) for _ in range(1 if shared else self.steps))
+        self.context = 1 + context(depth + 1, self.steps)
+        nn.init.kaiming_normal_(self.entry[0].weight, a=SLOPE, nonlinearity="leaky_relu")
+        nn.init.zeros_(self.entry[0].bias)
+
+    def unroll(self, lr: Tensor) -> list[Tensor]:
+        """Return the images of all levels, x2, x4, ... up to `scale`."""
+        features, image, images = self.entry(lr), lr, []
+        for step in range(self.steps):
+            features, image = self.levels[step % len(self.levels)](features, image)
+            images.append(image)
+        return images
+
+    def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
+        return self.unroll(lr) if self.training else self.unroll(lr)[-1]

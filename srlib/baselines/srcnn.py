@@ -1,0 +1,31 @@
+"""SRCNN: the first convolutional network for super-resolution.
+
+C. Dong, C. C. Loy, K. He, X. Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016.
+f1-f2-f3 of the paper = kernels 9-5-5, n1, n2 = 64, 32: 57,184 weights, the version that later tables quote.
+
+Departures: "same" zero padding instead of valid convolutions, so that the output has the full size; trained with Adam
+like every baseline here, not SGD with a tenth of the rate in the last layer.
+"""
+
+from torch import Tensor, nn
+
+from srlib.nn.bicubic import upsample_bicubic
+
+
+class SRCNN(nn.Module):
+    channels = 1
+
+    def __init__(self, scale: int):
+        super().__init__()
+        self.scale = scale
+        self.context = 4 + -(-8 // scale)
+        self.extraction = nn.Conv2d(1, 64, 9, padding=4)
+        self.mapping = nn.Conv2d(64, 32, 5, padding=2)
+        self.reconstruction = nn.Conv2d(32, 1, 5, padding=2)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = upsample_bicubic(lr, self.scale)
+        x = self.activation(self.extraction(x))
+        x = self.activation(self.mapping(x))
+        return self.reconstruction(x)

@@ -1,0 +1,93 @@
+"""SRResNet, the generator of SRGAN, and the variant without batch normalisation that most later papers mean.
+
+C. Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017.
+Sixteen residual blocks of 64 channels with batch normalisation, 9x9 convolutions at both ends, sub-pixel up-sampling: at x4
+1,549,462 parameters.
+
+`norm=False` is MSRResNet of BasicSR: no normalisation, 3x3 at both ends, a second convolution at full size, LeakyReLU 0.1,
+the residual of a bilinear image: x2 1,369,859, x3 1,554,499, x4 1,517,571. It is the SRResNet of 1.52M of D2C-SR.
+
+Departures: x3 and x8 exist, by one shuffle of 3 and by three of 2; scale 1 has none. SRGAN's perceptual loss needs a VGG-19
+that was trained on ImageNet, which is not among this project's data: the SRGAN here is the paper's variant SRGAN-MSE, whose
+loss is the mean squared error plus 1e-3 times the adversarial term.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srlib.nn.blocks import conv, factors
+
+SLOPE = 0.1
+
+
+class Block(nn.Module):
+    """`x` plus two convolutions with an activation between them; norm: batch normalisation after each."""
+
+    def __init__(self, width: int, norm: bool = True):
+        super().__init__()
+        layers = [conv(width, width), nn.BatchNorm2d(width), nn.PReLU(), conv(width, width), nn.BatchNorm2d(width)]
+        self.body = nn.Sequential(*(layers if norm else [layers[0], nn.ReLU(True), layers[3]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def _leaky() -> nn.Module:
+    return nn.LeakyReLU(SLOPE, True)
+
+
+def _up(scale: int, width: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    steps = [(conv(width, width * factor**2), nn.PixelShuffle(factor), activation()) for factor in factors(scale)]
+    return nn.Sequential(*(layer for step in steps for layer in step))
+
+
+def plain_tail(scale: int, width: int) -> nn.Sequential:
+    """Return what makes MSRResNet's residual image of features: up-sampler, a convolution at full size, the last one."""
+    return nn.Sequential(*_up(scale, width, _leaky), conv(width, width), _leaky(), conv(width, 3))
+
+
+def _start_small(network: nn.Module) -> None:
+    """BasicSR's initialisation: He's, times 0.1."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+            with torch.no_grad():
+                layer.weight *= 0.1
+
+
+class SRResNet(nn.Module):
+    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
+
+    blocks, width: residual blocks and their channels. norm: the paper's network; False: MSRResNet, see above.
+    """
+
+    channels = 3
+
+    def __init__(self, scale: int, blocks: int = 16, width: int = 64, norm: bool = True):
+        super().__init__()
+        self.scale, self.norm = scale, norm
+        levels = len(factors(scale))
+        if norm:
+            self.entry = nn.Sequential(conv(3, width, 9), nn.PReLU())
+            body = [Block(width) for _ in range(blocks)]
+            self.body = nn.Sequential(*body, conv(width, width), nn.BatchNorm2d(width))
+            self.up = _up(scale, width, nn.PReLU)
+            self.exit = conv(width, 3, 9)
+            # Nine-pixel ends reach 4, each 3x3 one; those after a shuffle count for less, rounded up.
+            self.context = 4 + 2 * blocks + 1 + levels + -(-4 // scale)
+        else:
+            self.entry = nn.Sequential(conv(3, width), _leaky())
+            self.body = nn.Sequential(*(Block(width, norm=False) for _ in range(blocks)))
+            self.up, self.exit = nn.Identity(), plain_tail(scale, width)
+            self.context = 1 + 2 * blocks + levels + 2
+            _start_small(self)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.entry(lr)
+        if self.norm:
+            return self.exit(self.up(x + self.body(x)))
+        return self.exit(self.up(self.body(x))) + F.interpolate(lr, scale_factor=self.scale, mode="bilinear")

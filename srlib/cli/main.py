@@ -1,0 +1,300 @@
+"""The command line: `python -m srlib data | list | train | evaluate | upscale | release`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from srlib.core.errors import SRError
+from srlib.core.output import tolerant
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m srlib",
+        description="Single-image super-resolution: data, models, training and evaluation of the reproduced papers.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="fetch and verify the public test and training sets")
+    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
+    data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
+    data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
+
+    listing = commands.add_parser("list", help="list models, experiments, datasets, released weights or runs")
+    listing.add_argument("what", choices=("models", "experiments", "datasets", "released", "runs"))
+
+    train = commands.add_parser("train", help="train an experiment; a killed training continues")
+    train.add_argument("experiment", help="a name from `list experiments`")
+    train.add_argument("--scale", type=int, help="default: the smallest that the experiment and the profile have")
+    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
+    train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
+    train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="budget in minutes; the learning rate is annealed to its end")
+    budget.add_argument("--steps", type=int, help="budget in steps")
+    train.add_argument("--batch", type=int, help="patches per step, over all processes")
+    train.add_argument("--hr-patch", type=int, help="side of a patch in HR pixels")
+    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
+    train.add_argument("--seed", type=int, default=0)
+    help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
+    train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
+
+    evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
+    evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
+    evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
+    evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
+    evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
+
+    upscale = commands.add_parser(
+        "upscale",
+        help="upscale pictures with released weights",
+        description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
+        "the exit status is 2.",
+    )
+    upscale.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns in quotes, e.g. 'trip/**/*.jpg'")
+    upscale.add_argument(
+        "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
+    )
+    upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    upscale.add_argument(
+        "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
+    )
+    upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    upscale.add_argument(
+        "--tile",
+        type=int,
+        help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
+    )
+    upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
+
+    release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
+    release.add_argument("run", type=Path, help="the directory of a run")
+    release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
+    return parser
+
+
+def _data(args: argparse.Namespace) -> None:
+    from srlib.core import paths
+    from srlib.data import registry
+
+    damaged = []
+    for name in args.datasets or registry.datasets():
+        if args.check:
+            status = registry.verify(name)
+            print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")
+            damaged += [f"{row.file} ({row.status})" for row in status.itertuples() if row.status != "ok"]
+        else:
+            found = registry.fetch(name, workers=args.workers)
+            print(f"{name}: {len(found)} files verified in {os.path.commonpath([file.parent for file in found])}")
+    if damaged:
+        shown = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
+        raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {shown}. Run the same without --check")
+
+
+def _entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a folder holds, none where it is not there; unlike `Path.glob`, a folder that cannot be read is an error."""
+    return sorted(path for path in folder.iterdir() if path.match(pattern)) if folder.exists() else []
+
+
+def _list(args: argparse.Namespace) -> None:
+    from srlib import papers
+    from srlib.core import paths
+    from srlib.data.sets import known_sets
+    from srlib.nn import models
+    from srlib.nn.cost import summary
+
+    if args.what == "models":
+        print(f"{'model':14s} {'scales':24s} {'at':>4s} {'parameters':>12s} {'mult-adds (G)':>14s}")
+        for name in models.names():
+            known = models.scales(name)
+            scale = 2 if 2 in known else known[0]
+            cost = summary(models.create(name, scale))
+            scales = ",".join(str(s) for s in known)
+            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {cost.parameters:12,d} {cost.mult_adds / 1e9:14.1f}")
+    elif args.what == "experiments":
+        for name, trained_by in papers.experiments().items():
+            for paper in trained_by:
+                print(f"{f'{paper.name}/{name}':38s} {paper.method(name).label}")
+    elif args.what == "datasets":
+        print("\n".join(known_sets()))
+    elif args.what == "released":
+        from srlib.reproduce.store import weights_dir
+
+        for file in (one for folder in _entries(weights_dir()) for one in _entries(folder, "*.safetensors")):
+            print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
+    else:
+        root = paths.runs_dir() / "experiments"
+        for folder in (one for one in _entries(root) if one.is_dir()):
+            state = "complete" if (folder / "model.safetensors").exists() else "partial"
+            print(f"{state:9s} {folder}")
+
+
+def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
+    """Return the weights that a training starts from: those that were named, or those of the profile, run or released."""
+    from srlib.reproduce.store import available
+
+    start = {}
+    for given in args.start:
+        part, path = given.split("=", 1) if "=" in given and not Path(given).exists() else ("", given)
+        if part not in (method.start or {"": ""}):
+            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in method.start or ("",))
+            raise SRError(f"start (={given}): {args.experiment} starts from {wanted}")
+        file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
+        start[part] = file
+    setting, scale = paper.setting(args.profile), method.trained_at or args.scale
+    for part, first in method.start.items():
+        if part in start:
+            continue
+        ready = available(paper, [first], scale, setting, args.seed)
+        if not ready:
+            command = f"python -m srlib train {paper.name}/{first} --scale {scale} --profile {args.profile} --seed {args.seed}"
+            raise SRError(
+                f"{args.experiment} starts from a trained {first} x{scale} of profile {args.profile}, and there is none; "
+                f"train that first ({command}), or name a run with --start {f'{part}=' if part else ''}PATH"
+            )
+        start[part] = ready[first].weights
+    return start
+
+
+def _train(args: argparse.Namespace) -> None:
+    from srlib import papers
+    from srlib.papers.profiles import profile
+    from srlib.train.loop import describe, digest, train
+
+    paper, name = papers.find(args.experiment, args.scale)
+    method = paper.method(name)
+    if args.scale is None:
+        scales = [scale for scale in paper.scales_of(profile(args.profile)) if paper.has(name, scale)]
+        args.scale = method.trained_at or min(scales or method.scales or paper.scales)
+    paper.check(name, args.scale)
+    options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
+    changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
+    start = _start(args, paper, method)
+    changes["start"] = digest(start)
+    experiment = paper.experiment(name, args.scale, args.profile, args.seed, **changes)
+    run = train(experiment, start=start)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes the first one speaks
+    last = run.history().iloc[-1].to_dict()
+    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{describe(last, experiment.validation)}")
+    print(run.dir)
+
+
+def _trained(name: str, scale: int | None):
+    from srlib import papers
+    from srlib.nn import models
+    from srlib.reproduce.store import Trained, load_released, load_run, obtain
+
+    if (Path(name) / "config.json").exists():
+        return load_run(Path(name), scale)
+    if "/" in name and name.partition("/")[0] not in papers.names():
+        raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
+    if name == "bicubic":
+        return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
+    paper, name = _having_weights(name, scale)
+    if scale is None:
+        scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
+    if models.fitted(paper.method(name).model):
+        return obtain(paper, name, scale, paper.setting("released"))
+    return load_released(paper, name, scale)
+
+
+def _having_weights(name: str, scale: int | None):
+    """Return what `papers.find` does, and of several trainings of that name the only one that is released."""
+    from srlib import papers
+    from srlib.reproduce.store import weights_dir
+
+    pattern = f"{name}_x{'*' if scale is None else scale}.safetensors"
+    released = [paper for paper in papers.experiments().get(name, ()) if any((weights_dir() / paper.name).glob(pattern))]
+    return papers.find(f"{released[0].name}/{name}" if len(released) == 1 else name, scale)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from srlib.core.files import atomic, check_writable
+    from srlib.core.protocols import protocol
+    from srlib.data.sets import open_set
+    from srlib.scoring.evaluation import evaluate, means
+
+    by = protocol(args.protocol)
+    trained = _trained(args.name, args.scale)
+    print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
+    for dataset in args.datasets:  # a mistake in the last name is told before the first set
+        open_set(dataset)
+    if args.csv:
+        check_writable(args.csv)
+    frames = []
+    for dataset in args.datasets:
+        rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
+        frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
+        if "accuracy" in rows:
+            right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
+            print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
+        else:
+            mean = means(rows, ("psnr", "ssim", "seconds"))
+            exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
+            numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {mean['seconds']:.2f} s per image"
+            print(f"{dataset:14s} {len(rows):4d} images  {numbers}{exact}")
+        if args.csv:  # after each set, so that nothing is lost where a later one fails
+            with atomic(args.csv) as temporary:
+                pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8
+
+
+def _upscale(args: argparse.Namespace) -> None:
+    from srlib.cli.pictures import upscale_files
+
+    upscale_files(
+        _trained(args.model, args.scale),
+        args.images,
+        args.output,
+        tile=args.tile,
+        ensemble=args.ensemble,
+        overwrite=args.overwrite,
+        progress=sys.stderr.isatty(),
+    )
+
+
+def _release(args: argparse.Namespace) -> None:
+    from srlib.core.protocols import protocol
+    from srlib.reproduce.store import load_run, release
+
+    run = load_run(args.run).run
+    print(release(run, args.datasets, protocol("y")))
+
+
+COMMANDS = {
+    "data": _data,
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "upscale": _upscale,
+    "release": _release,
+}
+
+
+@tolerant()
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return 0, or 2 with one clear message on standard error."""
+    args = _parser().parse_args(argv)
+    try:
+        COMMANDS[args.command](args)
+    except SRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(f"error: no permission for {error.filename}; change its mode or owner, or name another place", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        goes_on = "; the same command continues where this one ended" if args.command in ("train", "data") else ""
+        print(f"stopped{goes_on}", file=sys.stderr)
+        return 130
+    return 0

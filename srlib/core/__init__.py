@@ -1,0 +1,1 @@
+"""Colour, resizing, protocols and metrics, files and errors: knows no network and no paper."""

@@ -1,0 +1,263 @@
+"""PSNR and SSIM under a protocol that states everything the numbers depend on.
+
+References: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004
+(SSIM: 11x11 Gaussian of sigma 1.5, K1 = 0.01, K2 = 0.03, mean over the windows that lie inside the image).
+"""
+
+import dataclasses
+import math
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+
+from srlib.core.color import OFFSET, to_rgb, to_y
+from srlib.core.errors import SRError, unknown
+from srlib.core.protocols import Protocol
+
+STRIP = 48  # rows that go through the SSIM at once
+HR_LEAVES, SR_LEAVES = 0.5, 10.0  # by how many times its range a picture may leave it before it is taken for one of another range
+BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
+
+
+def check_range(name: str, image: np.ndarray | torch.Tensor, leaves: float, unit: bool = True) -> None:
+    """Raise SRError unless a picture is uint8 or floats in about 0..255, or a tensor is of floats in about 0..1, all finite.
+
+    leaves: how far values may leave the range, in ranges. unit: whether floats of a picture that is not flat and lies within
+    0..1 are taken for a picture in that range.
+    """
+    is_torch = isinstance(image, torch.Tensor)
+    if 0 in image.shape or (not is_torch and image.dtype == np.uint8):
+        return
+    peak, range_ = (1, "0..1") if is_torch else (255, "0..255")
+    if not (image.is_floating_point() if is_torch else np.issubdtype(image.dtype, np.floating)):
+        expected = "floats in 0..1; divide 8 bits by 255" if is_torch else "uint8, or floats in 0..255; divide 16 bits by 257"
+        raise SRError(f"{name}: got {image.dtype}, expected {expected}")
+    low, high = float(image.min()), float(image.max())
+    if not math.isfinite(low + high):
+        raise SRError(f"{name}: has NaN or infinite values, expected finite ones in {range_}; mend what made it, e.g. weights")
+    if not is_torch and unit and 0 <= low < high <= 1:
+        raise SRError(f"{name}: got floats in {low:.3g}..{high:.3g}, a picture in 0..1, expected 0..255; multiply it by 255")
+    if low < -leaves * peak or high > (1 + leaves) * peak:
+        raise SRError(f"{name}: got floats in {low:.4g}..{high:.4g}, expected about {range_}; scale it to that range")
+
+
+def psnr(sr, hr, protocol: Protocol, scale: int):
+    """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
+
+    numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may leave; gives a float. An SR of (H, W) is luma
+    under a luma protocol.
+    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; gives float64 (N,) on the device of `sr`.
+    scale: a whole number. Raises SRError for shapes that differ, other types or ranges (`check_range`), NaN and infinity, and
+    images with nothing left inside the border.
+    """
+    return score(sr, hr, protocol, scale, ("psnr",))[0]
+
+
+def ssim(sr, hr, protocol: Protocol, scale: int):
+    """Return the mean SSIM of an SR image against HR, over the windows inside the border. Arguments as in `psnr`.
+
+    Raises SRError for shapes that differ and for images smaller than the window inside the border. For the metric
+    "ssim_uniform7" of `score` a flat HR image has no range and gives nan.
+    """
+    return score(sr, hr, protocol, scale, ("ssim",))[0]
+
+
+def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ()) -> tuple:
+    """Return several metrics of one image or batch (default: the protocol's), for the price of one conversion to luma.
+
+    Arguments as in `psnr`.
+    """
+    metrics = metrics or protocol.metrics
+    for metric in metrics:
+        if metric not in _FUNCTIONS:
+            raise unknown("metric", metric, _FUNCTIONS)
+    if isinstance(sr, torch.Tensor):
+        return _score_batch(sr, hr, protocol, scale, metrics)
+    sr, hr = np.asarray(sr), np.asarray(hr)
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES, unit=hr.max(initial=0) > 1)  # SR of a black picture may lie in 0..1
+    return _score_image(sr, hr, protocol, scale, metrics)
+
+
+def _score_image(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
+    inside = _planes(sr, hr, protocol, scale)
+    whole = _whole_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
+    return tuple(_FUNCTIONS[metric](*(whole if metric == "ssim_padded" else inside)) for metric in metrics)
+
+
+def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
+    if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
+        got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
+        raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
+    check_range("hr", hr, HR_LEAVES)
+    check_range("sr", sr, SR_LEAVES)
+    images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
+    if sr.shape[1] == 1:
+        images = [batch[..., 0] for batch in images]
+        protocol = dataclasses.replace(protocol, grey="as_y")
+    rows = [_score_image(x, y, protocol, scale, metrics) for x, y in zip(*images, strict=True)]
+    values = torch.tensor(rows, dtype=torch.float64, device=sr.device).reshape(-1, len(metrics))
+    return tuple(values.unbind(1))
+
+
+def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is compared: float64 (planes, h, w) of SR and HR, 0..255, without the border."""
+    for name, image in (("sr", sr), ("hr", hr)):
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
+            raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")
+    if sr.shape[:2] != hr.shape[:2]:
+        raise SRError(f"sr, hr: got {sr.shape} and {hr.shape}, expected equal height and width; crop by modcrop")
+    if protocol.color == "rgb" and sr.ndim < hr.ndim:
+        raise SRError(f"sr: got shape {sr.shape}, expected (H, W, 3): protocol {protocol.name!r} compares RGB")
+    border = protocol.border(scale)
+    height, width = sr.shape[0] - 2 * border, sr.shape[1] - 2 * border
+    if min(height, width) < 1:
+        raise SRError(f"sr: {sr.shape[0]}x{sr.shape[1]} pixels have nothing inside a border of {border}; give more")
+    sr, hr = (image[border : border + height, border : border + width] for image in (sr, hr))
+    whole = protocol.round_sr or sr.dtype == np.uint8
+    if protocol.round_sr and sr.dtype != np.uint8:
+        sr = _rounded(sr.astype(np.float64, copy=False))
+        np.clip(sr, 0, 255, out=sr)
+    elif protocol.clip_sr:
+        sr = np.clip(sr, 0, 255)
+    if protocol.color == "rgb":
+        return tuple(np.moveaxis(to_rgb(image).astype(np.float64), 2, 0) for image in (sr, hr))
+    hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
+    if hr_is_y and sr.ndim == 3:
+        raise SRError(f"sr: got {sr.shape}, expected (H, W): protocol {protocol.name!r} takes the grey hr as luma")
+    sr = _luma(sr, sr.ndim == 2, whole, protocol)
+    if protocol.clip_y:
+        sr = np.clip(sr, 16, 235)
+    return sr[None], _luma(hr, hr_is_y, hr.dtype == np.uint8, protocol)[None]
+
+
+def _whole_planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return what "ssim_padded" compares: as `_planes`, but all pixels, as they are, and luma without its offset."""
+    bare = dict.fromkeys(("round_sr", "round_y", "clip_sr", "clip_y"), False)
+    planes = _planes(sr, hr, dataclasses.replace(protocol, shave=0, shave_per_scale=0, **bare), 1)
+    return tuple(plane - OFFSET[0] for plane in planes) if protocol.color == "y" else planes
+
+
+def _luma(image: np.ndarray, is_luma: bool, whole: bool, protocol: Protocol) -> np.ndarray:
+    """Float64 luma of an image that is luma already or not, and holds whole numbers already or not."""
+    y = image.astype(np.float64, copy=False) if is_luma else to_y(image, rounded=False)
+    return _rounded(y) if protocol.round_y and not (is_luma and whole) else y
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    values = values + 0.5
+    return np.floor(values, out=values)
+
+
+def _psnr(sr: np.ndarray, hr: np.ndarray) -> float:
+    difference = sr - hr
+    error = np.vdot(difference, difference) / difference.size
+    return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def _ssim(window: str, sr: np.ndarray, hr: np.ndarray) -> float:
+    taps, (height, width) = len(_window(window)), sr.shape[1:]
+    if min(height, width) < taps:
+        raise SRError(f"sr: {height}x{width} pixels inside the border, fewer than the SSIM window of {taps}x{taps}")
+    span = float(np.ptp(hr)) if window == "uniform7" else 255.0
+    if span == 0:
+        return math.nan  # 0 / 0 in every window
+    return float(np.mean([_mean_ssim(x, y, window, span) for x, y in zip(sr, hr, strict=True)]))
+
+
+def _ssim_padded(sr: np.ndarray, hr: np.ndarray) -> float:
+    around = len(_window("gaussian11")) // 2
+    return _ssim("gaussian11", *(np.pad(planes, [(0, 0), (around, around), (around, around)]) for planes in (sr, hr)))
+
+
+_FUNCTIONS = {
+    "psnr": _psnr,
+    "ssim": partial(_ssim, "gaussian11"),
+    "ssim_uniform7": partial(_ssim, "uniform7"),
+    "ssim_padded": _ssim_padded,
+}
+
+
+@lru_cache
+def _window(name: str) -> np.ndarray:
+    """The window of the SSIM along one axis; it is separable and sums to 1."""
+    if name == "uniform7":
+        return np.full(7, 1 / 7)
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    return taps / taps.sum()
+
+
+@lru_cache
+def _band(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The banded matrix (count, count + taps - 1) that filters `count` neighbours by one product, and its transpose."""
+    window = _window(name)
+    band = np.zeros((count, count + len(window) - 1))
+    for row in range(count):
+        band[row, row : row + len(window)] = window
+    return band, np.ascontiguousarray(band.T)
+
+
+class _Workspace:
+    """Memory for the strips of one image, taken once: fresh pages for every strip cost more than the filtering."""
+
+    def __init__(self, planes: int, height: int, width: int):
+        self.buffers = {name: np.empty(planes * height * width) for name in ("planes", "down", "across")}
+
+    def array(self, name: str, *shape: int) -> np.ndarray:
+        return self.buffers[name][: math.prod(shape)].reshape(shape)
+
+
+def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
+    """Filter planes (n, h, w) by the window, where it lies inside: (n, h - taps + 1, w - taps + 1)."""
+    margin = len(_window(window)) - 1
+    count, height, width = planes.shape[0], planes.shape[1] - margin, planes.shape[2] - margin
+    down = work.array("down", count, height, width + margin)
+    for top in range(0, height, BLOCK):
+        rows = min(BLOCK, height - top)
+        np.matmul(_band(window, rows)[0], planes[:, top : top + rows + margin], out=down[:, top : top + rows])
+    down = down.reshape(count * height, -1)
+    across = work.array("across", count * height, width)
+    for left in range(0, width, BLOCK):
+        columns = min(BLOCK, width - left)
+        band = _band(window, columns)[1]
+        np.matmul(down[:, left : left + columns + margin], band, out=across[:, left : left + columns])
+    return across.reshape(count, height, width)
+
+
+def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
+    """The mean SSIM of two float64 planes (h, w), in strips of rows that fit the processor's cache.
+
+    Four filtered planes suffice, as the formula needs the two variances only as a sum: x, y, x^2 + y^2 and xy. The
+    arithmetic is in place; the comments name what an array holds from there on.
+    """
+    taps = len(_window(window))
+    unbiased = taps**2 / (taps**2 - 1) if window == "uniform7" else 1.0
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2 / unbiased
+    height, width = x.shape[0] - taps + 1, x.shape[1] - taps + 1
+    work = _Workspace(4, min(STRIP, height) + taps - 1, x.shape[1])
+    total = 0.0
+    for top in range(0, height, STRIP):
+        rows = slice(top, min(top + STRIP, height) + taps - 1)
+        planes = work.array("planes", 4, *x[rows].shape)
+        planes[0], planes[1] = x[rows], y[rows]
+        np.multiply(x[rows], x[rows], out=planes[2])
+        np.multiply(y[rows], y[rows], out=planes[3])
+        planes[2] += planes[3]
+        np.multiply(x[rows], y[rows], out=planes[3])
+        mean_x, mean_y, squares, product = _filtered(planes, window, work)
+        means = np.multiply(mean_x, mean_y, out=work.array("down", *mean_x.shape))
+        mean_x *= mean_x
+        mean_y *= mean_y
+        mean_x += mean_y  # the sum of the squared means
+        squares -= mean_x  # the sum of the variances
+        product -= means  # the covariance
+        product *= 2
+        means *= 2
+        for plane, constant in ((means, c1), (product, c2), (mean_x, c1), (squares, c2)):
+            plane += constant
+        means *= product
+        mean_x *= squares
+        means /= mean_x
+        total += float(means.sum())
+    return total / (height * width)

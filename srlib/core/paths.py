@@ -1,0 +1,52 @@
+"""Where things lie: the repository, the datasets, the cache, the runs.
+
+`SRLIB_HOME` names the repository when srlib is not imported from its own checkout. `SRLIB_DATA` names the
+folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
+the user's cache. `SRLIB_RUNS` names the folder of all that is made, and `SRLIB_FIGURES` that of tables and figures alone.
+"""
+
+import os
+from pathlib import Path
+
+from srlib.core.errors import SRError
+
+FOLDERS = ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES")
+
+
+def make_absolute() -> None:
+    """Let relative folders in the environment mean those seen from here, also in processes that work elsewhere."""
+    for variable in FOLDERS:
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
+
+
+def home() -> Path:
+    """Return the repository: the checkout with notebooks and released weights."""
+    root = Path(os.environ.get("SRLIB_HOME") or Path(__file__).resolve().parents[2])
+    if not (root / "notebooks").is_dir():
+        raise SRError(f"{root} is not an srlib repository (no notebooks); set SRLIB_HOME to the checkout")
+    return root
+
+
+def cache_dir() -> Path:
+    """Return the folder of derived files; created by whoever writes to it first."""
+    if os.environ.get("SRLIB_CACHE"):
+        return Path(os.environ["SRLIB_CACHE"])
+    import platformdirs  # only here, so that machines that train need not have it
+
+    return Path(platformdirs.user_cache_dir("srlib"))
+
+
+def data_dir() -> Path:
+    """Return the folder that holds one folder per dataset (Set5, B100, ...)."""
+    return Path(os.environ.get("SRLIB_DATA") or cache_dir() / "datasets")
+
+
+def runs_dir() -> Path:
+    """Return the folder of training runs and executed notebooks."""
+    return Path(os.environ.get("SRLIB_RUNS") or home() / "runs")
+
+
+def figures_dir() -> Path:
+    """Return the folder of tables and figures, one folder per profile and paper; those of `home()`/figures are published."""
+    return Path(os.environ.get("SRLIB_FIGURES") or runs_dir() / "figures")

@@ -1,0 +1,1 @@
+"""Figures, diagrams of networks, and widgets that show pictures."""

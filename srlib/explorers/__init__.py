@@ -1,1 +1,0 @@
-"""Explorers of single papers, built on `widgets.Explorer`."""

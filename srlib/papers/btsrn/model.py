@@ -1,0 +1,200 @@
+"""BTSRN: balanced two-stage residual networks.
+
+Y. Fan et al., "Balanced Two-Stage Residual Networks for Image Super-Resolution", CVPR Workshops (NTIRE) 2017.
+Facts that the paper leaves out come from the authors' code (ychfan/sr_ntire2017, `model_resnet_up`).
+
+Paper's symbol -> here: X_LR -> `lr`; F(X_LR; Theta) -> `residual`; B(X_LR) -> `upsample_bicubic(lr)`; low- and
+high-resolution stage -> `low`, `high`; 128 nodes in, 64 (or 32) after the 1x1 -> `width`, `bottleneck`.
+
+    lr - 0.5 -> entry 1x1 -> low blocks -> up-sampling -> high blocks -> LeakyReLU, exit 1x1 -> + bicubic(lr)
+
+Choices where the paper is silent, as in the code: LeakyReLU 0.2 before each convolution, first and last layers 1x1, for x4
+one more block between the two x2 up-samplings (the paper never mentions it), Glorot initialisation.
+
+Departures:
+- `padding="same"` (zeros) is the default and has the same parameters; "valid" is the code's: no padding in the
+  convolutions, cropped skips, in training an output smaller than scale times the patch, in testing a symmetric frame
+  around the input.
+- B is MATLAB's bicubic in float; the code adds Pillow's, rounded to 8 bits.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError, unknown
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.borders import mirror
+
+SLOPE = 0.2
+
+
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """Return the centre of `x`, `height` by `width` pixels."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
+class Block(nn.Module):
+    """A pre-activation residual block: `body(x)` plus `x`, cropped to the body's size where it does not pad."""
+
+    body: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return y.add_(crop(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """For the backward pass keeps its output, as the convolution after it does, instead of its input, as PyTorch's does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu_(x.clone(), self.negative_slope) if x.requires_grad else super().forward(x)
+
+
+class PConv(Block):
+    """Projected convolution (Fig. 2d, the paper's block): 1x1 down to the bottleneck, 3x3 back to full width."""
+
+    def __init__(self, width: int, bottleneck: int, padding: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            LeakyReLU(SLOPE),
+            nn.Conv2d(width, bottleneck, 1),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Conv2d(bottleneck, width, 3, padding=padding),
+        )
+
+
+class PixelCNN(Block):
+    """Bottleneck of PixelCNN (Fig. 2a): 1x1, 3x3, 1x1, each after a ReLU."""
+
+    def __init__(self, width: int, bottleneck: int, padding: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(width, bottleneck, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(bottleneck, bottleneck, 3, padding=padding),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(bottleneck, width, 1),
+        )
+
+
+class Gate(nn.Module):
+    """Split the channels in two halves a, b and return `value(a) * sigmoid(b)`."""
+
+    def __init__(self, value: nn.Module):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        return self.value(a) * torch.sigmoid(b)
+
+
+class PixelCNNGated(Block):
+    """Gated convolution of PixelCNN (Fig. 2b): the 3x3 gives two halves, tanh times sigmoid."""
+
+    value: type[nn.Module] = nn.Tanh
+
+    def __init__(self, width: int, bottleneck: int, padding: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            LeakyReLU(SLOPE),
+            nn.Conv2d(width, bottleneck, 1),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Conv2d(bottleneck, 2 * width, 3, padding=padding),
+            Gate(self.value()),
+        )
+
+
+class PixelCNNPP(PixelCNNGated):
+    """Gated convolution of PixelCNN++ (Fig. 2c): identity instead of tanh."""
+
+    value = nn.Identity
+
+
+BLOCKS = {"pconv": PConv, "pixelcnn": PixelCNN, "pixelcnn_gated": PixelCNNGated, "pixelcnnpp": PixelCNNPP}
+
+
+class Upsample(nn.Module):
+    """Nearest neighbour of `x` plus a transposed convolution of LeakyReLU(x); kernel = stride, so nothing overlaps."""
+
+    def __init__(self, width: int, factor: int):
+        super().__init__()
+        self.factor = factor
+        self.rectify = LeakyReLU(SLOPE)
+        self.deconvolution = nn.ConvTranspose2d(width, width, factor, stride=factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deconvolution(self.rectify(x)).add_(F.interpolate(x, scale_factor=self.factor))
+
+
+class BTSRN(nn.Module):
+    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
+
+    low, high: number of blocks before and after the up-sampling, each >= 0 (the submission: 6 and 4).
+    block: "pconv", "pixelcnn", "pixelcnn_gated" or "pixelcnnpp".
+    width, bottleneck: channels between and inside the blocks (submission 128, 64; block comparison 128, 32).
+    padding: "same" or "valid". In training "valid" returns only the centre that no padding has touched, and raises SRError where
+    nothing is left of it.
+    Parameters: x2 887,683, x3 969,603, x4 1,035,459.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scale: int,
+        low: int = 6,
+        high: int = 4,
+        block: str = "pconv",
+        width: int = 128,
+        bottleneck: int = 64,
+        padding: str = "same",
+    ):
+        super().__init__()
+        if block not in BLOCKS:
+            raise unknown("block", block, BLOCKS)
+        if padding not in ("same", "valid"):
+            raise unknown("padding", padding, ["same", "valid"])
+        if scale not in (2, 3, 4):
+            raise SRError(f"scale (={scale}) of BTSRN must be 2, 3 or 4")
+        if low < 0 or high < 0:
+            raise SRError(f"low (={low}) and high (={high}) must not be negative")
+        self.scale, self.valid_padding = scale, padding == "valid"
+        same = padding == "same"
+
+        def blocks(n: int) -> list[nn.Module]:
+            return [BLOCKS[block](width, bottleneck, padding=int(same)) for _ in range(n)]
+
+        self.entry = nn.Conv2d(3, width, 1)
+        self.low = nn.Sequential(*blocks(low))
+        if scale == 4:
+            self.up = nn.Sequential(Upsample(width, 2), *blocks(1), Upsample(width, 2))
+        else:
+            self.up = nn.Sequential(Upsample(width, scale))
+        self.high = nn.Sequential(*blocks(high))
+        self.exit = nn.Sequential(LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1))
+        # One pixel per block, in LR pixels; the extra x4 block works at half the final resolution.
+        self.reach = low + -(-high // scale) + (1 if scale == 4 else 0)
+        self.context = max(self.reach, 4)
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        base = upsample_bicubic(lr, self.scale)
+        framed = self.valid_padding and not self.training
+        if self.valid_padding and self.training and min(lr.shape[-2:]) <= 2 * self.reach:
+            raise SRError(
+                f"a patch of {min(lr.shape[-2:])} LR pixels is too small: padding='valid' leaves out {2 * self.reach}; "
+                f"set hr_patch to more than {2 * self.reach * self.scale}"
+            )
+        x = mirror(lr, (self.reach, self.reach), (self.reach, self.reach)) if framed else lr
+        x = self.low(self.entry(x - 0.5))
+        residual = self.exit(self.high(self.up(x)))
+        height = min(base.shape[-2], residual.shape[-2])
+        width = min(base.shape[-1], residual.shape[-1])
+        return crop(base, height, width) + crop(residual, height, width)

@@ -1,0 +1,245 @@
+"""D2C-SR: a tree of branches that predicts several images, and a small network that fuses them.
+
+Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution", ECCV 2022. What the paper
+leaves out is from the authors' code (megvii-research/D2C-SR).
+
+    lr - mean -> head -> branch a -> branch aa -> skips -> tail -> + mean = prediction 1
+                      |           -> branch ab -> ...                       prediction 2     C = 2 branches at every node,
+                      -> branch b -> branch ba -> ...                       prediction 3     L = 2 levels: P = 4 leaves
+                                  -> branch bb -> ...                       prediction 4
+    predictions -> three convolutions, softmax = weights; sum of weights * predictions = sr
+
+Paper's symbol -> here: L, C, P -> `depth`, `children`, number of predictions; G, B -> `groups`, `blocks`; I_D -> what
+`predictions` returns; W -> what `fusion_weights` returns. Skips of a leaf (multi-branch deep residual): a convolution and the
+features of its parent, for each parent up to the root, whose features are the head's; `deep_residual=False` leaves only the
+last, as Table 5 does.
+
+Parameters of both networks: x2 5,178,724, x3 5,917,284, x4 5,769,572, x8 6,360,420. The divergence network alone, x8, makes
+five of Figure 7's six sizes (width, groups, blocks): 64, 2, 2 4,527,876; 64, 2, 1 3,634,644; 32, 2, 1 912,636; 16, 2, 1
+230,160; 16, 1, 1 188,106. 5.88M fits no configuration of the published code. Up to 16 channels, attention has one inner channel.
+
+Departures:
+- Colour is RGB, with the means of RGB; the code reads BGR and subtracts the means of RGB. The 1x1 convolutions that subtract
+  and add them are trained, as in the code.
+- Scale 1, for pairs of equal size (City100): the tail is a convolution of `width` to `width` channels and the last one, without
+  shuffle. The paper has no such data.
+- The last ReLU before the softmax is the code's; the paper does not draw it.
+- The fusion is in float32 also under autocast. In bfloat16 it sees little of how predictions differ: without divergence loss, at
+  a rate of 1e-3, it collapses to one of them within 200 steps, which it does not in float32 (same seeds and patches).
+"""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from srlib.baselines.rcan import ResidualGroup
+from srlib.core.errors import SRError
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import MEAN, conv, single, tail
+
+GIB = 2**30
+
+
+def branch_module(groups: int, blocks: int, width: int) -> nn.Sequential:
+    """Return the basic branch module: residual groups of RCAN and a convolution."""
+    return nn.Sequential(*(ResidualGroup(blocks, width) for _ in range(groups)), conv(width, width))
+
+
+def leaf_tail(scale: int, width: int) -> nn.Sequential:
+    """Return what makes the image from a leaf's features: RCAN's up-sampler and last convolution; see above for scale 1."""
+    return tail(scale, width) if scale > 1 else nn.Sequential(conv(width, width), conv(width, 3))
+
+
+def shift(sign: int) -> nn.Conv2d:
+    """Return a 1x1 convolution that at first adds `sign` times the mean colour."""
+    layer = conv(3, 3, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        layer.bias.copy_(sign * torch.tensor(MEAN))
+    return layer
+
+
+class Tree(nn.Module):
+    """A divergence network of any branches and tails: RGB `(N, 3, H, W)` in 0..1 -> predictions `(N, P, 3, scale*H, scale*W)`.
+
+    branch, tail: make a module that keeps `width` channels, and one that makes the RGB image of them. enlarge: work on the
+    bicubic image, to which every prediction is added (VDSR).
+    In training it returns the predictions, else their mean, which is an image as of any model.
+    Raises SRError for depth or children below 1, and for a tree whose weights alone do not fit into memory.
+    """
+
+    channels = 3
+    context: int | None = None
+
+    def __init__(
+        self,
+        scale: int,
+        depth: int,
+        children: int,
+        width: int,
+        branch: Callable[[], nn.Module],
+        tail: Callable[[], nn.Module],
+        deep_residual: bool = True,
+        enlarge: bool = False,
+    ):
+        super().__init__()
+        if depth < 1 or children < 1:
+            raise SRError(f"depth (={depth}) and children (={children}) of the tree must be at least 1")
+        skips = depth if deep_residual else 1
+        _check_size(depth, children, branch, lambda: nn.ModuleList([tail(), *(conv(width, width) for _ in range(skips))]))
+        self.scale, self.depth, self.branching = scale, depth, children
+        self.leaves, self.deep_residual, self.enlarge = children**depth, deep_residual, enlarge
+        self.subtract_mean, self.add_mean = shift(-1), shift(1)
+        self.head = conv(3, width)
+        # Level by level; the branches on the output of branch i of one level are i*C .. i*C + C - 1 of the next.
+        self.levels = nn.ModuleList(nn.ModuleList(branch() for _ in range(children**level)) for level in range(1, depth + 1))
+        self.skips = nn.ModuleList(nn.ModuleList(conv(width, width) for _ in range(skips)) for _ in range(self.leaves))
+        self.tails = nn.ModuleList(tail() for _ in range(self.leaves))
+
+    def grow(self, parents: list[Tensor], index: int) -> Iterator[Tensor]:
+        """Yield the features of all leaves under a node, depth first. parents: features from the root to the node."""
+        level = len(parents) - 1
+        if level == self.depth:
+            yield self._skip(parents, index)
+            return
+        for child in range(index * self.branching, (index + 1) * self.branching):
+            yield from self.grow([*parents, self.levels[level][child](parents[-1])], child)
+
+    def _skip(self, parents: list[Tensor], leaf: int) -> Tensor:
+        """Add its parents to a leaf's features, the nearest first, after a convolution for each."""
+        root, *between, features = parents
+        sources = [*reversed(between), root] if self.deep_residual else [root]
+        for layer, source in zip(self.skips[leaf], sources, strict=True):
+            features = layer(features) + source
+        return features
+
+    def predictions(self, lr: Tensor) -> Tensor:
+        """Return what the leaves predict, `(N, P, 3, scale*H, scale*W)`, neither clipped nor rounded."""
+        image = self.subtract_mean(upsample_bicubic(lr, self.scale) if self.enlarge else lr)
+        leaves = zip(self.tails, self.grow([self.head(image)], 0), strict=True)
+        images = (tail(features) + image if self.enlarge else tail(features) for tail, features in leaves)
+        return torch.stack([self.add_mean(one) for one in images], dim=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        predictions = self.predictions(lr)
+        return predictions if self.training else predictions.mean(dim=1)
+
+
+def _check_size(depth: int, children: int, branch: Callable[[], nn.Module], leaf: Callable[[], nn.Module]) -> None:
+    """Raise SRError, before anything is built, for a tree that is larger than the free memory."""
+    with torch.device("meta"):
+        per_branch, per_leaf = (sum(p.numel() for p in make().parameters()) for make in (branch, leaf))
+    count = children**depth * per_leaf + sum(children**level for level in range(1, depth + 1)) * per_branch
+    free = psutil.virtual_memory().available
+    if 4 * count > free:
+        size = f"{Decimal(count):.3g} parameters, {Decimal(4 * count) / GIB:.3g} GiB"
+        raise SRError(
+            f"depth (={depth}) and children (={children}): the tree's {Decimal(children**depth):.3g} leaves would have {size}, "
+            f"more than the free memory of {free / GIB:.3g} GiB, before any training; make it smaller, or lower its width"
+        )
+
+
+class DivergenceNet(Tree):
+    """The paper's divergence network. Arguments: see the table of symbols above; width: channels. See `Tree` for what it gives.
+
+    Parameters: x2 5,132,644, x3 5,871,204, x4 5,723,492, x8 6,314,340. Its attention depends on the whole image.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        depth: int = 2,
+        children: int = 2,
+        groups: int = 2,
+        blocks: int = 4,
+        width: int = 64,
+        deep_residual: bool = True,
+    ):
+        super().__init__(
+            scale,
+            depth,
+            children,
+            width,
+            branch=lambda: branch_module(groups, blocks, width),
+            tail=lambda: leaf_tail(scale, width),
+            deep_residual=deep_residual,
+        )
+
+
+class ConvergenceNet(nn.Module):
+    """Predictions `(N, P, 3, H, W)` -> weights `(N, P, H, W)` that add up to 1 at every pixel. 46,080 parameters for P = 4.
+
+    Three convolutions without bias, ReLU after each, also the last: no logit is below 0.
+    """
+
+    REACH = 3  # pixels around a pixel that its weights depend on
+
+    def __init__(self, count: int, width: int = 64):
+        super().__init__()
+        sizes = [3 * count, width, width, count]
+        self.layers = nn.ModuleList(conv(a, b, bias=False) for a, b in zip(sizes, sizes[1:], strict=False))
+
+    def forward(self, predictions: Tensor) -> Tensor:
+        x = single(predictions).flatten(1, 2)
+        with torch.autocast(x.device.type, enabled=False):
+            for layer in self.layers:
+                x = torch.relu(layer(x))
+            return x.softmax(dim=1)
+
+
+def fuse(predictions: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of weights `(N, P, H, W)` times predictions `(N, P, 3, H, W)`, eq. 8."""
+    return (single(predictions) * weights[:, :, None]).sum(dim=1)
+
+
+class Fused(nn.Module):
+    """A divergence network and the convergence network on its predictions: RGB in 0..1 -> RGB, `scale` times as large.
+
+    freeze: the paper's second stage. The divergence network is fixed, only the fusion learns, and nothing is kept for a backward
+    pass through the tree. False: both learn at once, as in the published code; in training it returns [predictions
+    `(N, P, 3, H, W)`, fused image], where the fused image gives no gradient to the divergence network.
+    """
+
+    channels = 3
+
+    def __init__(self, divergence: Tree, freeze: bool = True):
+        super().__init__()
+        self.scale, self.freeze = divergence.scale, freeze
+        self.divergence = divergence.requires_grad_(not freeze)
+        self.convergence = ConvergenceNet(divergence.leaves)
+        inner = divergence.context
+        self.context = None if inner is None else inner + -(-ConvergenceNet.REACH // self.scale)
+
+    def predictions(self, lr: Tensor) -> Tensor:
+        """Return what the divergence network predicts, `(N, P, 3, scale*H, scale*W)`."""
+        return self.divergence.predictions(lr)
+
+    def fusion_weights(self, lr: Tensor) -> Tensor:
+        """Return the weight of each prediction at every pixel, `(N, P, scale*H, scale*W)`."""
+        return self.convergence(self.predictions(lr))
+
+    def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
+        predictions = self.predictions(lr)
+        inputs = predictions.detach() if self.training else predictions
+        fused = fuse(inputs, self.convergence(inputs))
+        return [predictions, fused] if self.training and not self.freeze else fused
+
+
+class D2C(Fused):
+    """D2C-SR, both networks. Arguments: those of `DivergenceNet`, and `freeze` (see `Fused`)."""
+
+    def __init__(
+        self,
+        scale: int,
+        depth: int = 2,
+        children: int = 2,
+        groups: int = 2,
+        blocks: int = 4,
+        width: int = 64,
+        deep_residual: bool = True,
+        freeze: bool = True,
+    ):
+        super().__init__(DivergenceNet(scale, depth, children, groups, blocks, width, deep_residual), freeze)

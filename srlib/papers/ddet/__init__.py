@@ -1,0 +1,122 @@
+"""DDet: the experiments of the paper's tables.
+
+Y. Shi et al., "DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution", IEEE Signal Processing
+Letters 2020.
+
+Training: the paper says nothing of loss, rate, patches or length, and the code has no training files. LP-KPN's stand in, whose
+protocol and rows DDet takes over: RealSR (version 2, LR enlarged to the size of HR), luma, Adam with a constant 1e-4, 100,000
+steps; patches of 192 px as in RealSR's paper, 16 of them; mean squared error of the result. All networks get the same. (LP-KPN's
+own loss looks at its three pyramid levels, and its batch is 64.)
+
+The paper has one training per scale of RealSR, whose pairs are all of one size. Profile "paper" has x2, the set of the ablation;
+`python -m srlib train ddet --profile paper --data RealSR-V2-x3/train` trains on another.
+
+The ladder of Table II begins at "kpn" (K = 7), adds post-refinement, then CDM, then MDA, which is "ddet". In budgets that are not
+the paper's, the residual networks are small: `short` holds their arguments. The networks of per-pixel kernels keep their size.
+"""
+
+from srlib.nn import models
+from srlib.papers.base import CITY100_NOISE, Method, Paper
+from srlib.papers.ddet.model import DDet
+
+models.register("ddet", DDet, models.SAME_SIZE)
+
+_OWN = {
+    "hr_patch": 192,
+    "batch": 16,
+    "steps": 100_000,
+    "schedule": "steps",
+    "learning_rate": 1e-4,
+    "loss": "mse",
+}
+# Adam's first steps move all weights of all kernels together, which changes the brightness: the rate rises slowly.
+_SHORT = {"hr_patch": 64, "batch": 4, "schedule": "warm_cosine", "clip": 1.0}
+# In budgets that are not the paper's, heads hold the cosines of a kernel (`baselines.kpn`): in pixels a kernel stays the same at
+# every pixel. KPN after 3,000 steps on City100-nikon/train80: its shape deviates over pixels by 0.01 of the mean kernel in pixels
+# at 1e-4 (at 5e-4 its units die), and by 0.42 and 0.47 in cosines at 1e-4 and 5e-4; 30.06, 30.03 and 30.13 dB.
+_COSINES = {"basis": "dct"}
+_TEST = "embedded-camera-test"
+_EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
+
+
+def _ddet(label: str, **args) -> Method:
+    args = {"width": 64, **args}
+    return Method("ddet", label, args, _OWN, {**_SHORT, "model_args": {**args, **_COSINES}})
+
+
+def _kpn(kernel: int) -> Method:
+    args = {"width": 64, "kernel": kernel}
+    return Method("kpn", f"KPN (K={kernel})", args, _OWN, {**_SHORT, "model_args": {**args, **_COSINES}})
+
+
+def _residual(model: str, label: str, full: dict, small: dict) -> Method:
+    return Method(model, label, {"width": 64, **full}, _OWN, {**_SHORT, "model_args": small})
+
+
+LADDER = ("kpn", "ddet_refine", "ddet_cdm", "ddet")  # Table II
+SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
+RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
+VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
+DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
+_OFF = {"srresnet_rgb": "SRResNet", "kpn": "KPN (K=7)", "ddet_cdm": "w/ CDM", "ddet": "DDet"}
+
+PAPER = Paper(
+    name="ddet",
+    title="DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution",
+    protocol="realsr",
+    methods={
+        "bicubic": Method("bicubic", "LR as it is"),
+        "srresnet_rgb": _residual("srresnet", "SRResNet", {"norm": False}, {"width": 32, "norm": False}),
+        "edsr_rgb": _residual(
+            "edsr", "EDSR", {"blocks": 32, "width": 256, "res_scale": 0.1}, {"blocks": 16, "width": 32, "res_scale": 0.1}
+        ),
+        "rcan_rgb": _residual("rcan", "RCAN", {}, {"groups": 3, "blocks": 3, "width": 32}),
+        "edrn": _residual("edrn", "EDRN", {}, {"width": 16, "blocks": 2}),
+        "kpn_5": _kpn(5),
+        "kpn": _kpn(7),
+        "kpn_13": _kpn(13),
+        "kpn_19": _kpn(19),
+        "lp_kpn": Method("lp_kpn", "LP-KPN (K=5)", {"width": 64}, _OWN, {**_SHORT, "model_args": {"width": 64, **_COSINES}}),
+        "ddet_refine": _ddet("w/ PR", mda=False, cdm=False),
+        "ddet_cdm": _ddet("w/ CDM", mda=False),
+        "ddet": _ddet("DDet"),
+    },
+    compared=("bicubic", "srresnet_rgb", "kpn", "lp_kpn", "ddet"),
+    scales=(1,),
+    ablations={
+        "ddet_wide": _ddet("DDet, 128 channels before the heads", wide=True),
+        "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
+    },
+    parts={
+        "ddet_no_cdm": "DDet, CDM switched off",
+        "ddet_no_refine": "DDet, post-refinement switched off",
+        **{f"{name}_off": f"What an input 2 pixels off costs {label}" for name, label in _OFF.items()},
+    },
+    part_of={**dict.fromkeys(("ddet_no_cdm", "ddet_no_refine"), "ddet"), **{f"{name}_off": name for name in _OFF}},
+    profiles={
+        "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}},
+        "quick": {
+            **_EMBEDDED,
+            "validation": _TEST,
+            "overrides": {"steps": 100, "batch": 4, "learning_rate": 1e-4},
+            "ablation": {"validation": ""},
+        },
+        "released": {
+            "data": "City100-nikon/train13",
+            "validation": "City100-nikon/test",
+            "tests": ("City100-nikon/test", "City100-iphone/test"),
+            "ablation_tests": "City100-nikon/test",
+            "scales": (1,),
+            "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 1e-4},
+        },
+        "paper": {
+            "data": "RealSR-V2-x2/train",
+            "validation": "RealSR-V2-x2/test",
+            "tests": ("RealSR-V2-x2/test",),
+            "ablation_tests": "RealSR-V2-x2/test",
+            "scales": (1,),
+        },
+    },
+    noise=CITY100_NOISE,
+    borrows={name: "d2c_sr" for name in ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "lp_kpn")},
+)

@@ -1,0 +1,159 @@
+"""DDet: dual-path dynamic enhancement, one path that corrects the pixels and one that predicts how to weigh them.
+
+Y. Shi, H. Zhong, Z. Yang, X. Yang, L. Lin, "DDet: Dual-path Dynamic Enhancement Network for Real-World Image
+Super-Resolution", IEEE Signal Processing Letters 2020. Layers as in the authors' code (ykshi/DDet); `variant="paper"`: as the
+text has them.
+
+Paper's symbol -> here: I_LR -> `lr`; G_Dil, CDM -> `cdm`; I_Rev -> `revealed`; G_Sat -> `trunk`, `features`; Upsilon_Dyn of
+each size -> what a head gives; K_Dyn -> `kernels(lr)`; g -> `dynamic_filter`; I'_Att -> the sum of `contributions`; F_PR ->
+`refine`.
+
+    lr -> trunk at a quarter of the size -> shuffle x4 -> two convolutions -> heads -> kernels of each pixel, three sizes
+    lr -> cdm, + lr -> revealed -> filtered with each of the kernels -> summed -> refine
+
+Where the two sources differ (variant "official" | "paper"):
+- kernels of 9, 7, 5, the last two from two layers | of 3, 5, 7, from one layer each;
+- refinement of two layers with a ReLU | of one;
+- the second convolution after the shuffle has 64 channels in the code's x2 network and 128 (`wide`) in that of x3 and x4 |
+  64. Table III's 5.7 MB are those of 64.
+
+The ladder of Table II: `mda=False` has a single head of 7x7 kernels, one layer, which with `cdm=False, refine=False` is
+KPN (K=7), the plain network.
+
+Departure: `init="identity"`, the default, starts near the identity: kernels near zero but for an equal share in their centres,
+a detail path whose last layer is near zero, a refinement that hands the image on; see `kpn` for the trunk. `init="caffe"` is the
+code's: MSRA in every layer, biases zero.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from srlib.baselines.kpn import SMALL, KernelLayer, Trunk, check, features, initialise
+from srlib.core.errors import SRError, unknown
+from srlib.nn.blocks import conv
+from srlib.nn.dynamic_filter import dynamic_filter
+from srlib.nn.same_size import CELL, SameSize, context, crop_like, pad
+
+# (size of the kernels, channels between the two layers of the head or None for one layer)
+HEADS = {"official": ((9, None), (7, 49), (5, 32)), "paper": ((3, None), (5, None), (7, None))}
+PLAIN = ((7, None),)
+
+
+class Parts(NamedTuple):
+    """What DDet makes of an image on its way, each `(N, 1, H, W)`: I_Rev, what each head adds to I'_Att, the result."""
+
+    revealed: Tensor
+    contributions: list[Tensor]
+    result: Tensor
+
+
+def head(inputs: int, kernel: int, between: int | None, basis: str) -> nn.Sequential:
+    """Return the layers from features to kernels, linear at the end."""
+    if between is None:
+        return nn.Sequential(KernelLayer(inputs, kernel, basis))
+    return nn.Sequential(conv(inputs, between), nn.ReLU(), KernelLayer(between, kernel, basis))
+
+
+def detail(width: int) -> nn.Sequential:
+    """Return coupled detail manipulation: three convolutions whose output is added to the image. Eq. 10."""
+    return nn.Sequential(conv(1, width), nn.ReLU(), conv(width, width), nn.ReLU(), conv(width, 1))
+
+
+def refinement(variant: str, width: int) -> nn.Sequential:
+    """Return post-refinement: two convolutions, or the paper's one. Eq. 11."""
+    if variant == "paper":
+        return nn.Sequential(conv(1, 1))
+    return nn.Sequential(conv(1, width), nn.ReLU(), conv(width, 1))
+
+
+@torch.no_grad()
+def hand_on(layers: nn.Sequential) -> None:
+    """Make a refinement give nearly what it gets, where that is positive: its first channel carries the image."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            layer.weight[0] = 0
+            layer.weight[0, 0, 1, 1] = 1
+    last = layers[-1]
+    nn.init.normal_(last.weight[:, 1:], std=SMALL)
+
+
+class DDet(SameSize):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size.
+
+    variant: "official" or "paper". wide: 128 channels before the heads instead of 64.
+    cdm, mda, refine: without them a lower rung of the ladder.
+    width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct" (see `kpn`).
+    Parameters: 1,428,919; wide 1,559,159; paper 1,353,246. Ladder: 1,295,473, 1,296,690, 1,334,835, 1,428,919.
+    """
+
+    def __init__(
+        self,
+        scale: int = 1,
+        variant: str = "official",
+        wide: bool = False,
+        cdm: bool = True,
+        mda: bool = True,
+        refine: bool = True,
+        width: int = 64,
+        blocks: int = 16,
+        init: str = "identity",
+        basis: str = "pixels",
+    ):
+        super().__init__(scale)
+        if variant not in HEADS:
+            raise unknown("variant", variant, HEADS)
+        if wide and variant == "paper":
+            raise SRError("wide (=True) is of the official variant: the paper's network has one width; leave it out")
+        sizes = HEADS[variant] if mda else PLAIN
+        check(init, sizes[0][0], basis)
+        out = 2 * width if wide else width
+        self.trunk = Trunk(width, blocks)
+        self.features = features(width, CELL, out)
+        self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
+        self.cdm = detail(width) if cdm else None
+        self.refine = refinement(variant, width) if refine else None
+        self.context = self._context(max(kernel for kernel, _ in sizes))
+        initialise(self, init, [self.features[-2]], [layers[-1] for layers in self.heads], share=1 / len(sizes))
+        if init == "identity" and cdm:
+            nn.init.normal_(self.cdm[-1].weight, std=SMALL)
+        if init == "identity" and refine:
+            hand_on(self.refine)
+
+    def _context(self, kernel: int) -> int:
+        """Return how far a pixel of the result looks: through the trunk, which is farther than through the pixels."""
+        after = sum(isinstance(layer, nn.Conv2d) for layer in self.refine) if self.refine else 0
+        predicted = 2 + max(sum(isinstance(layer, nn.Conv2d) for layer in layers) for layers in self.heads)
+        filtered = kernel // 2 + (3 if self.cdm else 0)
+        return max(context(after + predicted, self.trunk.cells), context(after + filtered, 0))
+
+    def _revealed(self, lr: Tensor) -> Tensor:
+        return lr if self.cdm is None else lr + self.cdm(lr)
+
+    def enhance(self, lr: Tensor) -> Tensor:
+        revealed, x = self._revealed(lr), self.features(self.trunk(lr))
+        total = sum(dynamic_filter(revealed, layers(x)) for layers in self.heads)
+        return total if self.refine is None else self.refine(total)
+
+    def predicted(self, lr: Tensor) -> list[Tensor]:
+        """Return the kernels of each pixel of the padded image, one `(N, K*K, H', W')` per head, in the order of the heads."""
+        x = self.features(self.trunk(pad(lr)))
+        return [layers(x) for layers in self.heads]
+
+    def kernels(self, lr: Tensor) -> list[Tensor]:
+        """Return the kernels of each pixel, one `(N, K*K, H, W)` per head, in the order of the heads."""
+        return [crop_like(one, lr) for one in self.predicted(lr)]
+
+    def parts(self, lr: Tensor, cdm: bool = True, refine: bool = True, heads: list[Tensor] | None = None) -> Parts:
+        """Return I_Rev, the contribution of each head and the result.
+
+        cdm, refine: False leaves that part of a trained network out, where it has one. heads: what `predicted` has returned for
+        this image, so as not to compute it again.
+        """
+        padded = pad(lr)
+        revealed = self._revealed(padded) if cdm else padded
+        contributions = [dynamic_filter(revealed, one) for one in (self.predicted(lr) if heads is None else heads)]
+        total = sum(contributions)
+        result = self.refine(total) if refine and self.refine is not None else total
+        return Parts(crop_like(revealed, lr), [crop_like(one, lr) for one in contributions], crop_like(result, lr))

@@ -1,0 +1,93 @@
+"""Difficulty-SR: the experiments of the paper's tables.
+
+J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019.
+
+Training, section 3.2 and the code's scripts: DIV2K, luma, patches of 48x48 LR pixels at every scale, batches of 64, Adam 1e-4,
+an epoch of 200 batches; IDN 100 epochs, then both branches 500 with the rate halved (the paper: every 100 epochs, the scripts:
+once). The identifier's length is nowhere said: it gets IDN's.
+
+"difficulty_sr" starts from the trained identifier, which stays as it is, and from the trained IDN. "idn_longer" starts from the
+same IDN and has the same further steps without any routing: what routing brings is the difference between those two. (The
+paper's IDN row is the original network, trained on 291 images, beside its own, trained on DIV2K.)
+"""
+
+from srlib.nn import models
+from srlib.papers.base import Method, Paper
+from srlib.papers.difficulty_sr import analysis
+from srlib.papers.difficulty_sr.loss import difficulty_class
+from srlib.papers.difficulty_sr.model import FewLayers, Identifier, difficulty_sr
+from srlib.papers.difficulty_sr.signs import IDENTIFIER
+from srlib.scoring import evaluation, vitals
+from srlib.train import losses
+
+models.register("identifier", Identifier)
+models.register("plain_cnn", FewLayers)
+models.register("difficulty_sr", difficulty_sr)
+losses.register("difficulty", difficulty_class)
+evaluation.register(Identifier, analysis.identify, analysis.accuracy)
+evaluation.SCORERS["patches"] = analysis.score
+vitals.register(IDENTIFIER)
+
+EPOCH = 200
+
+_OWN = {
+    "lr_patch": 48,
+    "batch": 64,
+    "steps": 100 * EPOCH,
+    "schedule": "steps",
+    "drops": 1,
+    "factor": 0.5,
+    "learning_rate": 1e-4,
+    "loss": "l1",
+}
+_JOINT = {**_OWN, "steps": 500 * EPOCH, "drops": 5}
+_MSE = {**_OWN, "loss": "mse"}
+# For budgets of hundreds or thousands of steps; a network that starts from a trained one takes smaller ones.
+_SHORT = {"learning_rate": 1e-3, "clip": 1.0}
+_SHORT_IDN = {"learning_rate": 5e-4, "clip": 1.0}
+_SHORT_JOINT = {"lr_patch": 48, "batch": 4, "learning_rate": 1e-4, "clip": 1.0}
+_SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3}
+# What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
+_FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
+
+BRANCHES = {"complex": "idn", "complex_args": {"width": 64}}
+
+PAPER = Paper(
+    name="difficulty_sr",
+    title="Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network",
+    protocol="y",
+    methods={
+        "bicubic": Method("bicubic", "Bicubic"),
+        "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
+        "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
+        "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
+        "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+        "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, {**_OWN, "loss": "charbonnier"}, _SHORT, scales=(2, 4)),
+        "memnet": Method("memnet", "MemNet", {"width": 64}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
+        "edsr": Method("edsr", "EDSR-baseline", {"width": 64}, _OWN, {**_SHORT, "learning_rate": 2e-4}),
+        "identifier": Method("identifier", "Identifier", fields={**_OWN, "loss": "difficulty"}, short=_SHORT_IDENTIFIER),
+        "idn": Method("idn", "IDN", {"width": 64}, _OWN, _SHORT_IDN),
+        "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
+        "idn_longer": Method("idn", "IDN, as long", {"width": 64}, _JOINT, _SHORT_JOINT, start={"": "idn"}),
+        "difficulty_sr": Method(
+            "difficulty_sr", "Difficulty-SR", BRANCHES, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
+        ),
+    },
+    compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
+    scales=(2, 3, 4),
+    beside=("aplus", "fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
+    ablations={
+        "dual_cnn": Method(
+            "difficulty_sr",
+            "Plain branch of the released code",
+            {**BRANCHES, "plain": "plain_cnn"},
+            _JOINT,
+            _SHORT_JOINT,
+            start={"identifier": "identifier", "complex": "idn"},
+        ),
+    },
+    parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
+    part_of=dict.fromkeys(("complex", "oracle", "masked"), "difficulty_sr"),
+    derived=dict.fromkeys(("patches", "easy patches", "hard patches"), "Urban100"),
+    borrows={**{name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")}, "lapsrn": "prosrn"},
+)

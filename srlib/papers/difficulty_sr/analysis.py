@@ -1,0 +1,165 @@
+"""How hard patches are: the patches of a test set, what bicubic makes of them, and what an identifier says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, product
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from srlib.core.color import to_y
+from srlib.core.errors import SRError
+from srlib.core.imresize import modcrop
+from srlib.core.protocols import Protocol, lr_from_hr, protocol
+from srlib.data.sets import open_set
+from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualWay, Identifier, classes, difficulty
+
+CLASSES = ("< 30 dB", "30-35 dB", "35-40 dB", "40-45 dB", ">= 45 dB")  # hardest to easiest
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of one image, in luma 0..1: lr `(M, 1, 48, 48)`, hr `(M, 1, 48*scale, 48*scale)`, their LR corners."""
+
+    image: str
+    corners: tuple[tuple[int, int], ...]
+    lr: Tensor
+    hr: Tensor
+
+
+def patches(dataset: str, scale: int, limit: int | None = None) -> Iterator[Patches]:
+    """Cut the images of a set into 48x48 LR patches that do not overlap; incomplete ones at the border are dropped.
+
+    LR luma is made from the rounded luma of the whole image, and grey images are luma (the protocol "y"). limit: only the first
+    images. Images smaller than a patch give none. Difficulty-SR section 3.5.
+    """
+    for name, image in islice(open_set(dataset), limit):
+        hr = modcrop(image, scale)
+        lr = lr_from_hr(hr, protocol("y"), scale)
+        hr = hr if hr.ndim == 2 else to_y(hr, rounded=True)
+        corners = tuple(product(*(range(0, side - PATCH + 1, PATCH) for side in lr.shape)))
+        if corners:
+            yield Patches(name, corners, _cut(lr, corners, PATCH, 1), _cut(hr, corners, PATCH * scale, scale))
+
+
+def _cut(image: np.ndarray, corners: tuple[tuple[int, int], ...], side: int, scale: int) -> Tensor:
+    found = [image[y * scale :, x * scale :][:side, :side] for y, x in corners]
+    return torch.from_numpy(np.stack(found)[:, None]).float() / 255
+
+
+def patch_psnr(sr: Tensor, hr: Tensor) -> np.ndarray:
+    """Return the PSNR in dB of each patch `(M, 1, h, w)` in 0..1, neither clipped nor rounded, no border left out; infinite for a
+    perfect one. Rounded to 8 bits, as whole images are, patches that are nearly perfect would come out otherwise.
+    """
+    error = (sr.double() - hr.double()).square().mean(dim=(1, 2, 3)).numpy()
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(error)
+
+
+@torch.no_grad()
+def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None = None) -> pd.DataFrame:
+    """Score networks on each patch by itself: a row per patch with `image`, `y`, `x`, `bicubic` (dB), `actual` (its class), and
+    for each network its PSNR, or for an identifier `predicted` and the probabilities `p0` (hardest) to `p4`.
+
+    Raises SRError where the set has no patch, as its images are too small.
+    """
+    modes = {name: net.training for name, net in networks.items()}
+    try:
+        for net in networks.values():
+            net.eval().to(memory_format=torch.channels_last)
+        return _compare(networks, dataset, scale, limit)
+    finally:
+        for name, net in networks.items():
+            net.train(modes[name])
+
+
+def score(net: DualWay, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
+    """Return `compare` of the "identifier" and the "complex" branch of a Difficulty-SR network; protocol: not used."""
+    return compare({"identifier": net.identifier, "complex": net.complex}, dataset, net.scale, limit)
+
+
+def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None) -> pd.DataFrame:
+    frames = []
+    for some in patches(dataset, scale, limit):
+        bicubic = difficulty(some.lr, some.hr)
+        rows = {"image": some.image, "y": [y for y, _ in some.corners], "x": [x for _, x in some.corners]}
+        rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
+        for name, net in networks.items():
+            device = next(net.parameters(), torch.empty(0)).device
+            batches = (batch.to(device, memory_format=torch.channels_last) for batch in some.lr.split(32))
+            outputs = torch.cat([net(batch) for batch in batches]).cpu()
+            if isinstance(net, Identifier):
+                probabilities = outputs.softmax(dim=1).numpy()
+                rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}
+            else:
+                rows[name] = patch_psnr(outputs, some.hr)
+        frames.append(pd.DataFrame(rows))
+    if not frames:
+        raise SRError(f"{dataset} has no image of {PATCH}x{PATCH} LR pixels at scale {scale}; choose larger images")
+    return pd.concat(frames, ignore_index=True)
+
+
+def choose(rows: pd.DataFrame, plain: str = "bicubic", complex: str = "complex") -> pd.DataFrame:
+    """Return the PSNR of each patch by each way to choose a branch, in columns: `plain` and `complex` alone, "difficulty_sr" by
+    the identifier's likeliest class, "oracle" the better one."""
+    easy = rows["predicted"] >= EASIEST
+    ways = {plain: rows[plain], complex: rows[complex], "difficulty_sr": rows[plain].where(easy, rows[complex])}
+    return rows[["image", "y", "x", "bicubic", "actual"]].assign(**ways, oracle=np.maximum(rows[plain], rows[complex]))
+
+
+def as_scores(chosen: pd.DataFrame, paper: str, scale: int, seed: int = 0) -> pd.DataFrame:
+    """Return what `choose` gave as rows of scores, a row per patch and way, of three sets: "patches", "easy patches" (bicubic at
+    45 dB and more) and "hard patches". Patches of which one way has an infinite PSNR are left out, as in the paper's means."""
+    ways = [name for name in chosen.columns if name not in ("image", "y", "x", "actual")]
+    finite = chosen[np.isfinite(chosen[ways]).all(axis=1)]
+    easy = finite["actual"] >= EASIEST
+    frames = []
+    for name, some in (("patches", finite), ("easy patches", finite[easy]), ("hard patches", finite[~easy])):
+        image = some["image"] + "@" + some["y"].astype(str) + "," + some["x"].astype(str)
+        about = {"paper": paper, "dataset": name, "scale": scale, "seed": seed, "image": image}
+        frames += [pd.DataFrame({**about, "method": way, "psnr": some[way]}) for way in ways]
+    return pd.concat(frames, ignore_index=True)
+
+
+def sweep(rows: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
+    """Route by the probability of the easiest class: for each threshold the `share` of patches on the plain branch and the
+    `psnr` of the images (dB, of all patches of an image together, then the mean), for the chosen and the perfect identifier's.
+
+    rows: of `compare` with an identifier and "complex". A last row, threshold nan, routes by the truth.
+    """
+    error = {name: 10 ** (-rows[name] / 10) for name in ("bicubic", "complex")}
+
+    def at(easy: pd.Series) -> dict[str, float]:
+        per_image = error["bicubic"].where(easy, error["complex"]).groupby(rows["image"]).mean()
+        return {"share": float(easy.mean()), "psnr": float((-10 * np.log10(per_image)).mean())}
+
+    probability = rows[f"p{EASIEST}"]
+    lines = [{"threshold": t, **at(probability >= t)} for t in thresholds]
+    return pd.DataFrame([*lines, {"threshold": float("nan"), **at(rows["actual"] >= EASIEST)}])
+
+
+def identify(net: Identifier, dataset: str, limit: int | None = None) -> pd.DataFrame:
+    """Score an identifier: a row per image with `accuracy`, the share of its patches of which the class is told right, and
+    `patches`, their number."""
+    rows = compare({"identifier": net}, dataset, net.scale, limit)
+    right = (rows["actual"] == rows["predicted"]).groupby(rows["image"], sort=False)
+    return pd.DataFrame({"accuracy": right.mean(), "patches": right.size()}).reset_index()
+
+
+def accuracy(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the `accuracy` over all patches of rows of `identify`."""
+    return {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
+
+
+def shares(rows: pd.DataFrame) -> pd.Series:
+    """Return the share of the patches in each class, by its name, hardest to easiest."""
+    found = rows["actual"].value_counts(normalize=True).reindex(range(len(CLASSES)), fill_value=0.0)
+    return found.set_axis(CLASSES)
+
+
+def confusion(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count patches by their actual class (rows) and the predicted one (columns), hardest to easiest."""
+    table = pd.crosstab(rows["actual"], rows["predicted"]).reindex(index=range(5), columns=range(5), fill_value=0)
+    return table.set_axis(CLASSES, axis=0).set_axis(CLASSES, axis=1).rename_axis(index="actual", columns="predicted")

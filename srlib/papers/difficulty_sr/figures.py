@@ -1,0 +1,171 @@
+"""Figures about patches: how hard they are, which way they go, what that costs."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from srlib.core.color import to_rgb, to_y
+from srlib.draw.figures import GREY, PALETTE, note, use_style
+from srlib.papers.difficulty_sr.analysis import CLASSES
+from srlib.papers.difficulty_sr.model import PATCH
+
+SHADES = plt.get_cmap("viridis")(np.linspace(0.05, 0.95, len(CLASSES)))  # hardest dark, easiest bright; safe for all eyes
+LABELS = [label.replace(">=", "≥") for label in CLASSES]
+ALPHA = 0.6  # of a class over a picture
+OVER_GREY = [(*(ALPHA * shade[:3] + (1 - ALPHA) * 0.5), 1.0) for shade in SHADES]  # what it looks like there, for legends
+
+
+def _seen(starts: Sequence[int]) -> dict[int, int]:
+    """Return how many pixels of each patch are seen along one axis, by its start, where the next patch lies over it."""
+    order = sorted(set(starts))
+    return {a: min(PATCH, b - a) for a, b in zip(order, [*order[1:], order[-1] + PATCH], strict=True)}
+
+
+def _grid(ax, image: np.ndarray, corners: Sequence[tuple[int, int]], classes: Sequence[int], scale: int) -> None:
+    """Draw the patches' classes over a picture, each pixel once: where patches overlap the last one is seen.
+
+    The picture is grey and of little contrast, so that a class has one colour everywhere, that of the legend.
+    """
+    luma = to_y(to_rgb(image), rounded=False)
+    ax.imshow(0.5 + 0.4 * (luma / 255 - 0.5), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    high, wide = (_seen(starts) for starts in zip(*corners, strict=True))
+    for (y, x), k in zip(corners, classes, strict=True):
+        place, size = (x * scale - 0.5, y * scale - 0.5), (wide[x] * scale, high[y] * scale)
+        ax.add_patch(Rectangle(place, *size, fc=SHADES[k], ec="white", lw=0.6, alpha=ALPHA))
+
+
+def _legend(fig: Figure, shades: Sequence) -> None:
+    handles = [Patch(color=shade, label=label) for shade, label in zip(shades, LABELS, strict=True)]
+    title = "PSNR of bicubic, hardest to easiest"
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(LABELS), title=title, title_fontsize=10)
+
+
+def difficulty_maps(
+    image: np.ndarray, corners: Sequence[tuple[int, int]], actual: Sequence[int], predicted: Sequence[int], scale: int, about: str
+) -> Figure:
+    """Draw an HR picture, its patches by their actual class, and by the one that the identifier sees in the LR patch.
+
+    about: the line above it, as set and picture.
+    """
+    use_style()
+    height, width = image.shape[:2]
+    fig, axes = plt.subplots(1, 3, figsize=(10, 10 / 3 * height / width + 1.1), layout="constrained")
+    titles = ("HR", "actual difficulty", "as told from LR alone")
+    for ax, classes, title in zip(axes, (None, actual, predicted), titles, strict=True):
+        if classes is None:
+            ax.imshow(to_rgb(image), interpolation="nearest")
+        else:
+            _grid(ax, image, corners, classes, scale)
+        ax.set_title(title)
+        ax.set_axis_off()
+    fig.suptitle(f"{about}, ×{scale}; only whole {PATCH}×{PATCH} LR patches", fontsize=10)
+    _legend(fig, OVER_GREY)
+    return fig
+
+
+def framework(
+    image: np.ndarray, pictures: dict[str, np.ndarray], corners: Sequence[tuple[int, int]], predicted: Sequence[int], about: str
+) -> Figure:
+    """Draw the parts of the network on one picture: LR in patches and their classes, what each branch makes, the result.
+
+    image: LR. pictures: label -> picture of HR size. about: the line above it, as set, picture and scale.
+    """
+    use_style()
+    panels = len(pictures) + 1
+    height, width = image.shape[:2]
+    fig, axes = plt.subplots(1, panels, figsize=(3 * panels, 3 * height / width + 1.4), layout="constrained")
+    _grid(axes[0], image, corners, predicted, 1)
+    axes[0].set_title("LR, 48×48 patches by the identifier's\nclass; the last ones overlap")
+    for ax, (label, picture) in zip(axes[1:], pictures.items(), strict=True):
+        ax.imshow(to_rgb(picture), interpolation="nearest")
+        ax.set_title(label)
+    for ax in axes:
+        ax.set_axis_off()
+    fig.suptitle(about, fontsize=10)
+    _legend(fig, OVER_GREY)
+    return fig
+
+
+def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, about: str) -> Figure:
+    """Draw pictures of one size in `rows` rows, each with a line above it. about: the line above all."""
+    use_style()
+    columns = -(-len(pictures) // rows)
+    fig, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows + 0.3), layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        ax.imshow(to_rgb(picture), interpolation="nearest")
+        ax.set_title(title, fontsize=9)
+    fig.suptitle(about, fontsize=10)
+    return fig
+
+
+def confusion(table: pd.DataFrame, title: str) -> Figure:
+    """Draw what `difficulty.confusion` counted, shaded by the share of the actual class."""
+    use_style()
+    fig, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
+    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.grid(False)
+    for (i, j), share in np.ndenumerate(shares):
+        ax.text(j, i, f"{table.iat[i, j]:,}", ha="center", va="center", color="white" if share > 0.55 else "black", fontsize=9)
+    ticks = range(len(table))
+    ax.set_xticks(ticks, LABELS, rotation=30, ha="right")
+    ax.set_yticks(ticks, LABELS)
+    ax.set(xlabel="predicted from LR", ylabel="actual", title=f"{title}\ncolour: share of the row")
+    return fig
+
+
+def balance(shares: pd.DataFrame, scale: int) -> Figure:
+    """Draw how the patches of each set fall into the classes: a bar per row of `shares`, a column per class, adding up to 1."""
+    use_style()
+    fig, ax = plt.subplots(figsize=(7, 0.42 * len(shares) + 1.7), layout="constrained")
+    left = np.zeros(len(shares))
+    for shade, label in zip(SHADES, shares.columns, strict=True):
+        ax.barh(shares.index, shares[label], left=left, color=shade)
+        left += shares[label].to_numpy()
+    for i, easy in enumerate(shares.iloc[:, -1]):
+        ax.text(1.01, i, f"{100 * easy:.1f} % easy", va="center", fontsize=9, color=GREY)
+    ax.set(xlim=(0, 1), xlabel="share of the patches", title=f"×{scale}, whole {PATCH}×{PATCH} LR patches")
+    ax.grid(False)
+    ax.invert_yaxis()
+    _legend(fig, SHADES)
+    return fig
+
+
+def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], scale: int, about: str = "") -> Figure:
+    """Draw PSNR and time per patch against the threshold, a line per table of `difficulty.sweep`.
+
+    Thresholds rise from 0 (every patch plain: far below, so written into the legend) to one above 1 (every patch complex: the
+    zero of the PSNR axis). seconds: of one patch through the identifier, the plain and the complex branch. about: a
+    line below, on budgets and the machine.
+    """
+    use_style()
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
+    told, plain, complex_ = seconds
+    for color, (label, table) in zip(PALETTE, tables.items(), strict=False):
+        gain = table["psnr"] - table.loc[table["threshold"].idxmax(), "psnr"]
+        truth, zero = table["threshold"].isna(), table["threshold"] == 0
+        line = table[~truth & ~zero]
+        lost = f"{gain[zero].item():.2f}".replace("-", "−")
+        name = f"{label} (threshold 0: {lost} dB)"
+        left.plot(line["threshold"], gain[line.index], color=color, marker="o", ms=3, label=name)
+        left.axhline(gain[truth].item(), color=color, ls="--", lw=1)
+        spent = told + line["share"] * plain + (1 - line["share"]) * complex_
+        right.plot(line["threshold"], 1000 * spent, color=color, marker="o", ms=3)
+    right.axhline(1000 * complex_, color=GREY, ls="--", lw=1)
+    for ax in (left, right):  # most happens near 0, where few patches are
+        ax.set_xscale("log")
+        ax.set_xticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
+        ax.set(xlim=(0.001, 1.3), xlabel="threshold on P(easiest)")
+    left.set_ylabel("PSNR minus the complex branch's (dB),\nmean over images")
+    right.set(ylabel="milliseconds per patch", ylim=(0, 1100 * (told + complex_)))
+    left.set_title(f"×{scale}; dashed: chosen by the truth", fontsize=9, color=GREY)
+    right.set_title("dashed: the complex branch alone", fontsize=9, color=GREY)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    note(fig, about)
+    return fig

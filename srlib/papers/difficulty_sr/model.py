@@ -1,0 +1,222 @@
+"""Difficulty-SR: patches that an identifier calls easy take a plain branch, the others a complex one.
+
+J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019. What the paper leaves out
+comes from its code (xzwlx/Difficulty-SR).
+
+    image -> 48x48 patches -> identifier -> 5 classes -> easiest?  plain branch : complex branch -> averaged where they overlap
+
+Paper's symbol -> here: F_W -> `identifier`; CB, PB -> `complex`, `plain`; c1 (easiest) ... c5 (hardest) -> classes 4 ... 0, as
+in the code; mask, eq. 3 -> `easy`; eq. 4 -> `DualWay.forward`.
+
+Choices: a patch is of the class in which the PSNR of its bicubic image falls, 30, 35, 40 and 45 dB apart (the code; the paper
+names 45 only); a flat patch, whose PSNR is infinite, is easiest. Plain is bicubic, as the paper says and its table of sizes
+confirms; `FewLayers` is the small network of the code. Only patches that went through a branch with parameters count in the
+loss (section 3.2), and the identifier is not trained along.
+
+Departures: eq. 4 multiplies both branches by a mask. Here only the patches that need a branch go through it, which gives the
+same image; `route=False` computes both, as the paper does. The loss is the mean over all patches of a batch, as in the code;
+the mean over those of the complex branch differs by a factor near 1. Images smaller than a patch are mirrored at their border.
+"""
+
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from srlib.core.color import luma
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.borders import mirror
+
+PATCH = 48  # LR pixels
+THRESHOLDS = (30.0, 35.0, 40.0, 45.0)  # dB
+EASIEST = len(THRESHOLDS)
+BATCH = 16  # patches that go through a network at once
+
+
+def difficulty(lr: Tensor, hr: Tensor) -> Tensor:
+    """Return how well bicubic does on each patch: the PSNR in dB of `upsample_bicubic(lr)` against `hr`, `(N,)`.
+
+    lr, hr: luma `(N, 1, H, W)` and `(N, 1, scale*H, scale*W)` in 0..1. The whole patch counts; a perfect one has infinity.
+    """
+    error = (upsample_bicubic(lr, hr.shape[-1] // lr.shape[-1]) - hr).square().mean(dim=(1, 2, 3))
+    return -10 * torch.log10(error)
+
+
+def classes(psnr: Tensor) -> Tensor:
+    """Return the class of each PSNR: 0 (hardest, below 30 dB) to 4 (easiest, 45 dB and more)."""
+    return torch.bucketize(psnr, torch.tensor(THRESHOLDS, device=psnr.device, dtype=psnr.dtype), right=True)
+
+
+class Identifier(nn.Module):
+    """Luma patches `(N, 1, 48, 48)` in 0..1 -> logits of the five classes `(N, 5)`. 164,353 parameters.
+
+    "LeNet-5" in the paper; in the code three convolutions, each with ReLU and maximum over 2x2, and three linear layers. It is
+    trained for one scale, whose bicubic PSNR decides the classes, but has no layer that depends on it.
+    """
+
+    channels = 1
+    context = None
+    probe = PATCH
+    makes_images = False
+
+    def __init__(self, scale: int):
+        super().__init__()
+        self.scale = scale
+        convolutions = []
+        for before, after in ((1, 6), (6, 16), (16, 32)):
+            convolutions += [nn.Conv2d(before, after, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*convolutions)
+        side = PATCH // 8
+        self.classify = nn.Sequential(
+            nn.Flatten(), nn.Linear(32 * side * side, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 5)
+        )
+
+    def forward(self, lr: Tensor) -> Tensor:
+        if lr.shape[1:] != (1, PATCH, PATCH):
+            raise SRError(f"the identifier got {tuple(lr.shape)}, expected luma patches (N, 1, {PATCH}, {PATCH}) in LR pixels")
+        return self.classify(self.features(lr))
+
+
+class FewLayers(nn.Module):
+    """The plain branch of the released code: three convolutions and a transposed one, 18,281 parameters.
+
+    Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int, width: int = 56):
+        super().__init__()
+        self.scale = scale
+        narrow = max(width * 12 // 56, 1)
+        padding = (10 - scale) // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, 5, padding=2),
+            nn.PReLU(width),
+            nn.Conv2d(width, narrow, 3, padding=1),
+            nn.PReLU(narrow),
+            nn.Conv2d(narrow, width, 3, padding=1),
+            nn.PReLU(width),
+            nn.ConvTranspose2d(width, 1, 9, stride=scale, padding=padding, output_padding=2 * padding + scale - 9),
+        )
+        self.context = 4 + -(-4 // scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.layers(lr)
+
+
+def _starts(length: int, step: int) -> list[int]:
+    """Return where patches begin along an axis; the last one ends with it."""
+    last = length - PATCH
+    return [*range(0, last, step), last]
+
+
+class DualWay(nn.Module):
+    """`(N, C, H, W)` in 0..1 -> `(N, C, scale*H, scale*W)` in patches of 48x48 LR pixels, each by one of two branches.
+
+    identifier: a network like `Identifier`. complex, plain: networks of the same scale, and of the same channels where both
+    insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the easiest).
+    threshold: instead, a patch is easy when the probability of these classes is at least this (0: all are, above 1: none).
+    overlap: LR pixels that neighbouring patches share and over which they are averaged, 0..47 (the paper 0, its code 12 and
+    36); the last patch ends with the image. route: False computes both branches everywhere.
+    In training the input is a batch of patches.
+    """
+
+    context = None
+    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph
+    selective = True  # a batch may have no patch for a trained branch, and then trains nothing
+
+    def __init__(
+        self,
+        identifier: nn.Module,
+        complex: nn.Module,
+        plain: nn.Module,
+        level: int = EASIEST,
+        threshold: float | None = None,
+        overlap: int = 0,
+        route: bool = True,
+    ):
+        super().__init__()
+        if complex.scale != plain.scale:
+            raise SRError(f"the branches differ in scale: complex is x{complex.scale}, plain is x{plain.scale}")
+        if None not in (complex.channels, plain.channels) and complex.channels != plain.channels:
+            raise SRError(f"the branches differ in channels: complex takes {complex.channels}, plain takes {plain.channels}")
+        if level not in range(EASIEST + 1):
+            raise SRError(f"level (={level!r}) must be a class, 0 (hardest) to {EASIEST} (easiest)")
+        if threshold is not None and not threshold >= 0:
+            raise SRError(f"threshold (={threshold!r}) must be a probability of at least 0, or None for the likeliest class")
+        if overlap not in range(PATCH):
+            raise SRError(f"overlap (={overlap!r}) must be 0 to {PATCH - 1} LR pixels")
+        self.scale, self.channels = complex.scale, complex.channels or plain.channels
+        self.identifier, self.complex, self.plain = identifier.requires_grad_(False), complex, plain
+        self.level, self.threshold, self.overlap, self.route = level, threshold, overlap, route
+
+    @torch.no_grad()
+    def probabilities(self, patches: Tensor) -> Tensor:
+        """Return the probability of each class for `(N, C, 48, 48)`, `(N, 5)`."""
+        y = luma(patches) if patches.shape[1] == 3 else patches
+        return torch.cat([self.identifier(some).float().softmax(dim=1) for some in y.split(BATCH)])
+
+    def easy(self, probabilities: Tensor) -> Tensor:
+        """Return which patches take the plain branch, `(N,)` bool: the mask of eq. 3, or the threshold in its place."""
+        if self.threshold is None:
+            return probabilities.argmax(dim=1) >= self.level
+        return probabilities[:, self.level :].sum(dim=1) >= self.threshold
+
+    def cut(self, lr: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Cut images `(N, C, H, W)` into patches: `(M*N, C, 48, 48)`, the images of a corner together; the M corners."""
+        lr = mirror(lr, *((0, max(PATCH - side, 0)) for side in lr.shape[-2:]))
+        step = PATCH - self.overlap
+        corners = list(product(*(_starts(side, step) for side in lr.shape[-2:])))
+        return torch.cat([lr[..., y : y + PATCH, x : x + PATCH] for y, x in corners]), corners
+
+    def join(self, patches: Tensor, corners: list[tuple[int, int]], height: int, width: int) -> Tensor:
+        """Put upscaled patches back into images of `height` by `width` LR pixels, averaged where they overlap."""
+        side, s = PATCH * self.scale, self.scale
+        images = len(patches) // len(corners)
+        size = [max(height, PATCH) * s, max(width, PATCH) * s]
+        total, count = patches.new_zeros(images, patches.shape[1], *size), patches.new_zeros(*size)
+        for (y, x), some in zip(corners, patches.split(images), strict=True):
+            total[..., y * s : y * s + side, x * s : x * s + side] += some
+            count[y * s : y * s + side, x * s : x * s + side] += 1
+        return (total / count)[..., : height * s, : width * s]
+
+    def branches(self, patches: Tensor, easy: Tensor) -> Tensor:
+        """Upscale patches `(N, C, 48, 48)`, the easy ones by the plain branch and the others by the complex one."""
+        if not self.route:
+            mask = easy.to(patches.dtype)[:, None, None, None]
+            return (1 - mask) * _batched(self.complex, patches) + mask * _batched(self.plain, patches)
+        order = torch.cat([easy.nonzero()[:, 0], (~easy).nonzero()[:, 0]])
+        ways = ((self.plain, patches[easy]), (self.complex, patches[~easy]))
+        done = torch.cat([_batched(branch, some) for branch, some in ways if len(some)])
+        return done[order.argsort()]
+
+    def forward(self, lr: Tensor) -> Tensor:
+        if self.training:
+            if lr.shape[-2:] != (PATCH, PATCH):
+                raise SRError(f"training patches are {lr.shape[-2]}x{lr.shape[-1]} LR pixels; make them {PATCH}x{PATCH}")
+            return self.branches(lr, self.easy(self.probabilities(lr)))
+        patches, corners = self.cut(lr)
+        return self.join(self.branches(patches, self.easy(self.probabilities(patches))), corners, *lr.shape[-2:])
+
+
+def difficulty_sr(
+    scale: int,
+    complex: str = "idn",
+    plain: str = "bicubic",
+    complex_args: dict | None = None,
+    plain_args: dict | None = None,
+    level: int = EASIEST,
+    threshold: float | None = None,
+    overlap: int = 0,
+    route: bool = True,
+) -> DualWay:
+    """Build Difficulty-SR with any two networks, by name, as its branches; further arguments: those of `DualWay`."""
+    branches = (models.create(name, scale, **(args or {})) for name, args in ((complex, complex_args), (plain, plain_args)))
+    return DualWay(Identifier(scale), *branches, level=level, threshold=threshold, overlap=overlap, route=route)
+
+
+def _batched(branch: nn.Module, patches: Tensor) -> Tensor:
+    return torch.cat([branch(some) for some in patches.split(BATCH)])

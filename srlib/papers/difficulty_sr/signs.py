@@ -1,0 +1,67 @@
+"""The vital sign of Difficulty-SR's identifier: which classes it predicts, beside those that are there."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from srlib.data.sets import ImageSet, open_set
+from srlib.papers.difficulty_sr.analysis import CLASSES, patches
+from srlib.papers.difficulty_sr.model import DualWay, Identifier, classes, difficulty
+from srlib.scoring.vitals import Sign, percent, rounded
+
+MOST, ENOUGH = 1000, 500  # patches that an identifier is looked at on, and those that its verdict needs
+PRESENT = 0.01  # share of the patches that a class must have to be missed
+
+
+def measure(net: nn.Module, datasets: Sequence[str | ImageSet]) -> dict | None:
+    """Return the set (`images`), the number of `patches`, the shares of the `actual` and `predicted` classes, hardest first; None
+    for a network without identifier, and for sets whose images are smaller than a patch.
+
+    Up to `MOST` patches are looked at, of the first set that has `ENOUGH`, else of the one with the most.
+    """
+    identifier = net if isinstance(net, Identifier) else net.identifier if isinstance(net, DualWay) else None
+    if identifier is None:
+        return None
+    name, lr, actual = _patches(datasets, net.scale)
+    if not len(lr):
+        return None
+    predicted = torch.cat([identifier(batch).argmax(dim=1) for batch in lr.split(32)])
+    return {"images": name, "patches": len(lr), "actual": _shares(actual), "predicted": _shares(predicted)}
+
+
+def _patches(datasets: Sequence[str | ImageSet], scale: int) -> tuple[str, Tensor, Tensor]:
+    """Return the name of the set that is taken, its LR patches `(M, 1, 48, 48)` and their classes `(M,)`."""
+    name, lr, actual = "", torch.empty(0), torch.empty(0, dtype=torch.long)
+    for images in map(open_set, datasets):
+        here: list[tuple[Tensor, Tensor]] = []
+        for image in patches(images, scale):
+            here.append((image.lr, classes(difficulty(image.lr, image.hr))))
+            if sum(len(cut) for cut, _ in here) >= MOST:
+                break
+        if sum(len(cut) for cut, _ in here) > len(lr):
+            name, (lr, actual) = images.name, (torch.cat(parts)[:MOST] for parts in zip(*here, strict=True))
+        if len(lr) >= ENOUGH:
+            break
+    return name, lr, actual
+
+
+def _shares(labels: Tensor) -> list[float]:
+    return [rounded(count / len(labels)) for count in labels.bincount(minlength=len(CLASSES)).tolist()]
+
+
+def dead(sign: dict) -> str:
+    """Return which classes are never predicted; "" for fewer than `ENOUGH` patches, which prove nothing."""
+    if sign["patches"] < ENOUGH:
+        return ""
+    pairs = zip(CLASSES, sign["actual"], sign["predicted"], strict=True)
+    missed = [f"{name} ({percent(actual)} of the patches)" for name, actual, said in pairs if actual >= PRESENT and not said]
+    return f"the identifier never predicts {' and '.join(missed)}" if missed else ""
+
+
+def describe(sign: dict) -> str:
+    predicted, actual = ("/".join(percent(share)[:-2] for share in sign[kind]) for kind in ("predicted", "actual"))
+    return f"identifier: predicts {predicted} % of {sign['patches']} patches, hardest first, where {actual} % are"
+
+
+IDENTIFIER = Sign("identifier", measure, dead, describe)

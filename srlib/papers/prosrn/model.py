@@ -1,0 +1,117 @@
+"""ProSRN: one small x2 network, used again on its own output until the image is large enough.
+
+"Lightweight and Accurate Image Super-Resolution Using Progressive Mode", anonymous CVPR submission; no official code.
+
+Paper's symbol -> here: x -> `lr`; the x2 network -> `step`; sub-SR images -> what `unroll` returns; feature extraction,
+up-sampling and fusion -> `entry` + `extract`, `up`, `fusion`; transposed convolution of the input -> `image_up`.
+
+    lr -> entry -> extract (memory block) -> up x2 -> fusion -> residual
+    lr -> image_up x2 ------------------------------------------- + ---> sub-SR, the next level's lr
+
+Choices where the paper is silent, most of them LapSRN's: 64 channels, LeakyReLU 0.2, the transposed convolution of features
+3x3, that of the image 4x4 and bilinear at first, trained, without bias; convolutions begin as He et al. have it, but for
+`fusion`, which begins near zero (std 0.001), so that training begins at the bilinear image. With the first convolution outside
+of the memory block the layers are 14, as the paper counts.
+
+Structures (Figure 6), each of `depth` convolutions:
+- "memory": H_i = LeakyReLU(conv(H_{i-1})) + H_0. "Connects source layer to every other layer" is read as to all others; the
+  paper calls the block a simplified DRRN unit, whose skips are additions.
+- "general": the plain stack of LapSRN.
+- "residual": units of two convolutions, each with a skip around it; depth is even.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srlib.core.errors import SRError, unknown
+from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
+
+
+class Convolutions(nn.Module):
+    """`depth` convolutions 3x3 in one of the structures; `(N, width, H, W)` to the same shape."""
+
+    def __init__(self, depth: int, width: int):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+
+
+class General(Convolutions):
+    """Figure 6a: one after the other."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), SLOPE)
+        return h
+
+
+class Residual(Convolutions):
+    """Figure 6b: pairs with a skip around each."""
+
+    def __init__(self, depth: int, width: int):
+        if depth % 2:
+            raise SRError(f"depth (={depth}) of the residual structure must be even: its units have two convolutions")
+        super().__init__(depth, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        for first, second in zip(self.layers[::2], self.layers[1::2], strict=True):
+            h = F.leaky_relu(second(F.leaky_relu(first(h), SLOPE)), SLOPE) + h
+        return h
+
+
+class Memory(Convolutions):
+    """Figure 6c, the paper's: each layer's output plus the input of the block."""
+
+    def forward(self, source: Tensor) -> Tensor:
+        h = source
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), SLOPE) + source
+        return h
+
+
+STRUCTURES: dict[str, Callable[[int, int], nn.Module]] = {"memory": Memory, "general": General, "residual": Residual}
+
+
+class ProSRN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training the images of all levels, small to large.
+
+    scale: any power of two. structure: "memory", "general" or "residual". depth: its convolutions. width: channels.
+    Parameters: 407,441 at every scale. Weights of one scale serve every other.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int, structure: str = "memory", depth: int = 10, width: int = 64):
+        super().__init__()
+        if structure not in STRUCTURES:
+            raise unknown("structure", structure, STRUCTURES)
+        if scale < 2 or scale & (scale - 1):
+            raise SRError(f"scale (={scale}) of ProSRN must be a power of two: 2, 4, 8, 16, ...")
+        if depth < 1:
+            raise SRError(f"depth (={depth}) must be at least 1")
+        self.scale, self.levels = scale, scale.bit_length() - 1
+        self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
+        self.extract = STRUCTURES[structure](depth, width)
+        self.up = nn.Sequential(double(width), nn.LeakyReLU(SLOPE))
+        self.fusion = nn.Conv2d(width, 1, 3, padding=1)
+        self.image_up = bilinear()
+        self.context = context(depth + 2, self.levels)  # entry, each convolution, up and fusion together
+        initialise(self, last=self.fusion)
+
+    def step(self, lr: Tensor) -> Tensor:
+        """Enlarge by two."""
+        residual = self.fusion(self.up(self.extract(self.entry(lr))))
+        with torch.autocast(lr.device.type, enabled=False):  # images stay as exact as they came
+            return self.image_up(lr) + residual
+
+    def unroll(self, lr: Tensor) -> list[Tensor]:
+        """Return the sub-SR images, x2, x4, ... up to `scale`; neither clipped nor rounded between the levels."""
+        images = [lr]
+        for _ in range(self.levels):
+            images.append(self.step(images[-1]))
+        return images[1:]
+
+    def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
+        return self.unroll(lr) if self.training else self.unroll(lr)[-1]

@@ -1,0 +1,1 @@
+"""From the papers' tables to ours: plan, weights, scores, claims, tables, report."""

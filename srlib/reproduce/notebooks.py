@@ -1,0 +1,227 @@
+"""What notebooks share: checking parameters, and the metrics and figures that they leave.
+
+papermill checks neither the names nor the types of parameters; `check` does, all at once, before any work starts.
+"""
+
+import ast
+from collections.abc import Collection, Iterable, Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from srlib.core import paths
+from srlib.core.errors import SRError, unknown
+from srlib.core.files import atomic_write
+from srlib.data.sets import open_set
+from srlib.papers import Paper
+from srlib.papers import get as find_paper
+from srlib.papers.profiles import PROFILES, Profile
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce.store import weights_path
+
+PARAMETERS = {  # of each kind of notebook
+    "train": ("profile", "method", "scale", "seed"),
+    "ablate": ("profile", "scale"),
+    "render": ("profile", "scales", "tests"),
+    "explore": ("profile", "scale"),
+    "summary": ("profile",),
+}
+
+
+def _literals(source: str) -> set[str]:
+    """Return the names that a cell assigns where it does nothing but assign literals, as a cell of parameters does."""
+    names = set()
+    try:
+        for node in ast.parse(source).body:
+            (target,) = node.targets if isinstance(node, ast.Assign) else (node.target,)
+            ast.literal_eval(node.value)
+            names.add(target.id)
+    except (SyntaxError, AttributeError, ValueError):  # a magic command, another statement, or a computed value
+        return set()
+    return names
+
+
+def _given(cells: list[str], known: Collection[str]) -> set[str]:
+    """Return the names, also misspelt ones, that were set for the running call of `check`, the last of the cells.
+
+    Since the call before, those of the cells of parameters right before this call, and of any that sets a known one.
+    """
+    names, adjacent = set(), True
+    for source in takewhile(lambda cell: "notebooks.check(" not in cell, reversed(cells[:-1])):
+        assigned = _literals(source)
+        adjacent = adjacent and bool(assigned)
+        if adjacent or assigned & set(known):
+            names |= assigned
+    return names
+
+
+def _choice(name: str, value: Any, known: Collection) -> Iterator[str]:
+    """Yield what is wrong with a parameter that is one of the known values."""
+    known = list(known)
+    if value in known and type(value) is type(known[0]):
+        return
+    listed = ", ".join(repr(one) for one in known)
+    spelt = isinstance(known[0], str) and isinstance(value, str)
+    yield str(unknown(name, value, known)) if spelt else f"{name} (={value!r}) must be one of {listed}"
+
+
+def _several(name: str, value: Any, example: Any) -> Iterator[str]:
+    """Yield what is wrong with a parameter that is a list of different values."""
+    if not isinstance(value, (list, tuple)):
+        yield f"{name} (={value!r}) must be a list, e.g. [{example!r}], or [] for the profile's"
+        return
+    twice = [one for at, one in enumerate(value) if one in value[:at]]
+    if twice:
+        yield f"{name} (={value!r}) names {twice[0]!r} twice; name each once"
+
+
+def _as_list(value: Any) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _scales(values: dict[str, Any]) -> list:
+    """Return the scales that were asked for, of any type."""
+    return [values["scale"]] if "scale" in values else _as_list(values.get("scales"))
+
+
+def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with each parameter."""
+    profile, method = values.get("profile"), values.get("method")
+    if "profile" in values:
+        yield from _choice("profile", profile, PROFILES)
+    if "method" in values:
+        trained = [name for name, one in {**paper.methods, **paper.ablations}.items() if one.trained]
+        yield from _choice("method", method, trained)
+        method = method if method in trained else None
+    if "scales" in values:
+        yield from _several("scales", values["scales"], paper.scales[0])
+    for scale in _scales(values):
+        wrong = list(_choice("scale" if "scale" in values else "scales", scale, paper.scales))
+        yield from wrong or _lacking(paper, profile, method, scale)
+    if "tests" in values:
+        yield from _several("tests", values["tests"], "Set5")
+        scales = [scale for scale in _scales(values) if scale in paper.scales]
+        if not scales and profile in PROFILES:
+            scales = paper.scales_of(find_profile(profile))
+        for test in _as_list(values["tests"]):
+            yield from _unusable(test, scales) if isinstance(test, str) else [f"tests (={test!r}) must be names of sets"]
+    seed = values.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        yield f"seed (={seed!r}) must be a whole number from 0 to 2**32 - 1"
+
+
+def _lacking(paper: Paper, profile: Any, method: str | None, scale: int) -> Iterator[str]:
+    """Yield a line where a profile lacks a scale of the paper, or of the method."""
+    if profile not in PROFILES:
+        return
+    known = paper.scales_of(find_profile(profile))
+    if method:
+        known = [one for one in known if paper.has(method, one)]
+        at = paper.method(method).trained_at
+        known += [at] if known and at and at not in known else []
+    if scale not in known:
+        listed = ", ".join(f"x{one}" for one in known) or "no scale"
+        yield f"scale x{scale}: profile {profile} has {listed} of {method or paper.name}"
+
+
+def _unusable(name: Any, scales: Iterable[int]) -> Iterator[str]:
+    """Yield why a set cannot be opened, or not scored at one of the scales."""
+    try:
+        images = open_set(name)
+        for scale in scales:
+            images.check_scale(scale)
+    except SRError as error:
+        yield str(error)
+        return
+    if 1 in scales and not images.paired:
+        yield f"{name} has no LR images of the size of HR, which scale 1 needs; take a set of pairs, e.g. City100-nikon/test"
+
+
+def _sets_of_profile(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the sets that a notebook may score where it is given none, each with its scale."""
+    for scale in _scales(values) or paper.scales_of(find_profile(values["profile"])):
+        setting = paper.setting(values["profile"], scale)
+        if kind == "train":
+            names = paper.tests(values["method"], setting)
+        elif kind == "ablate":
+            names = (setting.ablation_tests, *setting.tests)
+        else:
+            names = setting.tests[:1] if kind == "explore" else setting.tests
+        yield from ((name, scale) for name in names)
+
+
+def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) -> Profile:
+    """Check a notebook's parameters and open the sets that it scores; return its profile, as the paper has it at its scale.
+
+    Call it as `notebooks.check(globals(), "render", paper)`. kind: of `PARAMETERS`. more: parameters that only this notebook has.
+    Raises SRError that lists every unknown name, wrong or repeated value and set that cannot be opened together.
+    """
+    names = (*PARAMETERS[kind], *more)
+    values = {name: namespace[name] for name in names if name in namespace}
+    problems = [str(unknown("parameter", name, names)) for name in sorted(_given(namespace.get("In", []), names) - set(names))]
+    problems += [f"parameter {name!r} is missing" for name in names if name not in values]
+    problems += _problems(paper, values)
+    if not problems and paper and not values.get("tests"):
+        for name, scale in dict.fromkeys(_sets_of_profile(kind, paper, values)):
+            problems += _unusable(name, [scale])
+    if problems:
+        raise SRError("; ".join(dict.fromkeys(problems)))
+    return paper.setting(values["profile"], values.get("scale")) if paper else find_profile(values["profile"])
+
+
+def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
+    """Return the (method, scale) whose notebooks the workflow runs under a profile, at all its scales or those given.
+
+    Of the paper's main tables what the profile trains; or all that is released or fitted.
+    """
+    wanted = [scale for scale in paper.scales_of(profile) if not scales or scale in scales]
+    methods = [name for name in (paper.compared if profile.train else paper.methods) if paper.method(name).trained]
+    pairs = [(name, paper.method(name).trained_at or s) for name in methods for s in wanted if paper.has(name, s)]
+    unique = dict.fromkeys(pairs)
+    return [(n, s) for n, s in unique if not paper.method(n).loaded(profile) or weights_path(paper, n, s).exists()]
+
+
+def metrics_names(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[str]:
+    """Return the names of the metrics that the workflow's notebooks of a paper leave (`metrics_file`), besides `COSTS`."""
+    return [*(f"train_{method}_x{scale}" for method, scale in trainings(paper, profile, scales)), "ablate", "render"]
+
+
+COSTS = ("ablate_costs", "render_costs")
+
+
+def metrics_file(profile: str, name: str, paper: str | None = None) -> Path:
+    """Return where a notebook leaves its rows: `runs/metrics/<profile>/[<paper>/]<name>.csv`."""
+    folder = paths.runs_dir() / "metrics" / profile
+    return (folder / paper if paper else folder) / f"{name}.csv"
+
+
+def save_metrics(rows: pd.DataFrame, profile: str, name: str, paper: str | None = None) -> Path:
+    """Write a notebook's rows; the workflow takes the file as the sign that the notebook has run to its end."""
+    file = metrics_file(profile, name, paper)
+    atomic_write(file, rows.to_csv(index=False))
+    return file
+
+
+def _load(profile: str, names: Iterable[str], paper: str) -> list[pd.DataFrame]:
+    files = [metrics_file(profile, name, paper) for name in names]
+    return [pd.read_csv(file, dtype={"image": str}) for file in files if file.exists()]
+
+
+def load_metrics(profile: str, paper: str) -> pd.DataFrame:
+    """Return the rows that the workflow's notebooks of a paper have left under a profile, all together; of no other file."""
+    frames = _load(profile, metrics_names(find_paper(paper), find_profile(profile)), paper)
+    frames = [frame for frame in frames if {"method", "psnr"} <= set(frame.columns) and len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def load_costs(profile: str, paper: str) -> pd.DataFrame | None:
+    """Return the costs that the notebooks of a paper have measured, one row per method and scale; None where there are none."""
+    frames = _load(profile, COSTS, paper)
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def figures_folder(profile: str, paper: str) -> Path:
+    """Return the folder of a paper's tables and figures under a profile."""
+    return paths.figures_dir() / profile / paper

@@ -1,0 +1,283 @@
+"""The plan of the networks that are released, `data/plan.toml`; `srlib.reproduce.queue` trains what it has.
+
+The plan is a list of comparisons, most wanted first. The networks of a comparison share data, steps, batch and patch, which are
+written once; a rate or precision of a network's own needs a `pilot`, which says in words what chose it. A training of more steps
+than a `leg` is split into legs: trainings of their own, each annealed to its end, each from the weights of the one before and
+with `restart` times the first one's rate.
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError, unknown
+from srlib.nn import models
+from srlib.train.experiment import Experiment
+
+SHARED = ("data", "validation", "steps", "batch", "hr_patch")  # of all networks of a comparison
+OWN = ("learning_rate", "precision")  # of a network, where a pilot chose it
+TOP = ("leg", "restart", "comparison")
+COMPARISON = ("name", "scales", *SHARED, *OWN, "leg", "seeds", "model_args", "beside", "networks")
+REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")
+NETWORK = ("name", "scales", *OWN, "pilot", "seeds", "start", "also", "release")
+START = ("network", "scale", "parts")
+LATER = "later"  # stands in `Experiment.start` for weights that are still to be trained
+
+KINDS = {
+    **dict.fromkeys(("scales", "seeds", "networks", "beside", "also", "parts", "comparison"), list),
+    **dict.fromkeys(("name", "network", "pilot", "data", "validation", "precision"), str),
+    **dict.fromkeys(("model_args", "start"), dict),
+    **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), int),
+    **dict.fromkeys(("restart", "learning_rate"), float),
+    "release": bool,
+}
+ELEMENTS = {
+    **dict.fromkeys(("scales", "seeds"), int),
+    **dict.fromkeys(("beside", "also", "parts"), str),
+    "comparison": dict,
+}
+NAMES = {
+    list: "a list",
+    str: "a string",
+    dict: "a table",
+    int: "a whole number",
+    float: "a number with a point",
+    bool: "true or false",
+}
+
+Key = tuple[str, str, int, int]  # paper, network, scale, seed
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network of the plan at one scale and seed.
+
+    experiment: as if it were trained in one leg; its `start` is `LATER` where it starts from other networks. leg: steps of each
+    leg. restart: the rate of later legs, of that of the first. start: the networks that it starts from, by part ("": the whole).
+    also: names of the same training in the paper, under which it is released, too. release: whether it is released at all.
+    """
+
+    comparison: str
+    experiment: Experiment
+    leg: int
+    restart: float
+    start: dict[str, "Planned"] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    release: bool = True
+
+    def __str__(self) -> str:
+        one = self.experiment
+        return f"{one.paper}/{one.name} x{one.scale}{f' seed {one.seed}' if one.seed else ''}"
+
+    @property
+    def key(self) -> Key:
+        one = self.experiment
+        return one.paper, one.name, one.scale, one.seed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.experiment.name, *self.also
+
+    @property
+    def legs(self) -> int:
+        return self.experiment.steps // self.leg
+
+    @property
+    def first(self) -> list["Planned"]:
+        """The networks that it starts from."""
+        return list({one.key: one for one in self.start.values()}.values())
+
+    def budget(self) -> Counter:
+        """Return how many steps it takes, with those of all that it starts from: (data, batch, HR patch) -> steps."""
+        one = self.experiment
+        own = Counter({(one.data, one.batch, one.hr_patch): one.steps})
+        return sum((first.budget() for first in self.first), own)
+
+    def training(self, number: int, start: str) -> Experiment:
+        """Return the training of a leg (0, 1, ...). start: the digest of the weights that it starts from."""
+        rate = self.experiment.learning_rate * (self.restart if number else 1)
+        return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start)
+
+
+def plan_file() -> Path:
+    return paths.home() / "data" / "plan.toml"
+
+
+def read(file: Path | None = None) -> list[Planned]:
+    """Return the plan in its order, checked. Raises SRError for whatever does not fit: see the module."""
+    file = file or plan_file()
+    try:
+        content = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise SRError(f"plan {file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SRError(f"plan {file} is not TOML: {error}") from error
+    _check_fields(content, TOP, TOP, "the plan")
+    reader = _Reader(content["leg"], content["restart"])
+    for table in content["comparison"]:
+        reader.add(table)
+    reader.check_starts()
+    reader.check_budgets()
+    return list(reader.found.values())
+
+
+def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], where: str) -> None:
+    """Raise SRError for an unknown field, one that is missing, and one of another type than `KINDS` has."""
+    for name, value in table.items():
+        if name not in known:
+            raise unknown(f"field of {where}:", name, known)
+        if type(value) is not KINDS[name]:
+            raise SRError(f"{name} (={value!r}) of {where} must be {NAMES[KINDS[name]]}")
+        for one in value if name in ELEMENTS else ():
+            if type(one) is not ELEMENTS[name]:
+                raise SRError(f"{name} (={value!r}) of {where}: each must be {NAMES[ELEMENTS[name]]}")
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise SRError(f"{where} lacks {', '.join(missing)}; it has {', '.join(table) or 'nothing'}")
+
+
+class _Reader:
+    """Turns the tables of a plan into what is planned."""
+
+    def __init__(self, leg: int, restart: float):
+        self.leg, self.restart = leg, restart
+        if not 0 < restart <= 1:
+            raise SRError(f"restart (={restart!r}) of the plan must be above 0 and at most 1, a part of the first rate, e.g. 0.5")
+        self.found: dict[Key, Planned] = {}
+        self.wanted: dict[Key, dict[str, Key]] = {}  # what each starts from
+        self.called: dict[Key, Key] = {}  # every name of what is planned -> the one that it is trained under
+        self.beside: dict[str, list[tuple[str, int]]] = {}  # comparison -> further networks of it, scales
+
+    def add(self, table: dict) -> None:
+        where = f"comparison {table.get('name', '?')!r}"
+        _check_fields(table, COMPARISON, REQUIRED, where)
+        if table["name"] in self.beside:
+            raise SRError(f"{where} is in the plan twice; put its networks together")
+        self.beside[table["name"]] = [(name, scale) for name in table.get("beside", []) for scale in table["scales"]]
+        for item in table["networks"]:
+            network = item if isinstance(item, dict) else {"name": item}
+            self._add_network(table, network, where)
+
+    def _add_network(self, table: dict, network: dict, where: str) -> None:
+        whole = network.get("name", "?")
+        for name in SHARED:
+            if name in network:
+                raise SRError(
+                    f"{name} (={network[name]!r}) of {whole} belongs to {where}, whose networks all get the same; "
+                    f"leave it out, or plan {whole} in a comparison of its own"
+                )
+        _check_fields(network, NETWORK, ["name"], f"{whole} in {where}")
+        own = [name for name in OWN if network.get(name, table[name]) != table[name]]
+        if own and not network.get("pilot", "").strip():
+            raise SRError(
+                f"{own[0]} (={network[own[0]]!r}) of {whole} is not that of {where} ({table[own[0]]!r}); "
+                'say what chose it, pilot = "...", or leave it out'
+            )
+        if "pilot" in network and not own:
+            raise SRError(f"pilot of {whole} chose nothing: its rate and precision are those of {where}; leave it out")
+        paper, name = papers.find(whole)
+        for scale in network.get("scales", table["scales"]):
+            for seed in network.get("seeds", table.get("seeds", [0])):
+                try:
+                    self._add_one(table, network, paper, name, scale, seed)
+                except SRError as error:
+                    raise SRError(f"{whole} in {where}: {error}") from None
+
+    def _add_one(self, table: dict, network: dict, paper: papers.Paper, name: str, scale: int, seed: int) -> None:
+        starts = self._starts(paper, name, network, scale, seed)
+        fields = {one: table[one] for one in SHARED} | {one: network.get(one, table[one]) for one in OWN}
+        fields["start"] = LATER if starts else ""
+        experiment, *twins = (
+            replace(one, model_args={**one.model_args, **table.get("model_args", {})})
+            for one in (paper.experiment(each, scale, "released", seed, **fields) for each in (name, *network.get("also", [])))
+        )
+        if models.fitted(experiment.model):
+            raise SRError("it is fitted in closed form, which the plan cannot have; leave it out")
+        leg = _leg(table.get("leg", self.leg), experiment.steps)
+        if experiment.discriminator and leg < experiment.steps:
+            raise SRError(
+                f"leg (={leg}) splits its {experiment.steps} steps, but its discriminator is not kept between legs; set leg = "
+                f"{experiment.steps}"
+            )
+        also = tuple(twin.name for twin in twins)
+        for twin in twins:
+            differing = [key for key, value in vars(twin).items() if key != "name" and value != getattr(experiment, key)]
+            its = self._starts(paper, twin.name, network, scale, seed)
+            if [*map(self.called.get, its.values())] != [*map(self.called.get, starts.values())]:
+                differing.append("start")
+            if differing:
+                raise SRError(f"also (={twin.name}) is another training: {', '.join(differing)}; plan it by itself")
+        planned = Planned(table["name"], experiment, leg, self.restart, {}, also, network.get("release", True))
+        for each in planned.names:
+            key = (paper.name, each, *planned.key[2:])
+            if key in self.called:
+                other = self.found[self.called[key]].comparison
+                raise SRError(f"{each} x{key[2]} seed {seed} is planned already, in {other!r}; name it in `beside` of this one")
+            self.called[key] = planned.key
+        self.found[planned.key] = planned
+        self.wanted[planned.key] = starts
+
+    def _starts(self, paper: papers.Paper, name: str, network: dict, scale: int, seed: int) -> dict[str, Key]:
+        method = paper.method(name)
+        at = method.trained_at or scale
+        given = network.get("start")
+        if given is None:
+            return {part: (paper.name, first, at, seed) for part, first in method.start.items()}
+        if method.start:
+            raise SRError(f"its start is the paper's: {', '.join(method.start.values())}; leave it out")
+        _check_fields(given, START, START, "its start")
+        lender, first = papers.find(given["network"])
+        return {part: (lender.name, first, given["scale"], seed) for part in given["parts"]}
+
+    def check_starts(self) -> None:
+        """Put what each network starts from in its place; SRError where the plan does not have that before it."""
+        before: set[Key] = set()
+        for key, planned in list(self.found.items()):
+            start = {}
+            for part, wanted in self.wanted[key].items():
+                found = self.called.get(wanted)
+                if found is None or found not in before:
+                    paper, name, scale, seed = wanted
+                    what = f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
+                    why = "the plan does not have; add it" if found is None else "the plan has only behind it; move that"
+                    raise SRError(f"{planned} starts from {what}, which {why} before {planned.comparison!r}")
+                start[part] = self.found[found]
+            self.found[key] = replace(planned, start=start)
+            before.add(key)
+
+    def check_budgets(self) -> None:
+        """Raise SRError where two networks of a comparison differ in data, batch, patch or all their steps together."""
+        for name, beside in self.beside.items():
+            members = [one for one in self.found.values() if one.comparison == name]
+            for other, scale in beside:
+                paper, method = papers.find(other)
+                at = paper.method(method).trained_at or scale
+                keys = {known for called, known in self.called.items() if called[:3] == (paper.name, method, at)}
+                if not keys:
+                    raise SRError(f"beside (={other}) of comparison {name!r} is not in the plan at x{at}; plan it, too")
+                members += [self.found[key] for key in sorted(keys)]
+            for one in members[1:]:
+                if one.budget() != members[0].budget():
+                    raise SRError(
+                        f"comparison {name!r} is of unequal budgets: {members[0]} has {_told(members[0])}, {one} "
+                        f"{_told(one)}; give them the same, or put them into comparisons of their own"
+                    )
+
+
+def _leg(leg: int, steps: int) -> int:
+    """Return the steps of a leg: all where they fit into one."""
+    if leg < 1:
+        raise SRError(f"leg (={leg}) must be a number of steps from 1")
+    if steps > leg and steps % leg:
+        parts = next(n for n in range(-(-steps // leg), steps + 1) if steps % n == 0)
+        raise SRError(f"leg (={leg}) does not divide {steps} steps; set leg = {steps // parts} in its comparison")
+    return min(leg, steps)
+
+
+def _told(planned: Planned) -> str:
+    parts = planned.budget().items()
+    return " and ".join(f"{steps:,} steps of {batch} patches of {side} px of {data}" for (data, batch, side), steps in parts)

@@ -1,0 +1,272 @@
+"""The HTML report of a profile: one folder of pages that need nothing from outside, `python -m srlib.reproduce.report PROFILE`.
+
+runs/report/<profile>/
+    index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
+    <paper>/*.html      one page per executed notebook, pictures inside
+    <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
+"""
+
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+
+import bleach  # comes with nbconvert
+import jinja2
+import nbformat
+import pandas as pd
+from bleach.css_sanitizer import CSSSanitizer
+from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from PIL import Image
+from pygments.formatters import HtmlFormatter
+
+from srlib import papers
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.core.output import tolerant
+from srlib.papers import Paper
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce import notebooks
+from srlib.reproduce.claims import KINDS, VERDICTS
+from srlib.reproduce.tables import claims_table, header, published_only, text
+from srlib.train import run as run_files
+
+TEMPLATES = Path(__file__).parent / "templates"
+PREVIEW = 800  # pixels
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_NOTE = "Sliders need a kernel: make explore, or make lab for the notebook. The figure shows what they start with."
+TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p br ul ol li a b strong i em u sub sup code pre"
+ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
+
+
+@dataclass(frozen=True)
+class Page:
+    """An executed notebook. link: of its page, from index.html. seconds: None for a run that papermill did not time."""
+
+    name: str
+    title: str
+    link: str
+    seconds: float | None
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: links to its preview, to the PNG, and by kind to the SVG and to the CSV of its points, where there are such."""
+
+    name: str
+    preview: str
+    png: str
+    others: dict[str, str]
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+def _harmless(html: str) -> str:
+    """Return HTML of tables and text with all other markup shown as it stands: a script in a table's cell is a text."""
+    return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
+
+
+def _title(notebook: nbformat.NotebookNode, name: str) -> str:
+    """Return the first heading of a notebook, else its name."""
+    for cell in notebook.cells:
+        found = re.search(r"^#\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if found:
+            return re.sub(r"[*`_$]", "", found[1]).strip()
+    return name
+
+
+def _prepare(notebook: nbformat.NotebookNode) -> bool:
+    """Join printed lines, replace widgets, which need a kernel, by a note, and make HTML harmless; return whether a cell shows an
+    error."""
+    CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
+    notebook.metadata.pop("widgets", None)
+    failed = False
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            failed |= output.output_type == "error"
+            if WIDGET in output.get("data", {}):
+                output.data = nbformat.from_dict({"text/html": f"<p><em>{escape(WIDGET_NOTE)}</em></p>"})
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = _harmless(output.data["text/html"])
+    return failed
+
+
+def _relink(html: str, known: set[str], index: str) -> str:
+    """Point links between notebooks to their pages, and to a place in the index where a notebook has no page of its own."""
+
+    def page(match: re.Match) -> str:
+        name = match[1].removeprefix("./")
+        return f'href="{name}.html"' if name in known else f'href="{index}"'
+
+    return re.sub(r'href="((?![a-z]+:)[^"#]+)\.ipynb(?:#[^"]*)?"', page, html)
+
+
+def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[Page]:
+    """Write one page per executed notebook of a folder into `out`; return what they are.
+
+    A notebook that a killed run has left unreadable has no page; its next run writes it anew.
+    """
+    exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.exclude_anchor_links = True
+    template, css = environment.get_template("notebook.html.j2"), HtmlFormatter().get_style_defs(".highlight")
+    index = f"../index.html#notebooks-{out.name}"
+    files = sorted(executed.glob("*.ipynb"))
+    pages = []
+    for file in files:
+        try:
+            notebook = nbformat.read(file, as_version=4)
+        except (ValueError, nbformat.reader.NotJSONError):
+            print(f"{file} is not a whole notebook, left out", file=sys.stderr)
+            continue
+        failed, title = _prepare(notebook), _title(notebook, file.stem)
+        body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files}, index)
+        out.mkdir(parents=True, exist_ok=True)
+        page = template.render(title=title, name=file.stem, index=index, body=body, css=css)
+        (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
+        seconds = notebook.metadata.get("papermill", {}).get("duration")
+        pages.append(Page(file.stem, title, f"{out.name}/{file.stem}.html", seconds, failed))
+    return sorted(pages, key=lambda page: (page.title, page.name))
+
+
+def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
+    """Copy tables and figures into `out`/files; return the tables as HTML, folded where no number is ours, and the figures."""
+    found = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
+    folder = out / "files"
+    tables, pictures = [], []
+    for file in found:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / file.name)
+        if file.suffix == ".md" and file.stem != "claims":  # the claims have their own place
+            caption, _, table = file.read_text(encoding="utf-8").partition("\n\n")
+            name = file.stem.replace("_", " ").capitalize()
+            links = ", ".join(
+                f'<a href="{out.name}/files/{escape(other.name)}">{other.suffix[1:]}</a>'
+                for other in found
+                if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
+            )
+            wide = f'<div class="wide">{_harmless(markdown2html(table))}</div>'
+            shown = f"<p>{escape(unescape(caption))} ({links})</p>{wide}"
+            csv = file.with_suffix(".csv")
+            if csv in found and published_only(pd.read_csv(csv)):
+                head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
+                tables.append(f"<details>{head}{shown}</details>")
+            else:
+                tables.append(f"<h4>{escape(name)}</h4>{shown}")
+        if file.suffix == ".png":
+            with Image.open(file) as image:
+                image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
+                image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
+            link = f"{out.name}/files/{file.stem}"
+            others = {kind: f"{link}.{kind.lower()}" for kind in ("SVG", "CSV") if file.with_suffix(f".{kind.lower()}") in found}
+            pictures.append(Picture(file.stem.replace("_", " ").capitalize(), f"{link}.preview.png", f"{link}.png", others))
+    return tables, pictures
+
+
+def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return the table of claims per paper as HTML, and by the kind of claim how often each verdict was given; nothing without a
+    summary."""
+    file = notebooks.metrics_file(profile, "summary")
+    if not file.exists():
+        return {}, {}
+    summary = pd.read_csv(file, keep_default_na=True)
+    for needed in ("verdict", "kind"):
+        if needed not in summary.columns:
+            raise SRError(f"{file} has no column {needed!r}; run notebooks/summary.ipynb again")
+    shown = {}
+    for paper, part in summary.groupby("paper", sort=False):
+        table = claims_table(part).dropna(axis=1, how="all")
+        cells = pd.DataFrame({c: [escape(text(c, value)) for value in table[c]] for c in table.columns})
+        words = [escape(str(word)) for word in table["verdict"]]
+        cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in words]
+        for column in cells.columns.intersection(["published", "difference", "interval (95 %)"]):
+            cells[column] = cells[column].str.replace(r" (dB|%)", r"&nbsp;\1", regex=True)
+        if "detail" in cells:
+            cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
+        cells.columns = [escape(header(c)) for c in table.columns]
+        shown[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
+    counts = summary.groupby("kind")["verdict"].value_counts()
+    found = {kind: {word: int(counts[kind, word]) for word in VERDICTS if (kind, word) in counts} for kind in KINDS}
+    return shown, {kind: words for kind, words in found.items() if words}
+
+
+def _about(paper: Paper, profile: str) -> dict[str, str]:
+    """Return a paper's name and title, and its budget, data and test sets under a profile; "*" stands for any scale."""
+    setting, short = paper.setting(profile), paper.labels[paper.name].partition(" (")[0]  # "ProSRN (2x)"
+    title = paper.title if paper.title.startswith(f"{short}:") else f"{short}: {paper.title}"
+    tests = ", ".join(setting.tests).replace("{scale}", "*")
+    data = setting.data.replace("{scale}", "*")
+    said = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
+    return {"name": paper.name, "title": title, "setting": said}
+
+
+def _write(profile: str, out: Path) -> None:
+    chosen, environment = find_profile(profile), _environment()
+    executed = paths.runs_dir() / "notebooks" / profile
+    claims, counts = _claims(profile)
+    sections = []
+    for name in papers.names():
+        pages = notebook_pages(executed / name, out / name, environment)
+        tables, pictures = _copy(notebooks.figures_folder(profile, name), out / name)
+        if pages or tables or pictures:
+            about = _about(papers.get(name), profile)
+            sections.append({**about, "claims": claims.get(name, ""), "pages": pages, "tables": tables, "pictures": pictures})
+    summary = notebook_pages(executed, out / "summary", environment)
+    if not sections and not summary:
+        raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")
+    made = run_files.provenance()
+    made["packages"] = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
+    page = environment.get_template("index.html.j2").render(
+        profile=chosen, sections=sections, summary=summary, counts=counts, made=made
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def build(profile: str) -> Path:
+    """Make the report of a profile from what its notebooks have left; return its index.html.
+
+    The folder appears whole, in place of the one before. Raises SRError for an unknown profile, where nothing was executed,
+    and for a summary that is not one.
+    """
+    find_profile(profile)
+    folder = paths.runs_dir() / "report" / profile
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{profile}-*"):  # by a run that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{profile}-") as temporary:
+            fresh = Path(temporary) / "new"
+            fresh.mkdir()
+            _write(profile, fresh)
+            if folder.exists():
+                folder.rename(Path(temporary) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise SRError(f"cannot write {folder}: {error.strerror}; free some space or set SRLIB_RUNS") from error
+    return folder / "index.html"
+
+
+@tolerant()
+def main(argv: list[str]) -> int:
+    """Build the report of the profile that is named; return 0, or 2 with one clear message."""
+    if len(argv) != 1:
+        print("error: name one profile: python -m srlib.reproduce.report PROFILE", file=sys.stderr)
+        return 2
+    try:
+        print(build(argv[0]))
+    except SRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

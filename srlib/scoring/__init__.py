@@ -1,0 +1,1 @@
+"""Networks on whole images: upscaling, scores, costs, vital signs."""

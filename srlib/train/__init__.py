@@ -1,0 +1,1 @@
+"""One training: its fields, losses, loop and run directory."""

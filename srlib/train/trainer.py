@@ -1,0 +1,152 @@
+"""What one training consists of: network, optimiser, averaged weights, discriminator; it moves, saves and restores."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srlib.core.color import luma
+from srlib.core.errors import SRError
+from srlib.nn import models
+from srlib.train import losses
+from srlib.train.experiment import Experiment
+from srlib.train.run import load_weights
+
+
+def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Turn uint8 RGB patches into float batches in 0..1, as luma where the model takes one channel."""
+    pair = []
+    for image in (lr, hr):
+        x = image.to(device, non_blocking=True).float() / 255
+        x = luma(x) if channels == 1 else x
+        pair.append(x.contiguous(memory_format=torch.channels_last))
+    return pair[0], pair[1]
+
+
+class Adversary:
+    """The discriminator of a GAN and its optimiser. It judges the images of all levels, each beside the LR image."""
+
+    def __init__(self, experiment: Experiment, accelerator: Accelerator, channels: int):
+        self.accelerator = accelerator
+        self.losses = losses.adversarial(experiment.discriminator, experiment.discriminator_args)
+        self.net = self.losses.build(channels, **experiment.discriminator_args)
+        self.net.to(accelerator.device, memory_format=torch.channels_last).train()
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=experiment.learning_rate, fused=True)
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+
+    def step(self, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor, learning_rate: float) -> Tensor:
+        """Take one step towards telling HR images from the generator's; return the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        fakes = models.levels(outputs)
+        loss = self.losses.discriminator_loss(self.model, fakes, losses.targets(fakes, hr), lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        return loss
+
+    def generator_loss(self, outputs: Tensor | list[Tensor], lr: Tensor) -> Tensor:
+        """Return the adversarial term of the generator's loss."""
+        self.net.requires_grad_(False)  # gradients go through it, not into it
+        loss = self.losses.generator_loss(self.model, models.levels(outputs), lr)
+        self.net.requires_grad_(True)
+        return loss
+
+    def state(self) -> dict:
+        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Trainer:
+    """The state of one training: network, optimiser, averaged weights, step. It moves, saves and restores; no more."""
+
+    def __init__(self, experiment: Experiment, accelerator: Accelerator, start: dict[str, Path] | None = None):
+        set_seed(experiment.seed)
+        self.experiment, self.accelerator = experiment, accelerator
+        self.net = models.create(experiment.model, experiment.scale, **experiment.model_args)
+        if not any(p.requires_grad for p in self.net.parameters()):
+            raise SRError(f"model {experiment.model!r} has no parameters to train")
+        for part, file in (start or {}).items():
+            load_weights(self.net.get_submodule(part), file, part)
+        self.net.to(accelerator.device, memory_format=torch.channels_last).train()
+        self.average = None
+        if experiment.ema:
+            self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=experiment.learning_rate, fused=True)
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+        self.loss = losses.get(experiment.loss, **experiment.loss_args)
+        self.adversary = Adversary(experiment, accelerator, self.net.channels) if experiment.discriminator else None
+        self.done = 0
+
+    def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
+        """Take one optimiser step on a float batch, after one of the discriminator where there is one.
+
+        Returns the loss, and the discriminator's, still on the device. Where a `selective` network sent no patch of the batch
+        through a trained layer, the step moves nothing. Raises SRError for a loss that has no gradient otherwise.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        outputs = self.model(lr)
+        hr = losses.inside(self.net, hr, outputs)
+        loss = self.loss(outputs, hr, lr)
+        parts = [loss]
+        if self.adversary is not None:
+            told = self.adversary.step(outputs, hr, lr, learning_rate)
+            loss = self.experiment.content * loss + self.experiment.adversarial * self.adversary.generator_loss(outputs, lr)
+            parts = [loss, told]
+        trained = self._check_gradient(outputs, parts[0], loss)
+        if self.accelerator.num_processes > 1:  # one without a patch for a trained layer takes part in the exchange, too
+            loss = loss + 0 * sum(p.sum() for p in self.net.parameters() if p.requires_grad)
+        if trained or self.accelerator.num_processes > 1:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            if self.experiment.clip:
+                self.accelerator.clip_grad_norm_(self.net.parameters(), self.experiment.clip)
+            self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        self.done += 1
+        return torch.stack([part.detach() for part in parts])
+
+    def _check_gradient(self, outputs: Tensor | list[Tensor], term: Tensor, loss: Tensor) -> bool:
+        """Return whether the loss has a gradient; raise SRError where it has none, although the outputs do or have to."""
+        reached = any(output.requires_grad for output in models.levels(outputs))
+        if term.requires_grad and loss.requires_grad:
+            return True
+        if not reached and getattr(self.net, "selective", False):
+            return False
+        where = f"the loss {self.experiment.loss!r} is detached from" if reached else "no trained layer takes part in"
+        raise SRError(
+            f"training {self.experiment.name} would change nothing: {where} the outputs of {self.experiment.model!r}; "
+            "return tensors that carry gradients, without .item(), .detach() or torch.no_grad()"
+        )
+
+    @property
+    def result(self) -> nn.Module:
+        """The network whose weights count: the average where there is one."""
+        return self.net if self.average is None else self.average.module
+
+    def state(self) -> dict:
+        average = None if self.average is None else self.average.state_dict()
+        return {
+            "step": self.done,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": average,
+            "adversary": None if self.adversary is None else self.adversary.state(),
+        }
+
+    def load(self, state: dict) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.adversary is not None:
+            self.adversary.load(state["adversary"])
+        self.done = state["step"]
