@@ -10,6 +10,7 @@ Departures: no batch normalisation, so that an image does not depend on what is 
 of SGD; one network per scale.
 """
 
+import torch
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
@@ -17,15 +18,16 @@ from srlib.nn.bicubic import upsample_bicubic
 
 
 class DRRN(nn.Module):
-    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`. units: uses of the one unit. width: channels."""
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`. units: uses of the one unit. width: channels.
+    rectified: ReLUs in place, as in ports of the original: they rectify what is added behind each unit, too."""
 
     channels = 1
 
-    def __init__(self, scale: int, units: int = 25, width: int = 128):
+    def __init__(self, scale: int, units: int = 25, width: int = 128, rectified: bool = False):
         super().__init__()
         if units < 1:
             raise SRError(f"units (={units}) must be at least 1")
-        self.scale, self.units = scale, units
+        self.scale, self.units, self.rectified = scale, units, rectified
         self.context = 4 + -(-(2 * units + 2) // scale)
         self.entry = nn.Conv2d(1, width, 3, padding=1)
         self.unit = nn.Sequential(
@@ -42,7 +44,7 @@ class DRRN(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
-        source = h = self.entry(base)
+        source = h = self.entry(torch.relu(base)).relu() if self.rectified else self.entry(base)
         for _ in range(self.units):
             h = self.unit(h) + source
         return base + self.exit(h)

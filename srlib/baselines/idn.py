@@ -56,12 +56,13 @@ class IDN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
 
     grouped: the original network, else Difficulty-SR's. blocks, width: distillation blocks, their channels (a multiple of 16).
+    padding: of the transposed convolution; it aligns the output. IDN's code: 9 - scale, and what is beyond the image is cut off.
     Parameters at every scale: 677,185; grouped 552,769.
     """
 
     channels = 1
 
-    def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64):
+    def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64, padding: int = 8):
         super().__init__()
         self.scale = scale
         entry = [nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)]
@@ -69,8 +70,11 @@ class IDN(nn.Module):
             entry = [entry[0], nn.LeakyReLU(SLOPE, inplace=True), entry[1], nn.LeakyReLU(SLOPE, inplace=True)]
         self.entry = nn.Sequential(*entry)
         self.blocks = nn.Sequential(*(Distillation(width, grouped) for _ in range(blocks)))
-        self.exit = nn.ConvTranspose2d(width, 1, 17, stride=scale, padding=8, output_padding=scale - 1)
+        self.exit = nn.ConvTranspose2d(
+            width, 1, 17, stride=scale, padding=padding, output_padding=max(scale + 2 * padding - 17, 0)
+        )
         self.context = 2 + 6 * blocks + -(-8 // scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        return upsample_bicubic(lr, self.scale) + self.exit(self.blocks(self.entry(lr)))
+        base = upsample_bicubic(lr, self.scale)
+        return base + self.exit(self.blocks(self.entry(lr)))[..., : base.shape[-2], : base.shape[-1]]

@@ -22,17 +22,18 @@ from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
 class Level(nn.Module):
     """One doubling: `depth` convolutions and the transposed one for the features, a residual for the image."""
 
-    def __init__(self, depth: int, width: int):
+    def __init__(self, depth: int, width: int, padding: int = 1):
         super().__init__()
         layers = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]
         self.extract = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE))))
-        self.up = nn.Sequential(double(width), nn.LeakyReLU(SLOPE))
+        self.up = nn.Sequential(double(width, padding), nn.LeakyReLU(SLOPE))
         self.predict = nn.Conv2d(width, 1, 3, padding=1)
         self.image_up = bilinear()
         initialise(self, last=self.predict)
 
     def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.up(self.extract(features))
+        height, width = (2 * side for side in features.shape[-2:])
+        features = self.up(self.extract(features))[..., :height, :width]
         with torch.autocast(image.device.type, enabled=False):  # images stay as exact as they came
             enlarged = self.image_up(image)
         return features, enlarged + self.predict(features)
@@ -42,12 +43,13 @@ class LapSRN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training the images of all levels, small to large.
 
     scale: a power of two. shared: one set of layers for all levels. depth, width: convolutions of a level, their channels.
+    padding: of the layers that double features; 0 is that of the authors' code (`nn.progressive.double`).
     Parameters: x2 407,441, x4 814,242, x8 1,221,043; shared 407,441.
     """
 
     channels = 1
 
-    def __init__(self, scale: int, shared: bool = False, depth: int = 10, width: int = 64):
+    def __init__(self, scale: int, shared: bool = False, depth: int = 10, width: int = 64, padding: int = 1):
         super().__init__()
         if scale < 2 or scale & (scale - 1):
             raise SRError(f"scale (={scale}) of LapSRN must be a power of two: 2, 4, 8, ...")
@@ -55,7 +57,7 @@ class LapSRN(nn.Module):
             raise SRError(f"depth (={depth}) must be at least 1")
         self.scale, self.steps = scale, scale.bit_length() - 1
         self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
-        self.levels = nn.ModuleList(Level(depth, width) for _ in range(1 if shared else self.steps))
+        self.levels = nn.ModuleList(Level(depth, width, padding) for _ in range(1 if shared else self.steps))
         self.context = 1 + context(depth + 1, self.steps)
         nn.init.kaiming_normal_(self.entry[0].weight, a=SLOPE, nonlinearity="leaky_relu")
         nn.init.zeros_(self.entry[0].bias)

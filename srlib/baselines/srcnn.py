@@ -13,15 +13,20 @@ from srlib.nn.bicubic import upsample_bicubic
 
 
 class SRCNN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
+
+    padding_mode: of the convolutions, "zeros", or "replicate" as in the authors' test code.
+    """
+
     channels = 1
 
-    def __init__(self, scale: int):
+    def __init__(self, scale: int, padding_mode: str = "zeros"):
         super().__init__()
         self.scale = scale
         self.context = 4 + -(-8 // scale)
-        self.extraction = nn.Conv2d(1, 64, 9, padding=4)
-        self.mapping = nn.Conv2d(64, 32, 5, padding=2)
-        self.reconstruction = nn.Conv2d(32, 1, 5, padding=2)
+        self.extraction = nn.Conv2d(1, 64, 9, padding=4, padding_mode=padding_mode)
+        self.mapping = nn.Conv2d(64, 32, 5, padding=2, padding_mode=padding_mode)
+        self.reconstruction = nn.Conv2d(32, 1, 5, padding=2, padding_mode=padding_mode)
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, lr: Tensor) -> Tensor:

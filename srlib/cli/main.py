@@ -18,8 +18,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    data = commands.add_parser("data", help="fetch and verify the public test and training sets")
+    data = commands.add_parser("data", help="fetch and verify the public test and training sets, and official weights")
     data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
+    data.add_argument("--official", action="store_true", help="fetch the official weights alone, as DATASET official")
     data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
     data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
 
@@ -84,7 +85,8 @@ def _data(args: argparse.Namespace) -> None:
     from srlib.data import registry
 
     damaged = []
-    for name in args.datasets or registry.datasets():
+    names = [*args.datasets, *([registry.OFFICIAL] if args.official else [])]
+    for name in names or registry.datasets():
         if args.check:
             status = registry.verify(name)
             print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")

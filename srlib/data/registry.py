@@ -27,6 +27,7 @@ AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be better the ne
 DATA_REMEDY = "set SRLIB_DATA to a folder that can be written"
 
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
+OFFICIAL = "official"  # weights, not images; see `srlib.official`
 BY_HAND = ("DIV2K", "DIV2K-val")  # archives of several GB
 
 # Splits of City100's 100 scenes beside its authors' own (95 and 5), the same for both cameras. train13: what the released

@@ -15,9 +15,12 @@ def bilinear() -> nn.ConvTranspose2d:
     return layer
 
 
-def double(width: int) -> nn.ConvTranspose2d:
-    """Return the transposed convolution 3x3 that enlarges features to exactly twice their size."""
-    return nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
+def double(width: int, padding: int = 1) -> nn.ConvTranspose2d:
+    """Return the transposed convolution 3x3 that enlarges features to exactly twice their size.
+
+    padding: 1; with 0 it is aligned to the first pixel, and gives a row and a column more.
+    """
+    return nn.ConvTranspose2d(width, width, 3, stride=2, padding=padding, output_padding=padding)
 
 
 def initialise(network: nn.Module, last: nn.Conv2d) -> None:

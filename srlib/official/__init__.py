@@ -1,0 +1,81 @@
+"""Official weights: the networks as their authors published them, read from the authors' own files.
+
+`load("idn", 2)` gives a network of `srlib.baselines` with the arguments that the authors' code needs. The files are fetched like
+images (`python -m srlib data official`), by address and hash; most of their repositories state no licence, so that neither they
+nor conversions are part of this project. `sources.csv` has the origin and licence of each.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from srlib.core.errors import SRError, unknown
+from srlib.data import registry
+from srlib.nn import models
+from srlib.official.maps import MAPS
+from srlib.official.readers import caffemodel, mat, params, pth
+
+READERS = {".mat": mat.read, ".caffemodel": caffemodel.read, ".params": params.read, ".pth": pth.read}
+SOURCES = Path(__file__).with_name("sources.csv")
+
+
+@lru_cache
+def sources() -> pd.DataFrame:
+    """Return a row per file: `network`, `scales` (separated by ";"), `file`, `licence`, `origin`, `note`."""
+    return pd.read_csv(SOURCES, dtype=str, keep_default_na=False)
+
+
+def available() -> list[tuple[str, int]]:
+    """Return every network and scale with official weights."""
+    return [(row.network, int(scale)) for row in sources().itertuples() for scale in row.scales.split(";")]
+
+
+def source(name: str, scale: int) -> pd.Series:
+    """Return the row of `sources` for a network and scale; raises SRError where there is none."""
+    rows = sources()
+    if name not in set(rows["network"]):
+        raise unknown("network with official weights", name, rows["network"].unique())
+    for _, row in rows[rows["network"] == name].iterrows():
+        if str(scale) in row["scales"].split(";"):
+            return row
+    known = ", ".join(f"x{known_scale}" for network, known_scale in available() if network == name)
+    raise SRError(f"scale (={scale}): official weights of {name} are of {known}")
+
+
+def load(name: str, scale: int) -> nn.Module:
+    """Return a network with its official weights, in eval mode.
+
+    Raises SRError for a network or scale without any, and for a file that is missing, or not the registered one.
+    """
+    row = source(name, scale)
+    (file,) = registry.paths(f"official/{Path(row['file']).stem}")
+    return convert(file, name, scale)
+
+
+def convert(file: Path, name: str, scale: int) -> nn.Module:
+    """Return the network that a file of weights is of, in eval mode; raises SRError where the file does not fit it."""
+    arrays = READERS[file.suffix](file)
+    try:
+        arguments, state = MAPS[name](arrays, scale)
+    except KeyError as error:
+        raise SRError(
+            f"{file.name} has no layer {error.args[0]!r}, which {name} x{scale} needs; it is of another network"
+        ) from None
+    except ValueError as error:
+        raise SRError(f"{file.name} is not of {name} x{scale}: {error}") from None
+    if arrays:
+        raise SRError(f"{file.name} has layers that {name} x{scale} lacks: {', '.join(list(arrays)[:3])}")
+    net = models.create(name, scale, **arguments)
+    _check_shapes(net, state, file.name)
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def _check_shapes(net: nn.Module, state: dict[str, torch.Tensor], file: str) -> None:
+    for name, own in net.state_dict().items():
+        got = tuple(state[name].shape) if name in state else "nothing"
+        if got != tuple(own.shape):
+            raise SRError(f"{file} has {got} for {name}, expected {tuple(own.shape)}; it is of another network or scale")

@@ -1,0 +1,168 @@
+"""Official weights: what readers make of files, what conversions give, and the papers' own numbers."""
+
+import os
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from srlib import official
+from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
+from srlib.official.readers import caffemodel, mat, params, pth
+from srlib.scoring.evaluation import measure
+
+# Set5, dB: what the papers print. DRRN's file is a third party's training, which stays behind the paper (37.74, 34.03, 31.68).
+PRINTED = {
+    ("vdsr", "y"): {2: 37.53, 3: 33.66, 4: 31.35},
+    ("idn", "y"): {2: 37.83, 3: 34.11, 4: 31.82},
+    ("lapsrn", "lapsrn"): {2: 37.52, 4: 31.54, 8: 26.14},
+    ("imdn", "edsr"): {2: 38.00, 3: 34.36, 4: 32.21},
+    ("srcnn", "y"): {2: 36.66, 3: 32.75, 4: 30.48},
+    ("fsrcnn", "y"): {2: 37.00, 3: 33.16, 4: 30.71},
+    ("drrn", "y"): {2: 37.62, 3: 33.99, 4: 31.68},
+}
+CASES = [(name, by, scale, psnr) for (name, by), scales in PRINTED.items() for scale, psnr in scales.items()]
+LARGE = ("drrn",)  # half a minute an image set
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch, datasets) -> Path:
+    """A folder of datasets that has the official weights and the benchmark images."""
+    folder = Path(os.environ.get("SRLIB_TEST_OFFICIAL") or datasets.parent / "official")
+    if not (folder / "idn_x2.caffemodel").is_file():
+        pytest.skip(f"needs official weights: none at {folder}; run `make data` and set SRLIB_TEST_OFFICIAL to data/official")
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in ("Set5", "Set14", "B100", "Urban100"):
+        (root / name).symlink_to(datasets / name)
+    (root / "official").symlink_to(folder)
+    monkeypatch.setenv("SRLIB_DATA", str(root))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "by", "scale", "psnr"), [case for case in CASES if case[0] not in LARGE])
+def test_set5_has_the_printed_psnr(weights, one_thread, name, by, scale, psnr):
+    began = time.perf_counter()
+    net = official.load(name, scale)
+    assert time.perf_counter() - began < 5  # a tenth of a second where nothing else works
+    assert measure(net, "Set5", protocol(by))["psnr"] == pytest.approx(psnr, abs=0.0105)
+
+
+def test_one_file_serves_all_scales_of_drrn(weights, one_thread):
+    assert measure(official.load("drrn", 4), "Set5", protocol("y"), limit=2)["psnr"] > 33
+    first, second = official.load("drrn", 2), official.load("drrn", 4)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_every_source_is_registered_and_loads(weights):
+    assert {(name, scale) for name, _, scale, _ in CASES} == set(official.available())
+    assert set(official.sources()["licence"]) == {"MIT", "none stated"}
+
+
+class TestMistakes:
+    def test_unknown_networks_and_scales(self):
+        with pytest.raises(SRError, match="unknown network with official weights 'vdrs'. Did you mean 'vdsr'"):
+            official.load("vdrs", 2)
+        with pytest.raises(SRError, match=r"scale \(=3\): official weights of lapsrn are of x2, x4, x8"):
+            official.load("lapsrn", 3)
+
+    def test_a_missing_file_says_how_to_get_it(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+        with pytest.raises(SRError, match=r"official/idn_x2: 1 of 1 files are missing .*python -m srlib data official/idn_x2"):
+            official.load("idn", 2)
+
+    def test_a_changed_file_is_refused(self, weights, tmp_path, monkeypatch):
+        content = bytearray((weights / "idn_x2.caffemodel").read_bytes())
+        content[1000] ^= 1
+        (tmp_path / "official").mkdir()
+        (tmp_path / "official" / "idn_x2.caffemodel").write_bytes(content)
+        monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+        with pytest.raises(SRError, match="idn_x2.caffemodel has sha256 .*, expected eed047c6"):
+            official.load("idn", 2)
+
+    @pytest.mark.parametrize(
+        ("file", "name", "scale", "message"),
+        [
+            ("idn_x2.caffemodel", "vdsr", 2, "has no layer 'model.weight"),
+            ("lapsrn_x2.mat", "lapsrn", 4, "has no layer 'level2_conv1_f', which lapsrn x4 needs"),
+            ("imdn_x2.pth", "imdn", 3, r"has \(12, 64, 3, 3\) for tail.0.weight, expected \(27, 64, 3, 3\)"),
+            ("lapsrn_x4.mat", "lapsrn", 2, "has layers that lapsrn x2 lacks: level2_"),
+            ("srcnn_x2.mat", "fsrcnn", 2, "has no layer 'weights_conv.0.'"),
+            ("lapsrn_x8.mat", "lapsrn", 2, "has no layer .level1_conv6_f., which lapsrn x2 needs"),
+        ],
+    )
+    def test_a_file_of_another_network_or_scale(self, weights, file, name, scale, message):
+        with pytest.raises(SRError, match=message):
+            official.convert(weights / file, name, scale)
+
+    @pytest.mark.parametrize("file", ["vdsr_official.mat", "idn_x2.caffemodel", "drrn_b1u25.params", "imdn_x2.pth"])
+    @pytest.mark.parametrize("part", [0.0, 0.3, 0.999])
+    def test_a_truncated_file(self, weights, tmp_path, file, part):
+        content = (weights / file).read_bytes()
+        (tmp_path / file).write_bytes(content[: int(part * len(content))])
+        with pytest.raises(SRError, match=f"{file} (is damaged or no|has)"):
+            official.convert(tmp_path / file, file[:4], 2)
+
+    @pytest.mark.parametrize("reader", [mat, pth, params, caffemodel])
+    def test_a_file_of_another_format(self, tmp_path, reader):
+        (tmp_path / "other").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
+        with pytest.raises(SRError, match="other is damaged or no"):
+            reader.read(tmp_path / "other")
+
+
+class TestReaders:
+    def test_mat_names_elements_of_cells_and_structs(self, tmp_path):
+        cell = np.empty((1, 2), object)
+        cell[0, 0], cell[0, 1] = np.ones((3, 1)), np.zeros((2, 2))
+        savemat(tmp_path / "a.mat", {"model": {"weight": cell, "label": "text"}, "bias": np.arange(3.0)})
+        arrays = mat.read(tmp_path / "a.mat")
+        assert {name: array.shape for name, array in arrays.items()} == {
+            "model.weight[0]": (3, 1),
+            "model.weight[1]": (2, 2),
+            "bias": (1, 3),
+        }
+
+    def test_pth_runs_nothing(self, tmp_path):
+        class Harm:
+            def __reduce__(self):
+                return (Path.touch, (tmp_path / "harm",))
+
+        torch.save({"a": Harm()}, tmp_path / "a.pth")
+        with pytest.raises(SRError, match="a.pth is damaged or no PyTorch state_dict"):
+            pth.read(tmp_path / "a.pth")
+        assert not (tmp_path / "harm").exists()
+        torch.save([1, 2], tmp_path / "b.pth")
+        with pytest.raises(SRError, match="it holds list"):
+            pth.read(tmp_path / "b.pth")
+
+    def test_params(self, tmp_path):
+        array = np.arange(6, dtype="<f4").reshape(2, 3)
+        data = struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiI", 0xF993FAC9, 0, 2) + struct.pack("<qq", 2, 3)
+        data += struct.pack("<iii", 1, 0, 0) + array.tobytes() + struct.pack("<QQ", 1, 5) + b"arg:w"
+        (tmp_path / "a.params").write_bytes(data)
+        assert np.array_equal(params.read(tmp_path / "a.params")["arg:w"], array)
+        (tmp_path / "a.params").write_bytes(data + b"x")
+        with pytest.raises(SRError, match="1 bytes are left over"):
+            params.read(tmp_path / "a.params")
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_caffemodel(self, tmp_path, legacy):
+        def field(number: int, value: bytes) -> bytes:
+            return bytes([(number << 3 | 2) & 127 | 128, (number << 3 | 2) >> 7, len(value)]) + value
+
+        values = np.arange(6, dtype="<f4")
+        dims = (
+            b"".join(bytes([n << 3, size]) for n, size in ((1, 1), (2, 1), (3, 2), (4, 3)))
+            if legacy
+            else field(7, b"\x0a\x02\x02\x03")
+        )
+        blob = dims + field(5, values.tobytes())
+        layer = field(4, b"conv") + field(6, blob) if legacy else field(1, b"conv") + field(7, blob)
+        (tmp_path / "a.caffemodel").write_bytes(field(1, b"net") + field(2 if legacy else 100, layer))
+        arrays = caffemodel.read(tmp_path / "a.caffemodel")
+        assert np.array_equal(arrays["conv[0]"].ravel(), values) and arrays["conv[0]"].shape[-2:] == (2, 3)
