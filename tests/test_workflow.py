@@ -303,14 +303,17 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert "stopped btsrn/" in said and "done" not in said
 
 
+METRICS, FIGURES, WIDGETS = "core/metrics", "papers/ddet/figures", "draw/widgets"
+
+
 def test_a_notebook_runs_again_when_code_that_it_uses_changes(home):
     (home / "mended").write_text("")
     (home / "srlib").unlink()
     shutil.copytree(ROOT / "srlib", home / "srlib", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, module in {"btsrn/train": "metrics", "btsrn/render": "ddet_figures", "btsrn/explore": "widgets"}.items():
+    for name, module in {"btsrn/train": METRICS, "btsrn/render": FIGURES, "btsrn/explore": WIDGETS}.items():
         file = home / "notebooks" / f"{name}.ipynb"
         notebook = nbformat.read(file, as_version=4)
-        notebook.cells[1].source += f"\nif False:\n    import srlib.{module}\n"
+        notebook.cells[1].source += f"\nif False:\n    import srlib.{module.replace('/', '.')}\n"
         nbformat.write(notebook, file)
 
     def rerun(module: str, more: str) -> set[str]:
@@ -324,10 +327,10 @@ def test_a_notebook_runs_again_when_code_that_it_uses_changes(home):
 
     done = reproduce("--profile", "smoke", "--paper", "btsrn")
     assert done.returncode == 0, done.stdout
-    assert rerun("widgets", "\n# a remark\n") == rerun("metrics", "\n\n") == rerun("upscaling", "\nX = 1\n") == set()
-    assert rerun("widgets", "\nX = 1\n") == {"btsrn/explore.done", "summary.csv"}
-    assert rerun("ddet_figures", "\nX = 1\n") == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
-    assert {"btsrn/train_btsrn_x2.csv", "btsrn/train_vdsr_x2.csv"} <= rerun("metrics", "\nX = 1\n")
+    assert rerun(WIDGETS, "\n# a remark\n") == rerun(METRICS, "\n\n") == rerun("cli/pictures", "\nX = 1\n") == set()
+    assert rerun(WIDGETS, "\nX = 1\n") == {"btsrn/explore.done", "summary.csv"}
+    assert rerun(FIGURES, "\nX = 1\n") == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
+    assert {"btsrn/train_btsrn_x2.csv", "btsrn/train_vdsr_x2.csv"} <= rerun(METRICS, "\nX = 1\n")
 
 
 # --- One notebook -----------------------------------------------------------------------------------------------------
