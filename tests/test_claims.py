@@ -12,8 +12,10 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.papers import profiles
-from srlib.reproduce import claims, notebooks, store
-from srlib.reproduce.claims import UNDECIDED, UNJUDGED, Claim, load_claims, over_images, over_seeds
+from srlib.reproduce import claims, judging, notebooks, store, verdicts
+from srlib.reproduce.claims import Claim, Comparison, load_claims
+from srlib.reproduce.intervals import image_interval, ratio_half_width, seed_half_width
+from srlib.reproduce.judging import UNDECIDED, UNJUDGED
 
 IMAGES = 40
 EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "official": False, "dead": "", "validation": "Set14"}
@@ -55,16 +57,20 @@ def trained(rows, **changes):
     return pd.DataFrame(lines, columns=list(store.TRAININGS))
 
 
-def verdicts(claim, rows, costs=None, **changes):
-    return claims.verdicts(claim, rows, costs, trained(rows, **changes))
+def evaluate(claim, rows, costs=None, trainings=None, **options):
+    return verdicts.combine(claim, verdicts.evaluate_comparisons(claim, rows, costs, trainings, **options))
+
+
+def each_verdict(claim, rows):
+    return verdicts.evaluate_comparisons(claim, rows, None, trained(rows))
 
 
 def verdict(claim, rows, costs=None, **changes):
-    return claims.verdict(claim, rows, costs, trained(rows, **changes))
+    return evaluate(claim, rows, costs, trained(rows, **changes))
 
 
 def evaluate_claims(paper, rows, **options):
-    return claims.evaluate_claims(paper, rows, trainings=trained(rows), **options)
+    return verdicts.evaluate_claims(paper, rows, trainings=trained(rows), **options)
 
 
 def both(left, right, **columns):
@@ -154,9 +160,9 @@ def test_seeds_that_disagree_widen_the_interval():
 
 
 def test_few_images_cannot_decide():
-    found = verdict(claim(), both(32.0, 30.0, images=claims.MIN_IMAGES - 1))
+    found = verdict(claim(), both(32.0, 30.0, images=judging.MIN_IMAGES - 1))
     assert found.verdict == UNDECIDED and "too few images" in found.detail
-    assert verdict(claim(), both(32.0, 30.0, images=claims.MIN_IMAGES)).verdict == "holds"
+    assert verdict(claim(), both(32.0, 30.0, images=judging.MIN_IMAGES)).verdict == "holds"
 
 
 def test_images_are_paired():
@@ -181,7 +187,7 @@ def test_over_several_sets_and_scales():
     found = verdict(every, rows(good))
     assert found.verdict == "holds"
     assert found.estimate == pytest.approx(0.15) and "least: B100 x2" in found.detail  # the weakest is shown
-    assert [v.verdict for v in verdicts(every, rows(good)).values()] == ["holds"] * 4
+    assert [v.verdict for v in each_verdict(every, rows(good)).values()] == ["holds"] * 4
     found = verdict(every, rows(good | {("Set5", 3): -0.2}))
     assert found.verdict == "contradicted" and "1 contradicted" in found.detail and found.estimate == pytest.approx(-0.2)
     assert verdict(every, rows(good | {("Set5", 3): 0.01})).verdict == UNDECIDED
@@ -189,7 +195,7 @@ def test_over_several_sets_and_scales():
     found = verdict(every, rows(part))
     assert found.verdict == "holds where tested" and "3 of 4 tested: 3 holds; least: B100 x2" in found.detail
     assert verdict(every, rows(part | {("Set5", 2): 0.01})).verdict == UNDECIDED  # tested, and undecided
-    assert verdicts(every, rows(part))[claims.Cell("vdsr", "B100", 3)].verdict == "not tested"
+    assert each_verdict(every, rows(part))[Comparison("vdsr", "B100", 3)].verdict == "not tested"
     assert verdict(every, rows(part | {("Set5", 2): -0.2})).verdict == "contradicted"
     # A star takes what there is.
     assert verdict(dataclasses.replace(every, datasets=(), scales=()), rows(part)).verdict == "holds"
@@ -236,7 +242,7 @@ class TestTimes:
         costs = timed(self.SLOW, self.FAST)
         found = verdict(claim(metric="seconds", margin=0.4), pd.DataFrame(), costs)
         assert found.verdict == "holds" and found.estimate == pytest.approx(sum(self.SLOW) / sum(self.FAST) - 1)
-        assert found.low == pytest.approx(found.estimate - claims.REPEATED, abs=2e-3)
+        assert found.low == pytest.approx(found.estimate - judging.TIMING_NOISE, abs=2e-3)
         assert re.fullmatch(r"x2: BTSRN against VDSR \+50.\d % \[\+45.\d %, \+55.\d %\], 6 rounds", found.detail)
         assert self.word("<", 0, costs) == "contradicted" and self.word("approx", 0.6, costs) == "holds"
         assert self.word(">", 0.49, costs) == UNDECIDED
@@ -277,8 +283,8 @@ class TestTimes:
         rng, hits = np.random.default_rng(0), 0
         for _ in range(400):
             shared = rng.uniform(1, 1.5, 7)
-            d, half = claims.ratio(1.3 * shared * rng.normal(1, 0.03, 7), shared * rng.normal(1, 0.03, 7))
-            hits += abs(d - 0.3) < half
+            left, right = 1.3 * shared * rng.normal(1, 0.03, 7), shared * rng.normal(1, 0.03, 7)
+            hits += abs(left.sum() / right.sum() - 1.3) < ratio_half_width(left, right)
         assert 0.91 < hits / 400 < 0.99
 
     def test_of_single_images_are_not_taken(self):
@@ -304,14 +310,14 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         for images in (5, 14, 25):
             level = rng.normal(30, 4, (images, 1))
             left = level + 0.2 + rng.normal(0, 0.3, (images, 1))
-            _, low, high = over_images(left, level + rng.normal(0, 0.3, (images, 1)))
+            _, low, high = image_interval(left, level + rng.normal(0, 0.3, (images, 1)))
             hits[images] += low < 0.2 < high
         for seeds in (2, 3, 8):
             left, right = (rng.normal(0, 0.1, (1, seeds)) + rng.normal(0, 0.02, (25, seeds)) for _ in range(2))
-            hits[seeds] += abs((left - right).mean()) < over_seeds(left, right)
+            hits[seeds] += abs((left - right).mean()) < seed_half_width(left, right)
         shared = rng.normal(0, 0.3, (1, 3))  # what a seed does to both sides
         left, right = (shared + rng.normal(0, 0.1, (1, 3)) for _ in range(2))
-        hits["paired"] += abs((left - right).mean()) < over_seeds(left, right, same_seeds=True)
+        hits["paired"] += abs((left - right).mean()) < seed_half_width(left, right, same_seeds=True)
     for n, found in hits.items():
         assert 0.91 < found / trials < 0.99, (n, found / trials)
 
@@ -320,13 +326,13 @@ def test_patches_of_one_picture_stay_together():
     rng = np.random.default_rng(0)
     difference = np.repeat(rng.normal(0.2, 1, 12), 50)[:, None]  # each picture has its own, and each patch the picture's
     pictures = np.repeat(np.arange(12), 50)
-    alone = over_images(difference, np.zeros_like(difference))
-    together = over_images(difference, np.zeros_like(difference), pictures)
+    alone = image_interval(difference, np.zeros_like(difference))
+    together = image_interval(difference, np.zeros_like(difference), pictures)
     assert alone[0] == pytest.approx(together[0])
     assert (together[2] - together[1]) == pytest.approx(7.6 * (alone[2] - alone[1]), rel=0.2)  # sqrt(50) * 2.20 / 1.96
     # a picture counts by its patches
     uneven = np.concatenate([np.full(90, 1.0), np.full(10, 0.0)])[:, None]
-    d, low, high = over_images(uneven, np.zeros_like(uneven), np.repeat(["a", "b"], [90, 10]))
+    d, low, high = image_interval(uneven, np.zeros_like(uneven), np.repeat(["a", "b"], [90, 10]))
     assert d == pytest.approx(0.9) and low < 0.9 < high
     rows = pd.concat([result("btsrn", 30.3, images=12), result("vdsr", 30.0, images=12)])
     rows["image"] = "img_" + (rows["image"].astype(int) % 4).astype(str) + "@0," + rows["image"]
@@ -351,9 +357,9 @@ def test_seeds_of_both_sides_are_compared_with_each_other():
 
 def test_the_interval_is_that_of_the_mean():
     x = np.random.default_rng(1).normal(0, 1, (400, 1))
-    _, low, high = over_images(x, np.zeros((400, 1)))
+    _, low, high = image_interval(x, np.zeros((400, 1)))
     assert (high - low) / 2 == pytest.approx(1.96 * x.std(ddof=1) / 20, rel=0.03)
-    assert over_images(x, np.zeros((400, 1))) == over_images(x, np.zeros((400, 1)))
+    assert image_interval(x, np.zeros((400, 1))) == image_interval(x, np.zeros((400, 1)))
 
 
 def bootstrap(left, right, pictures, rng, resamples=4000):
@@ -375,7 +381,7 @@ def test_the_t_interval_and_the_bootstrap_agree(images, patches):
         right = level + np.repeat(rng.normal(0, 0.3, (images, 2)), patches, axis=0)
         left = level + 0.2 + rng.normal(0, 0.3, (images * patches, 2))
         pictures = np.repeat(np.arange(images), patches)
-        d, low, high = over_images(left, right, pictures)
+        d, low, high = image_interval(left, right, pictures)
         assert d == pytest.approx((left - right).mean()) and high - d == pytest.approx(d - low)
         ratios.append(bootstrap(left, right, pictures, rng) / (high - d))
     assert 0.95 < np.mean(ratios) < 1.05 and 0.8 < min(ratios) and max(ratios) < 1.25
@@ -383,10 +389,10 @@ def test_the_t_interval_and_the_bootstrap_agree(images, patches):
 
 def test_of_patches_in_equal_numbers_the_interval_is_that_of_the_picture_means():
     x = np.random.default_rng(2).normal(0, 1, (12, 50))
-    d, low, high = over_images(x.reshape(-1, 1), np.zeros((600, 1)), np.repeat(np.arange(12), 50))
+    d, low, high = image_interval(x.reshape(-1, 1), np.zeros((600, 1)), np.repeat(np.arange(12), 50))
     expected = stats.ttest_1samp(x.mean(axis=1), 0).confidence_interval(0.95)
     assert (low, high) == pytest.approx((expected.low, expected.high)) and low < d < high
-    d, low, high = over_images(x[:1].reshape(-1, 1), np.zeros((50, 1)), np.repeat("a", 50))
+    d, low, high = image_interval(x[:1].reshape(-1, 1), np.zeros((50, 1)), np.repeat("a", 50))
     assert (low, high) == (-math.inf, math.inf)  # one picture tells nothing of others
 
 
@@ -419,18 +425,18 @@ class TestConditions:
     def test_seeds_of_one_side_with_unequal_budgets_are_not_decidable(self):
         rows = both(30.5, 30.0, seeds=3)
         made = trained(rows)
-        assert claims.verdict(claim(), rows, trainings=made).verdict == "holds"
+        assert evaluate(claim(), rows, trainings=made).verdict == "holds"
         made.loc[(made["seed"] == 2), "steps"] = 600  # on both sides
-        found = claims.verdict(claim(), rows, trainings=made)
+        found = evaluate(claim(), rows, trainings=made)
         assert found.verdict == UNDECIDED and "1,200 steps of 16 x 48 px of T91 or 600 steps" in found.detail
 
     def test_an_unknown_budget_is_not_decidable(self):
-        found = claims.verdict(claim(), CLEAR)
+        found = evaluate(claim(), CLEAR)
         assert found.verdict == UNDECIDED and "a known budget of BTSRN" in found.detail
-        found = claims.verdict(claim(), CLEAR, trainings=trained(CLEAR).query("method != 'vdsr'"))
+        found = evaluate(claim(), CLEAR, trainings=trained(CLEAR).query("method != 'vdsr'"))
         assert found.verdict == UNDECIDED and "VDSR: unknown" in found.detail
         with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by store.trainings"):
-            claims.verdict(claim(), CLEAR, trainings=trained(CLEAR).drop(columns="dead"))
+            evaluate(claim(), CLEAR, trainings=trained(CLEAR).drop(columns="dead"))
 
     def test_against_official_weights_our_side_has_to_be_at_the_papers_level(self):
         """BTSRN prints 37.75 dB on Set5 x2."""
@@ -465,20 +471,20 @@ class TestConditions:
         made = trained(rows)
         made.loc[made["scale"] == 3, "dead"] = "collapsed"
         several = claim(datasets=(), scales=())
-        found = claims.verdict(several, rows, trainings=made)
+        found = evaluate(several, rows, trainings=made)
         assert found.verdict == UNJUDGED and found.detail.startswith("2 tested: 1 holds, 1 not judged; least: B100 x3")
         other = rows.assign(psnr=rows["psnr"] - (rows["method"] == "btsrn") * (rows["scale"] == 2))
-        assert claims.verdict(several, other, trainings=made).verdict == "contradicted"
+        assert evaluate(several, other, trainings=made).verdict == "contradicted"
 
     @pytest.mark.parametrize("profile", ["smoke", "quick"])
     def test_profiles_that_show_the_machinery_have_no_verdict_on_accuracy(self, profile):
         assert not profiles.profile(profile).judges_accuracy and profiles.profile("released").judges_accuracy
-        found = claims.verdict(claim(), CLEAR, trainings=trained(CLEAR), accuracy=False)
+        found = evaluate(claim(), CLEAR, trainings=trained(CLEAR), accuracy=False)
         assert found.verdict == UNJUDGED and found.detail.endswith("this profile shows that the machinery works")
         assert found.estimate == pytest.approx(0.5)
-        assert claims.verdict(claim(), pd.DataFrame(), accuracy=False).verdict == "not tested"
+        assert evaluate(claim(), pd.DataFrame(), accuracy=False).verdict == "not tested"
         counted = pd.DataFrame({"method": ["btsrn", "vdsr"], "scale": 2, "parameters": [1, 2]})
-        found = claims.verdict(claim(relation="<", metric="parameters"), CLEAR, counted, accuracy=False)
+        found = evaluate(claim(relation="<", metric="parameters"), CLEAR, counted, accuracy=False)
         assert found.verdict == "holds"
 
 
@@ -534,7 +540,7 @@ class TestOrderInTheLastThird:
         words = {}
         for name, scores in crossing.items():
             made["history"] = made["history"].where(~one, pd.Series([steps(*scores)] * len(made)))
-            words[name] = claims.verdict(claim(), rows, trainings=made).verdict
+            words[name] = evaluate(claim(), rows, trainings=made).verdict
         assert words == {"before": "holds", "after": UNDECIDED}
 
     def test_ahead_of_what_is_not_trained_needs_none(self):
@@ -565,7 +571,7 @@ class TestWhatItWouldTake:
         deviation = (found.high - 0.2) * math.sqrt(12) / 2.201
 
         def low(n):
-            return over_images(0.2 + deviation * stats.zscore(np.arange(n), ddof=1)[:, None], np.zeros((n, 1)))[1]
+            return image_interval(0.2 + deviation * stats.zscore(np.arange(n), ddof=1)[:, None], np.zeros((n, 1)))[1]
 
         assert low(said - 1) < 0 < low(said) < 0.01
 
@@ -575,9 +581,14 @@ class TestWhatItWouldTake:
         found = verdict(claim(), pd.concat([*frames, result("vdsr", 30.0, spread=0.001, seeds=3)]))
         said = int(re.search(r"it would take about (\d+) seeds on each side", found.detail)[1])
         assert found.verdict == UNDECIDED and "pictures" not in found.detail.split("take")[1]
-        assert over_seeds(*np.array([[stats.zscore(np.arange(said), ddof=1) * 0.2], [np.zeros(said)]]), same_seeds=True) < 0.15
+        assert (
+            seed_half_width(*np.array([[stats.zscore(np.arange(said), ddof=1) * 0.2], [np.zeros(said)]]), same_seeds=True) < 0.15
+        )
         fewer = said - 2
-        assert over_seeds(*np.array([[stats.zscore(np.arange(fewer), ddof=1) * 0.2], [np.zeros(fewer)]]), same_seeds=True) > 0.15
+        assert (
+            seed_half_width(*np.array([[stats.zscore(np.arange(fewer), ddof=1) * 0.2], [np.zeros(fewer)]]), same_seeds=True)
+            > 0.15
+        )
 
     def test_neither_where_none_would_do(self):
         found = verdict(claim(), both(30.0001, 30.0, spread=1, seeds=3))

@@ -124,7 +124,7 @@ def test_every_package_that_is_imported_is_asked_for(folder, extras):
 
 
 def test_what_training_and_judging_import_needs_no_extra():
-    for name in ("train/loop", "reproduce/claims", "scoring/evaluation", "cli/pictures", "cli/main"):
+    for name in ("train/loop", "reproduce/verdicts", "scoring/evaluation", "cli/pictures", "cli/main"):
         assert imported(ROOT / "srlib" / f"{name}.py") <= asked_for()
 
 

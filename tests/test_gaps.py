@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from srlib import papers
+from srlib.draw import styling
 from srlib.papers import Method
-from srlib.reproduce import gaps, store, tables
+from srlib.reproduce import gaps, store
 from srlib.train.experiment import Experiment
 
 
@@ -95,7 +96,7 @@ def test_what_is_fitted_has_no_share():
     got = gaps.largest(paper, rows_of("prosrn", ("aplus", "Set5", 2, 36.0)), setting)
     assert got["training_share"].isna().all() and got["gap"].tolist() == pytest.approx([-0.6])
     assert got["data"].tolist() == ["embedded"]
-    assert "| embedded |" in tables.markdown(got, "Gaps.") and "nan" not in tables.markdown(got, "Gaps.")
+    assert "| embedded |" in styling.markdown(got, "Gaps.") and "nan" not in styling.markdown(got, "Gaps.")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,6 @@ def test_pixels():
 
 def test_table_reads_well():
     got = largest("btsrn", ("btsrn", "Set5", 3, 32.35))
-    heads, _, row = tables.markdown(got, "Gaps.").splitlines()[2:]
+    heads, _, row = styling.markdown(got, "Gaps.").splitlines()[2:]
     assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |") and "Training, of profile paper's (%)" in heads
     assert row.startswith("| Set5 | ×3 | BTSRN | 34.03 | 32.35 | −1.68 | ")

@@ -6,7 +6,7 @@ import pytest
 from srlib import papers
 from srlib.data.sets import known_sets
 from srlib.papers import d2c_sr, prosrn
-from srlib.reproduce.claims import denies, load_claims, printed
+from srlib.reproduce.claims import load_claims, published_differences
 
 COLUMNS = ["paper", "table", "dataset", "scale", "method", "metric", "value"]
 COUNTS = {
@@ -160,10 +160,10 @@ def test_the_paper_s_own_numbers_agree_with_the_claims_drawn_from_them(paper):
     """A claim taken from a printed table is true of it but for `CONTRADICTED`; it is a test of the transcription."""
     table, checked, denied = read(paper), 0, {}
     for claim in load_claims(paper):
-        differences = printed(claim, table)
+        differences = published_differences(claim, table)
         checked += len(differences)
         for cell, d in differences.items():
-            if denies(claim, d):
+            if claim.contradicted_by(d):
                 denied.setdefault(claim.id, set()).add((cell.right, cell.dataset, cell.scale))
     assert denied == {claim: cells for claim, cells in CONTRADICTED.items() if claim.startswith(f"{paper}-")}
     assert checked == {"btsrn": 35, "d2c_sr": 113, "ddet": 75, "difficulty_sr": 129, "prosrn": 217}[paper]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from srlib import papers
-from srlib.reproduce.claims import KINDS, VERDICTS
+from srlib.reproduce.claims import KINDS
+from srlib.reproduce.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 

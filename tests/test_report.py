@@ -14,8 +14,9 @@ from PIL import Image
 from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
+from srlib.draw import styling
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import claims, notebooks, report, tables
+from srlib.reproduce import claims, notebooks, report, verdicts
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROFILE = "smoke"
@@ -57,7 +58,7 @@ def executed():
     save(notebook(widget, title="BTSRN: explore"), "btsrn/explore")
     save(notebook(title="All claims"), "summary")
     nothing = pd.DataFrame(columns=["method", "dataset", "scale", "seed", "image", "psnr"])
-    found = claims.evaluate_claims("btsrn", nothing).assign(paper="btsrn")
+    found = verdicts.evaluate_claims("btsrn", nothing).assign(paper="btsrn")
     found.loc[0, ["verdict", "estimate", "low", "high", "n_images"]] = ["holds", 0.1234, 0.1, 0.15, 5]
     notebooks.save_metrics(found, PROFILE, "summary")
     figures = notebooks.figures_folder(PROFILE, "btsrn")
@@ -197,11 +198,11 @@ def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
     script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     figures = notebooks.figures_folder(PROFILE, "btsrn")
     table = pd.DataFrame({"method": [script, "other"], script: ["x", "y"], "psnr": [33.64, 33.0]})
-    tables.save_table(table, figures, "table_5", f"A caption {script}.")
+    styling.save_table(table, figures, "table_5", f"A caption {script}.")
     (figures / "table_6.md").write_text(f"A caption {script}.\n\n| {script} |\n|:---|\n| {script} |\n")  # by something older
     (figures / "table_6.csv").write_text("method\nbtsrn\n")
     old = table.style.set_caption(f"A caption {script}.").to_html()
-    save(notebook(shown(**{"text/html": tables.styled(table, script).to_html()}), shown(**{"text/html": old})), "btsrn/ablate")
+    save(notebook(shown(**{"text/html": styling.styled(table, script).to_html()}), shown(**{"text/html": old})), "btsrn/ablate")
     file = notebooks.metrics_file(PROFILE, "summary")
     found = pd.read_csv(file).assign(detail=script)
     found.loc[1, "verdict"] = script

@@ -8,10 +8,13 @@ import pytest
 from srlib import papers
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
+from srlib.draw.columns import format_value, header, published_only
+from srlib.draw.styling import latex, markdown, save_table, styled
+from srlib.papers import published
 from srlib.papers.profiles import profile
-from srlib.reproduce import tables
-from srlib.reproduce.claims import evaluate_claims
-from srlib.reproduce.tables import caption, claims_table, comparison, latex, markdown, published, save_table, styled, text
+from srlib.reproduce import captions, tables
+from srlib.reproduce.tables import claims_table, comparison
+from srlib.reproduce.verdicts import evaluate_claims
 
 LABELS = {"btsrn": "BTSRN", "vdsr": "VDSR", "bicubic": "Bicubic"}
 
@@ -85,14 +88,14 @@ def test_images_that_a_method_makes_exactly_are_left_out_for_all_and_the_caption
     found = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours)
     values = found.set_index(["dataset", "method"])["psnr_ours"].dropna().to_dict()
     assert values == {("Set5", "btsrn"): 37.0, ("Set5", "vdsr"): 36.0, ("B100", "vdsr"): 31.0}
-    assert caption("What.", protocol("y"), profile("quick"), "A note.", table=found).endswith(f" A note. {said}")
+    assert captions.for_table("What.", protocol("y"), profile("quick"), "A note.", table=found).endswith(f" A note. {said}")
     wide = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours, wide=True)
-    assert caption("What.", protocol("y"), profile("quick"), table=wide).endswith(said)
-    table = tables.beside(ours, printed(("there", 2, "btsrn", 37.75)), ["psnr"], methods=["btsrn", "vdsr"], labels={})
+    assert captions.for_table("What.", protocol("y"), profile("quick"), table=wide).endswith(said)
+    table = tables.side_by_side(ours, printed(("there", 2, "btsrn", 37.75)), ["psnr"], methods=["btsrn", "vdsr"], labels={})
     assert table["psnr_ours@Set5 ×2"].tolist() == [37.0, 36.0]
-    assert caption("What.", protocol("y"), profile("quick"), table=table).endswith(said)
+    assert captions.for_table("What.", protocol("y"), profile("quick"), table=table).endswith(said)
     finite = comparison(printed(("Set5", 2, "btsrn", 37.75)), ours[np.isfinite(ours["psnr"])])
-    assert "Left out" not in caption("What.", protocol("y"), profile("quick"), table=finite)
+    assert "Left out" not in captions.for_table("What.", protocol("y"), profile("quick"), table=finite)
 
 
 def test_comparison_says_what_is_wrong():
@@ -125,15 +128,15 @@ def test_comparison_says_what_is_wrong():
         ("dataset", "Set5", "Set5"),
     ],
 )
-def test_text(column, value, expected):
-    assert text(column, value) == expected
+def test_format_value(column, value, expected):
+    assert format_value(column, value) == expected
 
 
 def test_headers_have_units():
-    assert tables.header("psnr_published") == "PSNR (dB), published"
-    assert tables.header(("BTSRN", "ssim")) == "BTSRN SSIM"
-    assert tables.header("mult_adds") == "Mult-adds (G, 1280×720)" and tables.header("seconds") == "Time (s)"
-    assert tables.header("n_images") == "N images"
+    assert header("psnr_published") == "PSNR (dB), published"
+    assert header(("BTSRN", "ssim")) == "BTSRN SSIM"
+    assert header("mult_adds") == "Mult-adds (G, 1280×720)" and header("seconds") == "Time (s)"
+    assert header("n_images") == "N images"
 
 
 def test_markdown_marks_the_best_two_of_each_group(table):
@@ -235,16 +238,16 @@ def test_claims_table_is_for_readers():
 def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
     ladder = ["btsrn_6+3", "btsrn_6+4"]
     rows = pd.concat([scored(name, "Set14", 2, [31.0, 32.0]) for name in ladder] + [scored("bicubic", "Set14", 2, [30.0], None)])
-    said = tables.note(papers.get("btsrn"), ladder, [2], profile("released"), rows)
+    said = captions.for_figure(papers.get("btsrn"), ladder, [2], profile("released"), rows)
     assert said == "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
     d2c = papers.get("d2c_sr")
     alphas = ["d2c_a0.1", "d2c_a0.3", "tree_1_2"]
     rows = pd.concat([*(scored(name, "City100", 1, [29.0]) for name in alphas), scored(alphas[0], "City100", 1, [29.1], seed=1)])
-    said = tables.note(d2c, alphas, [1], d2c.setting("released"), rows)
+    said = captions.for_figure(d2c, alphas, [1], d2c.setting("released"), rows)
     several = f"{d2c.labels['d2c_a0.1']}: 2"
     assert said == f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 6,000 steps"
     two = pd.concat([scored("btsrn_6+4", "Set14", 2, [31.0], seed) for seed in (0, 1)])
-    assert tables.note(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
+    assert captions.for_figure(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
 
 
 def test_styled_shows_the_same_as_markdown(table):
@@ -298,39 +301,39 @@ def test_what_looks_like_html_is_a_text():
 
 
 def test_caption_states_protocol_profile_budget_and_data():
-    line = caption("Table 4.", protocol("btsrn"), profile("quick"), "City100 stands in.")
+    line = captions.for_table("Table 4.", protocol("btsrn"), profile("quick"), "City100 stands in.")
     quick = profile("quick")
     for part in ("Table 4. Protocol btsrn: ", "2 pixels left out", "Profile quick", quick.budget, quick.data):
         assert part in line
     assert line.endswith("City100 stands in.")
-    assert caption("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
+    assert captions.for_table("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
 
 
 def test_caption_tells_only_of_the_windows_of_metrics_that_the_table_has():
     gaussian, uniform = "SSIM with Gaussian 11x11", "SSIM with uniform 7x7"
 
     def said(*columns):
-        line = caption("Table 5.", protocol("prosrn"), profile("quick"), table=pd.DataFrame(columns=list(columns)))
+        line = captions.for_table("Table 5.", protocol("prosrn"), profile("quick"), table=pd.DataFrame(columns=list(columns)))
         return gaussian in line, uniform in line
 
     assert said("method", "psnr_ours@Set5 x2") == (False, False)
     assert said("method", "psnr_ours", "ssim_difference") == (True, False)
     assert said("method", ("ProSRN", "ssim_uniform7_published"), ("ProSRN", "ssim_ours")) == (True, True)
-    whole = caption("Table 5.", protocol("prosrn"), profile("quick"))
+    whole = captions.for_table("Table 5.", protocol("prosrn"), profile("quick"))
     assert gaussian in whole and uniform in whole
 
 
 def test_caption_names_data_of_any_scale():
-    line = caption("Claims.", None, papers.get("d2c_sr").setting("paper"))
+    line = captions.for_table("Claims.", None, papers.get("d2c_sr").setting("paper"))
     assert "training data RealSR-V3-x*/train." in line
 
 
 def test_seeds_are_those_that_were_scored():
     bicubic = scored("bicubic", "Set5", 2, [30.0], seed=None)
     one, two = (pd.concat([scored(name, "Set5", 2, [31.0, 32.0], seed=i) for i in range(n)]) for name, n in (("a", 1), ("b", 2)))
-    assert tables.seeds(pd.DataFrame()) == tables.seeds(bicubic) == ""
-    assert tables.seeds(pd.concat([one, bicubic])) == "Seeds: 1."
-    assert tables.seeds(two) == "Seeds: 2." and tables.seeds(pd.concat([one, two])) == "Seeds: 1 to 2."
+    assert captions.seeds(pd.DataFrame()) == captions.seeds(bicubic) == ""
+    assert captions.seeds(pd.concat([one, bicubic])) == "Seeds: 1."
+    assert captions.seeds(two) == "Seeds: 2." and captions.seeds(pd.concat([one, two])) == "Seeds: 1 to 2."
 
 
 def test_a_table_of_published_numbers_only_is_known_by_its_csv(table, tmp_path):
@@ -339,15 +342,15 @@ def test_a_table_of_published_numbers_only_is_known_by_its_csv(table, tmp_path):
 
     theirs = published("btsrn", "Table 4")
     wide = comparison(theirs, pd.DataFrame(), labels=LABELS, wide=True)
-    assert tables.published_only(read(comparison(theirs, pd.DataFrame()))) and tables.published_only(read(wide))
-    assert not tables.published_only(read(table))
-    assert not tables.published_only(read(comparison(theirs, scored("btsrn", "Set5", 2, [37.0]), labels=LABELS, wide=True)))
-    apart = tables.beside(scored("btsrn", "here", 1, [37.0]), theirs, ["psnr"], methods=["btsrn"], labels=LABELS)
-    assert not tables.published_only(read(apart))
-    assert tables.published_only(read(apart.drop(columns="psnr_ours@here ×1")))
+    assert published_only(read(comparison(theirs, pd.DataFrame()))) and published_only(read(wide))
+    assert not published_only(read(table))
+    assert not published_only(read(comparison(theirs, scored("btsrn", "Set5", 2, [37.0]), labels=LABELS, wide=True)))
+    apart = tables.side_by_side(scored("btsrn", "here", 1, [37.0]), theirs, ["psnr"], methods=["btsrn"], labels=LABELS)
+    assert not published_only(read(apart))
+    assert published_only(read(apart.drop(columns="psnr_ours@here ×1")))
     costs = pd.DataFrame({"method": ["a"], "parameters": [7]})
-    assert not tables.published_only(read(costs))  # ours, measured
-    assert not tables.published_only(read(claims_table(evaluate_claims("btsrn", pd.DataFrame()))))
+    assert not published_only(read(costs))  # ours, measured
+    assert not published_only(read(claims_table(evaluate_claims("btsrn", pd.DataFrame()))))
 
 
 def test_published_says_which_file_is_missing(tmp_path, monkeypatch):
@@ -369,17 +372,19 @@ def test_numbers_on_other_sets_stand_beside_and_are_never_subtracted():
     theirs = {"dataset": ["there", "there", "-"], "scale": [2, 2, 4], "method": ["a", "c", "a"]}
     printed = pd.DataFrame({**theirs, "metric": ["psnr", "psnr", "parameters"], "value": [31.5, 33.0, 5.0]})
     labels = {"a": "A"}
-    table = tables.beside(ours, printed, ["psnr"], methods=["c", "a", "b", "d"], labels=labels, extra=["parameters"])
+    table = tables.side_by_side(
+        ours, printed, ["psnr"], methods=["c", "a", "b", "d"], labels=labels, network_metrics=["parameters"]
+    )
     assert list(table["method"]) == ["c", "A", "b"] and not any("difference" in column for column in table)
     row = table.set_index("method").loc["A"]
     assert (row["psnr_ours@here ×1"], row["psnr_published@there ×2"], row["parameters"]) == (30.5, 31.5, 7)
     assert row["psnr_spread@here ×1"] == pytest.approx(0.5**0.5)
-    assert tables.header("psnr_published@there ×2") == "PSNR (dB), published, there ×2"
-    sizes = tables.beside(ours.drop(columns="parameters"), printed, ["parameters"], methods=["a"], labels=labels)
+    assert header("psnr_published@there ×2") == "PSNR (dB), published, there ×2"
+    sizes = tables.side_by_side(ours.drop(columns="parameters"), printed, ["parameters"], methods=["a"], labels=labels)
     assert list(sizes) == ["method", "parameters_published@×4"]
-    assert "**34.50**" in tables.markdown(table, "caption") and "**33.00**" in tables.markdown(table, "caption")
+    assert "**34.50**" in markdown(table, "caption") and "**33.00**" in markdown(table, "caption")
 
 
 def test_less_is_better_for_some():
     table = pd.DataFrame({"method": ["a", "b"], "gmsd": [0.2, 0.1]})
-    assert "**0.1000**" in tables.markdown(table, "caption")
+    assert "**0.1000**" in markdown(table, "caption")

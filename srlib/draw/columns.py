@@ -1,75 +1,94 @@
-"""What columns of tables and axes of figures are called, their units, and how their numbers are printed."""
+"""Columns of tables and axes of figures: headers, units and number formats, by the column's name.
+
+A column is `METRIC` or `METRIC_KIND`, such as `psnr`, `psnr_published`, `psnr_ours`, `psnr_difference` (ours - published) and
+`psnr_spread` (standard deviation over seeds); `@` and a set may follow, "psnr_ours@Set5 ×2". Any other name is its own header.
+"""
 
 import math
 import re
+from typing import NamedTuple
 
 import pandas as pd
 
 from srlib.core.errors import SRError
 
-# header, unit, format, whether more is better (False: less is; None: not marked)
-METRICS: dict[str, tuple[str, str, str, bool | None]] = {
-    "psnr": ("PSNR", "dB", ".2f", True),
-    "ssim": ("SSIM", "", ".4f", True),
-    "ssim_uniform7": ("SSIM (7×7 window)", "", ".4f", True),
-    "ssim_padded": ("SSIM (of the code)", "", ".4f", True),
-    "lpips": ("LPIPS", "", ".3f", False),
-    "gmsd": ("GMSD", "", ".4f", False),
-    "sharpness": ("Gradient energy of HR's", "", ".3f", None),
-    "layers": ("Layers", "", ".0f", None),
-    "parameters": ("Parameters", "", ",.0f", None),
-    "mult_adds": ("Mult-adds", "G, 1280×720", ",.1f", None),
-    "megabytes": ("Weights", "MB", ",.3f", None),
-    "seconds": ("Time", "s", ".3f", None),
-    "step_seconds": ("Time per training step", "s", ".3f", None),
-    "step_memory": ("Memory of a training step", "MB", ",.1f", None),
-    "printed": ("PSNR, published", "dB", ".2f", None),
-    "reached": ("PSNR, ours", "dB", ".2f", None),
-    "gap": ("Gap", "dB", "+.2f", None),
-    "training_share": ("Training, of profile paper's", "%", ".2f", None),
+
+class Metric(NamedTuple):
+    """title and unit: of headers. format: of a number. higher_is_better: None where no value is best."""
+
+    title: str
+    unit: str
+    format: str
+    higher_is_better: bool | None = None
+
+
+METRICS = {
+    "psnr": Metric("PSNR", "dB", ".2f", True),
+    "ssim": Metric("SSIM", "", ".4f", True),
+    "ssim_uniform7": Metric("SSIM (7×7 window)", "", ".4f", True),
+    "ssim_padded": Metric("SSIM (of the code)", "", ".4f", True),
+    "lpips": Metric("LPIPS", "", ".3f", False),
+    "gmsd": Metric("GMSD", "", ".4f", False),
+    "sharpness": Metric("Gradient energy of HR's", "", ".3f"),
+    "layers": Metric("Layers", "", ".0f"),
+    "parameters": Metric("Parameters", "", ",.0f"),
+    "mult_adds": Metric("Mult-adds", "G, 1280×720", ",.1f"),
+    "megabytes": Metric("Weights", "MB", ",.3f"),
+    "seconds": Metric("Time", "s", ".3f"),
+    "step_seconds": Metric("Time per training step", "s", ".3f"),
+    "step_memory": Metric("Memory of a training step", "MB", ",.1f"),
+    "printed": Metric("PSNR, published", "dB", ".2f"),
+    "reached": Metric("PSNR, ours", "dB", ".2f"),
+    "gap": Metric("Gap", "dB", "+.2f"),
+    "training_share": Metric("Training, of profile paper's", "%", ".2f"),
 }
 KINDS = ("published", "ours", "difference", "spread")
 MISSING = "—"
 
 
-def metric_of(column: str) -> tuple[str, str]:
-    """Return metric and kind of a column: ("psnr", "ours"), also of "psnr_ours@SET"; ("", "") for one that is no metric."""
+def parse_column(column: str) -> tuple[str, str]:
+    """Return metric and kind: ("psnr", "ours") of "psnr_ours@SET", ("psnr", "") of "psnr"; ("", "") without a metric."""
     column = column.partition("@")[0]
-    for kind in KINDS:
-        if column.endswith(f"_{kind}") and column.removesuffix(f"_{kind}") in METRICS:
-            return column.removesuffix(f"_{kind}"), kind
+    metric, _, kind = column.rpartition("_")
+    if metric in METRICS and kind in KINDS:
+        return metric, kind
     return (column, "") if column in METRICS else ("", "")
 
 
+def column_name(column: str | tuple[str, str]) -> str:
+    """Return the column itself of a pair `(method, column)`."""
+    return column[1] if isinstance(column, tuple) else column
+
+
 def with_unit(metric: str) -> str:
-    return f"{METRICS[metric][0]} ({METRICS[metric][1]})".replace(" ()", "")
+    title, unit, *_ = METRICS[metric]
+    return f"{title} ({unit})" if unit else title
 
 
 def header(column: str | tuple[str, str]) -> str:
     """Return a column's header, with its unit: "PSNR (dB), published"; for a pair "BTSRN PSNR (dB), published"."""
     if isinstance(column, tuple):
         return " ".join(filter(None, (column[0], header(column[1]))))
-    metric, kind = metric_of(column)
+    metric, kind = parse_column(column)
     if not metric:
         return (column[:1].upper() + column[1:]).replace("_", " ")
-    where = column.partition("@")[2]
-    return with_unit(metric) + {"": "", "spread": ", ± over seeds"}.get(kind, f", {kind}") + (f", {where}" if where else "")
+    dataset = column.partition("@")[2]
+    return ", ".join(filter(None, (with_unit(metric), "± over seeds" if kind == "spread" else kind, dataset)))
 
 
-def rounded(column: str, value: float) -> float:
-    """Return a value of a metric's column with the digits that are printed, -0 as 0."""
-    return float(format(float(value), METRICS[metric_of(column)[0]][2]).replace(",", "")) + 0.0
+def round_as_printed(column: str, value: float) -> float:
+    """Return a metric's value with the printed digits, -0 as 0."""
+    return float(format(float(value), METRICS[parse_column(column)[0]].format).replace(",", "")) + 0.0
 
 
-def text(column: str, value: object) -> str:
-    """Return a value as it is printed in a column of that name; a missing one is an em dash."""
+def format_value(column: str, value: object) -> str:
+    """Return a value as text for a column of that name; an em dash for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
         return MISSING
-    metric, kind = metric_of(column)
+    metric, kind = parse_column(column)
     if metric:
-        form = METRICS[metric][2]
-        number = rounded(column, value)
-        return format(number, "+" + form if kind == "difference" and number else form).replace("-", "−")
+        number, spec = round_as_printed(column, value), METRICS[metric].format
+        return format(number, f"+{spec}" if kind == "difference" and number else spec).replace("-", "−")
     if column == "scale" and value != "all":
         return f"×{int(value)}"
     if isinstance(value, float):
@@ -77,7 +96,16 @@ def text(column: str, value: object) -> str:
     return str(value)
 
 
-def check_name(name: str) -> None:
+def published_only(table: pd.DataFrame) -> bool:
+    """Return whether a table read from its CSV has published numbers and none of ours."""
+    kinds = set()
+    for column in table.columns[table.notna().any()]:
+        metric, kind = parse_column(column.partition("@")[0].rpartition(" ")[2])  # "BTSRN psnr_ours" of methods side by side
+        kinds |= {kind} if metric else set()
+    return "published" in kinds and not kinds & {"ours", ""}
+
+
+def check_file_name(name: str) -> None:
     """Raise SRError unless `name` can name the files of a table or figure."""
     if not re.fullmatch(r"[\w.+-]+", name):
         raise SRError(f"name (={name!r}) must be a file name without folder and suffix, as table_4")

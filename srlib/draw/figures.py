@@ -25,7 +25,7 @@ from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write
 from srlib.core.metrics import psnr
 from srlib.core.protocols import COLORS, Protocol
-from srlib.draw.columns import check_name, header
+from srlib.draw.columns import check_file_name, header
 from srlib.scoring import costs
 
 DPI = 300
@@ -74,7 +74,7 @@ def save_figure(fig: Figure, folder: Path, name: str, points: pd.DataFrame | Non
 
     Raises SRError for a name that is no file name.
     """
-    check_name(name)
+    check_file_name(name)
     files = []
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         out = io.BytesIO()
@@ -169,7 +169,7 @@ def psnr_against_cost(
     """Draw accuracy against cost, a labelled point per method; bars are the standard deviation over seeds.
 
     table: columns `method` (its text), `psnr` and the cost; a row per method, or one per method and seed. x: a cost in
-    `tables.METRICS`. where: set and scale, for the axis. highlight: methods set apart. connect: join the points in the table's
+    `columns.METRICS`. where: set and scale, for the axis. highlight: methods set apart. connect: join the points in the table's
     order. about: a line below, on protocol and budgets. Raises SRError for an unknown cost, missing columns or values, and an
     empty table.
     """

@@ -1,13 +1,15 @@
-"""The papers by name: `get("btsrn")`, `names()`, and the paper that an experiment belongs to."""
+"""The papers by name: `get("btsrn")`, `names()`, their published numbers, and the paper that an experiment belongs to."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from srlib import baselines  # noqa: F401  registers its networks
 from srlib.core.errors import SRError, unknown
 from srlib.papers import btsrn, d2c_sr, ddet, difficulty_sr, prosrn
 from srlib.papers.base import Method, Paper
 
-__all__ = ["Method", "Paper", "experiments", "find", "folder", "get", "names"]
+__all__ = ["Method", "Paper", "experiments", "find", "folder", "get", "names", "published"]
 
 # A new paper is added here.
 _PAPERS: dict[str, Paper] = {module.PAPER.name: module.PAPER for module in (btsrn, prosrn, difficulty_sr, d2c_sr, ddet)}
@@ -29,6 +31,19 @@ def folder(name: str) -> Path:
     """Return the folder of a paper: its code, printed numbers and claims; raises SRError for an unknown one."""
     get(name)
     return Path(__file__).parent / name
+
+
+def published(name: str, table: str | None = None) -> pd.DataFrame:
+    """Return the numbers that a paper prints, or those of one table ("Table 4"); raises SRError for an unknown paper or table."""
+    file = folder(name) / "published.csv"
+    if not file.exists():
+        raise SRError(f"no published numbers of {name}: {file} is missing")
+    rows = pd.read_csv(file)
+    if table is None:
+        return rows
+    if table not in set(rows["table"]):
+        raise unknown(f"table of {name}:", table, rows["table"].unique())
+    return rows[rows["table"] == table].reset_index(drop=True)
 
 
 def experiments() -> dict[str, list[Paper]]:

@@ -75,7 +75,7 @@ class Paper:
     ablations: those that only its ablations compare. parts: what its notebooks score besides, a part of a trained method or a
     bound, name -> label. part_of: the trained method that such a name belongs to. protocol: the name of the protocol of its main
     table. scales: those of its tables. profiles: by a profile's name, the fields in which this paper's differs: other data,
-    scales, sets. noise: by how much another seed moves a metric, where that is known to be more than `claims.NOISE`. borrows:
+    scales, sets. noise: by how much another seed moves a metric, where that is known to be more than `SEED_NOISE`. borrows:
     methods without released weights of their own at some scale -> the paper whose released training of that name stands in;
     captions say so. derived: sets in its tables that are made of the images of another set -> that set, as the paper has it."""
 

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from srlib import papers
 from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
@@ -73,7 +74,7 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     `steps_needed` (of its last stage, by its validation curve: `curves.steps_needed`) and `data` (its images). Empty where
     paper and we share no set.
     """
-    printed = tables.published(paper.name)
+    printed = papers.published(paper.name)
     printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)
     names = [name for name, method in paper.methods.items() if method.trained]
     if rows.empty:

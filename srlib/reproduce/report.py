@@ -29,11 +29,13 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.output import tolerant
+from srlib.draw.columns import format_value, header, published_only
 from srlib.papers import Paper
 from srlib.papers.profiles import profile as find_profile
 from srlib.reproduce import notebooks
-from srlib.reproduce.claims import KINDS, VERDICTS
-from srlib.reproduce.tables import claims_table, header, published_only, text
+from srlib.reproduce.claims import KINDS
+from srlib.reproduce.tables import claims_table
+from srlib.reproduce.verdicts import VERDICTS
 from srlib.train import run as run_files
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -184,7 +186,7 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     shown = {}
     for paper, part in summary.groupby("paper", sort=False):
         table = claims_table(part).dropna(axis=1, how="all")
-        cells = pd.DataFrame({c: [escape(text(c, value)) for value in table[c]] for c in table.columns})
+        cells = pd.DataFrame({c: [escape(format_value(c, value)) for value in table[c]] for c in table.columns})
         words = [escape(str(word)) for word in table["verdict"]]
         cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in words]
         for column in cells.columns.intersection(["published", "difference", "interval (95 %)"]):

@@ -8,10 +8,10 @@ import pytest
 
 from srlib import papers
 from srlib.core import paths
-from srlib.draw import figures
+from srlib.draw import figures, styling
 from srlib.draw.diagrams import draw
 from srlib.nn.models import create
-from srlib.reproduce import claims, notebooks, report, tables
+from srlib.reproduce import notebooks, report, tables, verdicts
 
 PROFILE = "smoke"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
@@ -30,10 +30,10 @@ def site(tmp_path_factory):
         papermill.execute_notebook(source, out, parameters, progress_bar=False, kernel_name="python3")
         folder = notebooks.figures_folder(PROFILE, "btsrn")
         figures.save_figure(draw(create("btsrn", 2)), folder, "figure_1")
-        printed = tables.published("btsrn", "Table 4")
-        tables.save_table(tables.comparison(printed, pd.DataFrame()), folder, "table_4", "Table 4, as printed.")
+        printed = papers.published("btsrn", "Table 4")
+        styling.save_table(tables.comparison(printed, pd.DataFrame()), folder, "table_4", "Table 4, as printed.")
         nothing = pd.DataFrame(columns=["method", "dataset", "scale", "seed", "image", "psnr"])
-        found = [claims.evaluate_claims(name, nothing).assign(paper=name) for name in papers.names()]
+        found = [verdicts.evaluate_claims(name, nothing).assign(paper=name) for name in papers.names()]
         notebooks.save_metrics(pd.concat(found), PROFILE, "summary")
         yield report.build(PROFILE).parent
 

@@ -1,0 +1,69 @@
+"""Captions of tables and notes below figures: protocol, profile, budget, seeds, and what means leave out."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from srlib.core.protocols import Protocol
+from srlib.draw.columns import column_name, parse_column
+from srlib.nn import models
+from srlib.papers import Paper
+from srlib.papers.profiles import Profile
+from srlib.reproduce import store
+from srlib.reproduce.judging import SEED_NOISE
+from srlib.train.run import total_steps
+
+
+def _span(values: Iterable[int]) -> str:
+    """Return "2" or "1 to 3"."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _seed_counts(rows: pd.DataFrame) -> pd.Series:
+    """Return the number of seeds of each method that is trained."""
+    counts = rows.groupby("method", sort=False)["seed"].nunique() if len(rows) else pd.Series(dtype=int)
+    return counts[counts > 0]
+
+
+def for_table(title: str, protocol: Protocol | None, profile: Profile, *notes: str, table: pd.DataFrame | None = None) -> str:
+    """Return a caption: title, protocol (None: nothing was scored), profile, budget, data and notes.
+
+    Data that differ between scales have a star for the scale; empty notes are skipped. table: what is captioned, so that the
+    protocol describes only its metrics (default: all that it measures) and the caption says what its means leave out.
+    """
+    metrics = None if table is None else {parse_column(column_name(column))[0] for column in table.columns}
+    data = profile.data.replace("{scale}", "*")
+    setting = f"Profile {profile.name}: {profile.budget}; training data {data}."
+    left_out = "" if table is None else table.attrs.get("left_out", "")
+    return " ".join(filter(None, (title, protocol.describe(metrics) if protocol else "", setting, *notes, left_out)))
+
+
+def seeds(rows: pd.DataFrame) -> str:
+    """Return how many seeds were scored, "Seeds: 2." or, where methods differ, "Seeds: 1 to 3."; "" if nothing was.
+
+    rows: a row per image and seed; what is not trained has no seed and does not count.
+    """
+    counts = _seed_counts(rows)
+    return "" if counts.empty else f"Seeds: {_span(counts)}."
+
+
+def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], profile: Profile, rows: pd.DataFrame) -> str:
+    """Return a note for a figure of scores: protocol, seeds, seed noise, and training steps.
+
+    rows: the scores that are drawn, a row per image and seed. Steps include those of the trainings that a network started from.
+    """
+    methods = list(methods)
+    counts = _seed_counts(rows[rows["method"].isin(methods)])
+    parts = [f"protocol {paper.protocol}"]
+    if len(counts) and counts.min() == 1:
+        several = ", ".join(f"{paper.labels[name]}: {count}" for name, count in counts.items() if count > 1)
+        noise = paper.noise.get("psnr", SEED_NOISE["psnr"])
+        parts.append(f"one seed each{f' ({several})' if several else ''}, another may move a point by {noise:g} dB")
+    elif len(counts):
+        parts.append(f"{_span(counts)} seeds")
+    networks = [network for scale in scales for network in store.available(paper, methods, scale, profile).values()]
+    steps = [total_steps(n.training_budget) for n in networks if n.spent and not models.fitted(n.experiment.model)]
+    if steps:
+        parts.append(f"{_span(steps)} steps{' each' if len(set(steps)) == 1 else ''}")
+    return "; ".join(parts)

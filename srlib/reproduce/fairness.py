@@ -1,0 +1,122 @@
+"""When a comparison of accuracy is a fair one: equal budgets, and an order that longer training would not turn.
+
+Each condition returns what it would take to meet it, "" where it is met. `verdicts` states the rules.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from srlib.nn import models
+from srlib.papers import Paper
+from srlib.reproduce.claims import Claim, Comparison
+from srlib.reproduce.curves import curve, steps_needed
+
+LEVEL_TOLERANCE = 0.3  # dB below the published PSNR that still count as the paper's level
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison of accuracy. component: whether it is a part of a trained network, as one branch alone. trainings:
+    of its seeds; None where no gradient descent took place. gap: dB behind the published PSNR, nan where none is published."""
+
+    method: str
+    label: str
+    component: bool
+    trainings: pd.DataFrame | None
+    n_seeds: int
+    gap: float
+
+    @property
+    def official(self) -> bool:
+        return self.trainings is not None and bool(self.trainings["official"].any())
+
+    @property
+    def at_paper_level(self) -> bool:
+        return self.gap <= LEVEL_TOLERANCE
+
+    @property
+    def budget(self) -> str:
+        """The budget as text; the same for sides of equal budgets."""
+        budgets = [f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}" for row in self.trainings.itertuples()]
+        return " or ".join(dict.fromkeys(budgets)) or "unknown"
+
+    @property
+    def validation(self) -> str:
+        return "; ".join(self.trainings["validation"].unique())
+
+    @property
+    def untrained_mechanism(self) -> str:
+        """Why its mechanism did not train, with the label; "" where it did."""
+        reasons = " / ".join(filter(None, self.trainings["dead"].unique()))
+        return reasons and f"{self.label}: {reasons}"
+
+    def curve(self, metric: str) -> pd.Series:
+        """Return the validation curve averaged over seeds; empty where a seed has no validations."""
+        curves = [curve(history, metric) for history in self.trainings["history"]]
+        if not curves or len(curves) != self.n_seeds:
+            return pd.Series(dtype=float)
+        return pd.concat(curves, axis=1, join="inner").mean(axis=1)
+
+
+def side_of(
+    paper: Paper,
+    method: str,
+    comparison: Comparison,
+    seeds: pd.Index,
+    psnr: float,
+    trainings: pd.DataFrame,
+    published: pd.DataFrame,
+) -> Side:
+    """Return one side of a comparison. seeds: those that were scored. psnr: the mean (dB), nan where it was not measured."""
+    network = paper.part_of.get(method, method)
+    fitted = network not in paper.parts and models.fitted(paper.method(network).model)
+    own = None
+    if paper.trains(method) and not fitted:
+        own = trainings[(trainings["method"] == method) & (trainings["scale"] == comparison.scale)]
+        own = own[own["seed"].isin(seeds)]
+    printed = published[(published["method"] == method) & (published["dataset"] == comparison.dataset)]
+    printed = printed[(printed["scale"] == comparison.scale) & (printed["metric"] == "psnr")]
+    gap = float(printed["value"].mean() - psnr)
+    return Side(method, paper.labels[method], network != method, own, len(seeds), gap)
+
+
+def equal_budgets(sides: list[Side]) -> str:
+    """Require trained sides of equal budgets; beside official weights, which had their paper's, the paper's level."""
+    if any(side.official for side in sides):
+        behind = [side.label for side in sides if not side.official and not side.at_paper_level]
+        return f"{behind[0]} within {LEVEL_TOLERANCE} dB of the paper's number, like the official weights" if behind else ""
+    if len(sides) < 2 or (sides[0].budget == sides[1].budget and " or " not in sides[0].budget):
+        return "" if all(len(side.trainings) for side in sides) else f"a known budget of {sides[0].label}"
+    return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in sides))
+
+
+def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:
+    """Require a trained side at the paper's level, or validations in the last third of training that keep the order."""
+    ahead_of_untrained = len(sides) == 1 and (difference > 0) == (sides[0].method == claim.left)
+    if not sides or ahead_of_untrained or any(side.at_paper_level for side in sides):
+        return ""
+    metric = "psnr" if claim.metric == "psnr" else "ssim"
+    curves = [side.curve(metric) for side in sides]
+    for side, values in zip(sides, curves, strict=True):
+        if values.empty:
+            return f"validations during training ({side.label} has none)"
+    last_thirds = [values[values.index >= values.index.max() * 2 / 3] for values in curves]
+    if len(sides) == 2 and not any(side.component for side in sides):
+        if sides[0].validation != sides[1].validation:
+            return f"validations on one set ({', '.join(f'{side.label}: {side.validation}' for side in sides)})"
+        gaps = (last_thirds[0] - last_thirds[1]).dropna()
+        stable = len(gaps) > 1 and len({claim.slack(gap) > 0 for gap in gaps}) == 1
+    else:
+        stable = all(values.max() - values.min() < abs(claim.slack(difference)) for values in last_thirds)
+    longer = "; ".join(_longer(side, values, metric) for side, values in zip(sides, curves, strict=True))
+    return "" if stable else f"longer training ({longer})"
+
+
+def _longer(side: Side, values: pd.Series, metric: str) -> str:
+    """Return how many steps a side had, and how many would reach the paper's level where its curve allows an estimate."""
+    text = f"{side.label}: more than {int(values.index.max()):,} steps"
+    if metric != "psnr" or math.isnan(side.gap):
+        return text
+    return f"{text}, to the paper's level {steps_needed(values, values.iloc[-1] + side.gap - LEVEL_TOLERANCE)}"

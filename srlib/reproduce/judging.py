@@ -1,0 +1,228 @@
+"""One comparison of a claim, judged: `judge_accuracy` on scores, `judge_cost` on costs. `verdicts` states the rules."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.reproduce.claims import SSIMS, Claim, Comparison, format_difference
+from srlib.reproduce.fairness import equal_budgets, side_of, stable_order
+from srlib.reproduce.intervals import image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
+from srlib.scoring.costs import TIMES, rounds
+
+HOLDS, CONTRADICTED, NOT_TESTED = "holds", "contradicted", "not tested"
+UNDECIDED, UNJUDGED = "not decidable at this budget", "not judged"
+# 95 % of the difference between trainings that differ in nothing but the seed: 0.01 to 0.02 dB in these papers with their own
+# budgets, and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
+SEED_NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001)}
+TIMING_NOISE = 0.05  # of a ratio of times, from process to process
+MIN_ROUNDS = 5
+MAX_BACKGROUND_LOAD = 0.25  # cores
+MIN_IMAGES = 5
+MIN_SEEDS = 3  # of each trained side, where its noise could turn the verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """verdict: one of `verdicts.VERDICTS`. estimate, low, high: the difference and its interval (nan where not tested). n_images:
+    pictures. n_seeds: the fewest of a trained side. detail: one line for readers."""
+
+    verdict: str
+    estimate: float
+    low: float
+    high: float
+    n_images: int
+    n_seeds: int
+    detail: str
+
+
+def not_tested(detail: str) -> Verdict:
+    return Verdict(NOT_TESTED, math.nan, math.nan, math.nan, 0, 0, detail)
+
+
+def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
+    """Return the verdict by the interval, and the interval with the noise added as squares."""
+    low, high = estimate - math.hypot(estimate - low, noise), estimate + math.hypot(high - estimate, noise)
+    if claim.relation == "approx":
+        holds = -claim.margin <= low and high <= claim.margin
+        contradicted = low > claim.margin or high < -claim.margin
+    else:
+        least, most = sorted((claim.sign * low, claim.sign * high))
+        holds, contradicted = least > claim.margin, most <= claim.margin
+    return HOLDS if holds else CONTRADICTED if contradicted else UNDECIDED, low, high
+
+
+def _summary(claim: Claim, comparison: Comparison, estimate: float, low: float | None = None, high: float | None = None) -> str:
+    """Return what was compared and the difference, with its interval where one is given."""
+    labels = papers.get(claim.paper).labels
+    text = (
+        f"{comparison.name}: {labels[claim.left]} against {labels[comparison.right]} {format_difference(claim.metric, estimate)}"
+    )
+    if low is None:
+        return text
+    return f"{text} [{format_difference(claim.metric, low)}, {format_difference(claim.metric, high)}]"
+
+
+def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Verdict:
+    """Return the verdict on one comparison of costs; raises SRError where a method has a cost twice.
+
+    costs: a row per method and scale, of `srlib.scoring.costs`.
+    """
+    sides = []
+    for method in (claim.left, comparison.right):
+        rows = costs[(costs["method"] == method) & (costs["scale"] == comparison.scale) & costs[claim.metric].notna()]
+        if len(rows) > 1:
+            raise SRError(f"costs have {claim.metric} of {method} x{comparison.scale} {len(rows)} times; pass each cost once")
+        if rows.empty:
+            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+        sides.append(rows.iloc[0])
+    if claim.metric in TIMES:
+        return _judge_times(claim, comparison, *sides)
+    estimate = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
+    word, low, high = _decide(claim, estimate, estimate, estimate, 0.0)
+    return Verdict(word, estimate, low, high, 0, 0, f"{_summary(claim, comparison, estimate)}, counted")
+
+
+def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: pd.Series) -> Verdict:
+    times = [np.array(rounds(side, claim.metric)) for side in (left, right)]
+    if 0 in map(len, times):
+        estimate = float(left[claim.metric] / right[claim.metric]) - 1
+        detail = f"{_summary(claim, comparison, estimate)}, measured once, not in rounds"
+        return Verdict(UNDECIDED, estimate, math.nan, math.nan, 0, 0, detail)
+    paired, load = left["session"] == right["session"], max(left["busy"], right["busy"])
+    if not paired:
+        estimate = float(times[0].mean() / times[1].mean()) - 1
+        detail = f"{_summary(claim, comparison, estimate)}, not measured in the same rounds"
+        return Verdict(UNDECIDED, estimate, math.nan, math.nan, 0, 0, detail)
+    estimate, half_width = float(times[0].sum() / times[1].sum()) - 1, ratio_half_width(*times)
+    word, low, high = _decide(claim, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
+    detail = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds"
+    if load > MAX_BACKGROUND_LOAD:
+        word, detail = UNDECIDED, f"{detail}, while other processes used {load:.2f} cores"
+    elif len(times[0]) < MIN_ROUNDS:
+        word, detail = UNDECIDED, f"{detail}, fewer than {MIN_ROUNDS}"
+    return Verdict(word, estimate, low, high, 0, 0, detail)
+
+
+def _score_table(rows: pd.DataFrame, metric: str, name: str) -> pd.DataFrame | None:
+    """Return images x seeds, sorted, or None without scores; raises SRError for contradictory, missing or infinite scores.
+
+    rows: the scores of one method on one set and scale, which `name` says.
+    """
+    if rows.empty or rows[metric].isna().all():
+        return None
+    keys = ["seed", "image"]
+    rows = rows.assign(seed=rows["seed"].fillna(0), image=rows["image"].astype(str))
+    rows = rows.drop_duplicates([*keys, metric])  # the same result from two notebooks is one result
+    rows = rows[rows[metric].notna() | ~rows.duplicated(keys, keep=False)]  # one of them may lack the metric
+    if rows.duplicated(keys).any():
+        first = rows[rows.duplicated(keys)].iloc[0]
+        raise SRError(
+            f"rows have two values of {metric} for image {first['image']!r} of {name}, seed {first['seed']}; "
+            "pass the results of one protocol and one budget"
+        )
+    table = rows.pivot(index="image", columns="seed", values=metric).sort_index().sort_index(axis=1).astype(float)
+    incomplete, infinite = table.isna().any(axis=1), np.isinf(table).any(axis=1)
+    if incomplete.any():
+        raise SRError(
+            f"image {incomplete.idxmax()!r} of {name} has no {metric} in some seed; evaluate every seed on the same images"
+        )
+    if infinite.any():
+        raise SRError(f"image {infinite.idxmax()!r} of {name} has an infinite {metric}; leave that image out on both sides")
+    return table
+
+
+def _check_same_images(tables: dict[str, pd.DataFrame], comparison: Comparison) -> None:
+    for complete, other in (tables, reversed(tables)):
+        missing = tables[complete].index.difference(tables[other].index)
+        if len(missing):
+            raise SRError(
+                f"{other} on {comparison.name} lacks {len(missing)} images that {complete} has, first {missing[0]!r}; "
+                "evaluate both on the same images"
+            )
+
+
+def _more_samples(slack: float, image_half_width: float, seed_half_width: float, n_images: int, n_seeds: int) -> list[str]:
+    """Return how many pictures and seeds would shrink the interval to the distance from the margin.
+
+    The squared half-widths over pictures and seeds may sum to slack**2: each to what the other leaves, but at least its half.
+    n_seeds: 0 where nothing is trained.
+    """
+    needs = []
+    image_room = math.sqrt(max(slack**2 - seed_half_width**2, slack**2 / 2))
+    if math.isinf(image_half_width):
+        needs.append(f"at least {MIN_IMAGES} pictures")
+    elif image_half_width > image_room or n_images < MIN_IMAGES:
+        deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1)
+        needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES)} pictures")
+    seed_room = math.sqrt(max(slack**2 - image_half_width**2, slack**2 / 2))
+    if n_seeds and seed_half_width > seed_room:
+        quantile = t_quantile(math.inf) if n_seeds == 1 else t_quantile(n_seeds - 1)
+        needs.append(
+            f"{required_samples(seed_half_width * math.sqrt(n_seeds) / quantile, seed_room, MIN_SEEDS)} seeds on each side"
+        )
+    return needs
+
+
+def _seeds_text(counts: list[int]) -> str:
+    """Return the numbers of seeds of the trained sides as text."""
+    if len(set(counts)) == 2:
+        return f"{counts[0]} seed{'s' * (counts[0] > 1)} against {counts[1]}"
+    n = min(counts, default=0)
+    return {0: "nothing trained", 1: "one seed"}.get(n, f"{n} seeds")
+
+
+def judge_accuracy(
+    claim: Claim, comparison: Comparison, rows: pd.DataFrame, trainings: pd.DataFrame, published: pd.DataFrame, *, judged: bool
+) -> Verdict:
+    """Return the verdict on one comparison of scores; arguments as in `verdicts.evaluate_comparisons`, judged as its `accuracy`.
+
+    published: the paper's, of `papers.published`.
+    """
+    here = rows[(rows["dataset"] == comparison.dataset) & (rows["scale"] == comparison.scale)]
+    scores = {method: here[here["method"] == method] for method in (claim.left, comparison.right)}
+    tables = {}
+    for method, own in scores.items():
+        tables[method] = _score_table(own, claim.metric, f"{method} on {comparison.name}")
+    for method, table in tables.items():
+        if table is None:
+            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+    _check_same_images(tables, comparison)
+    left, right = tables.values()
+    pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
+    values, n_images = (left.to_numpy(), right.to_numpy()), len(set(pictures))
+    paper = papers.get(claim.paper)
+    seeds = [table.shape[1] for method, table in tables.items() if paper.trains(method)]
+    n_seeds = min(seeds, default=0)
+    noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns))
+    if 0 < n_seeds < MIN_SEEDS:
+        noise = max(noise, paper.noise.get(claim.metric, SEED_NOISE[claim.metric]))
+    estimate, *over_images = image_interval(*values, pictures)
+    without_noise, *_ = _decide(claim, estimate, *over_images, 0.0)
+    word, low, high = _decide(claim, estimate, *over_images, noise)
+    patches = f"{len(left)} patches of " if n_images < len(left) else ""
+    detail = f"{_summary(claim, comparison, estimate, low, high)}, {patches}{n_images} images, {_seeds_text(seeds)}"
+
+    def verdict(word: str, detail: str) -> Verdict:
+        return Verdict(word, estimate, low, high, n_images, n_seeds, detail)
+
+    if not judged:
+        return verdict(UNJUDGED, f"{detail}; this profile shows that the machinery works")
+    psnr = {method: own["psnr"].mean() if "psnr" in own else math.nan for method, own in scores.items()}
+    sides = [side_of(paper, name, comparison, table.columns, psnr[name], trainings, published) for name, table in tables.items()]
+    trained = [side for side in sides if side.trainings is not None]
+    if untrained := "; ".join(filter(None, (side.untrained_mechanism for side in trained))):
+        return verdict(UNJUDGED, f"{detail}; the mechanism did not train: {untrained}")
+    needs = [equal_budgets(trained), stable_order(claim, estimate, trained)]
+    if n_images < MIN_IMAGES:
+        detail += ", too few images"
+    elif word != without_noise:
+        detail += f", undecided for the noise of {format_difference(claim.metric, noise).lstrip('+')}"
+    if n_images < MIN_IMAGES or word == UNDECIDED:
+        needs = _more_samples(abs(claim.slack(estimate)), over_images[1] - estimate, noise, n_images, n_seeds) + needs
+    if needs := [need for need in needs if need]:
+        return verdict(UNDECIDED, f"{detail}; it would take {' and '.join(needs)}")
+    return verdict(word, detail)

@@ -1,0 +1,168 @@
+"""Verdicts on the papers' claims: `evaluate_claims`; `evaluate_comparisons` and `combine` for one claim.
+
+Estimate. For accuracy, d = mean(left) - mean(right) over the same images; for costs, left / right - 1 (`claims`). By its metric a
+claim is of one of three kinds (`claims.KINDS`), which are counted apart.
+
+Interval. 95 % CI: a t-interval over images plus seed variance, the half-widths added as squares; a counted cost has none.
+- Images: t-interval of the paired differences over pictures; patches of one picture are one cluster, weighted by their number.
+- Seeds: t-interval, of paired differences where both sides have the same seeds (a seed fixes the order of patches, whatever is
+  trained on them), else Welch's. Where a trained side has fewer than `MIN_SEEDS`, at least the known noise of such trainings
+  (`SEED_NOISE`, or `Paper.noise`).
+- Times: the ratio of the sums over alternating rounds (`costs`), with the t-interval of a ratio of paired means (delta method)
+  and `TIMING_NOISE`, by which the same measurement differs from process to process. Not decidable where the two sides were not
+  measured in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `MAX_BACKGROUND_LOAD` cores.
+
+Relations, with the margin m and d as above:
+- ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
+- "<"       the same for -d.
+- "approx"  holds if the whole interval lies within -m..m, contradicted if none of it does.
+- "best"    left beats every rival in `right` by m: ">" for psnr and ssim, "<" for costs.
+
+Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
+- the mechanisms of both sides trained (`srlib.scoring.vitals`); else it is not judged,
+- there are at least `MIN_IMAGES` pictures,
+- both sides had the same budget: data, steps (including those of the trainings that they started from), batch and patch. A side
+  with official weights had its paper's: the other one must then be at the level of its paper, `LEVEL_TOLERANCE` at most behind
+  its published number;
+- a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third of
+  training. Where only whole networks are validated and a side is a component of one, or is not trained, the validations of each
+  training must have varied by less than the difference exceeds the margin; a trained side that is ahead of an untrained one
+  needs neither.
+Otherwise it is not decidable at this budget, and `detail` says what it would take. Profiles that only show that the machinery
+works (`Profile.judges_accuracy`) have no verdict on accuracy.
+
+Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; not
+decidable if any is not; not judged if any is not; holds; "holds where tested" if some are not tested.
+"""
+
+from itertools import product
+
+import pandas as pd
+
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.reproduce.claims import UNITS, Claim, Comparison, load_claims
+from srlib.reproduce.judging import (
+    CONTRADICTED,
+    HOLDS,
+    NOT_TESTED,
+    UNDECIDED,
+    UNJUDGED,
+    Verdict,
+    judge_accuracy,
+    judge_cost,
+    not_tested,
+)
+from srlib.reproduce.store import TRAININGS
+from srlib.scoring.costs import COSTS
+
+HOLDS_WHERE_TESTED = "holds where tested"  # only of a whole claim
+VERDICTS = (HOLDS, HOLDS_WHERE_TESTED, CONTRADICTED, UNDECIDED, UNJUDGED, NOT_TESTED)
+SCORE_COLUMNS = ("method", "dataset", "scale", "seed", "image")
+
+
+def _comparisons(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Comparison]:
+    """Return the comparisons on the sets and scales that the claim names, or on those where left and a rival are evaluated."""
+    pairs = rows[["method", "scale"]].assign(dataset="") if from_costs else rows[["method", "scale", "dataset"]]
+    evaluated: dict[str, set] = {}
+    for method, scale, dataset in pairs.drop_duplicates().itertuples(index=False):
+        evaluated.setdefault(method, set()).add((dataset, int(scale)))
+    shared = evaluated.get(claim.left, set()) & set().union(*(evaluated.get(name, set()) for name in claim.right))
+    excluded = {name.removeprefix("!") for name in claim.datasets if name.startswith("!")}
+    named = ("",) if from_costs else tuple(name for name in claim.datasets if not name.startswith("!"))
+    shared = {
+        (dataset, scale)
+        for dataset, scale in shared
+        if (dataset in named if named else dataset not in excluded) and (not claim.scales or scale in claim.scales)
+    }
+    datasets = named or sorted({dataset for dataset, _ in shared})
+    scales = claim.scales or sorted({scale for _, scale in shared})
+    cases = product(datasets, scales) if named or claim.scales else sorted(shared)
+    return [Comparison(right, dataset, scale) for dataset, scale in cases for right in claim.right]
+
+
+def _require(name: str, table: pd.DataFrame, columns: tuple[str, ...], hint: str) -> None:
+    if missing := [column for column in columns if column not in table.columns]:
+        raise SRError(f"{name} lack the column {missing[0]!r}; {hint}")
+
+
+def evaluate_comparisons(
+    claim: Claim,
+    rows: pd.DataFrame,
+    costs: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+    *,
+    accuracy: bool = True,
+) -> dict[Comparison, Verdict]:
+    """Return a verdict per rival, set and scale.
+
+    rows: a row per image with `method`, `dataset`, `scale`, `seed`, `image` and the metric; with a column `paper` only the rows
+    of the claim's paper count. costs: a row per `method` and `scale`, of `costs`. trainings: of the networks in `rows`, from
+    `store.trainings`. accuracy: whether accuracy is judged (`Profile.judges_accuracy`).
+    Raises SRError for missing columns, images that the two sides do not share, and results that occur twice.
+    """
+    from_costs = claim.metric in COSTS
+    table = costs if from_costs else rows
+    if table is None or table.empty:
+        return {}
+    name, required = ("costs", ("method", "scale")) if from_costs else ("rows", SCORE_COLUMNS)
+    _require(name, table, required, f"they have {', '.join(table.columns)}")
+    if claim.metric not in table.columns:
+        return {}
+    if "paper" in table.columns:
+        table = table[table["paper"] == claim.paper]
+    comparisons = _comparisons(claim, table, from_costs)
+    if from_costs:
+        return {comparison: judge_cost(claim, comparison, table) for comparison in comparisons}
+    trainings = pd.DataFrame(columns=list(TRAININGS)) if trainings is None else trainings
+    _require("trainings", trainings, TRAININGS, "make them by store.trainings")
+    published = papers.published(claim.paper)
+    return {
+        comparison: judge_accuracy(claim, comparison, table, trainings, published, judged=accuracy) for comparison in comparisons
+    }
+
+
+def combine(claim: Claim, comparisons: dict[Comparison, Verdict]) -> Verdict:
+    """Return the verdict of the whole claim, with the numbers of the comparison that supports it least."""
+    tested = [v for v in comparisons.values() if v.verdict != NOT_TESTED]
+    if not tested:
+        rivals = " or ".join(claim.right)
+        return not_tested(f"no {claim.metric} of both {claim.left} and {rivals} where the claim asks for it")
+    words = [v.verdict for v in tested]
+    complete = len(tested) == len(comparisons)
+    decisive = next((word for word in (CONTRADICTED, UNDECIDED, UNJUDGED) if word in words), HOLDS)
+    weakest = min((v for v in tested if v.verdict == decisive), key=lambda v: claim.slack(v.estimate))
+    detail = weakest.detail
+    if len(comparisons) > 1:
+        counts = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS if word in words)
+        part = f"{len(tested)} tested" if complete else f"{len(tested)} of {len(comparisons)} tested"
+        detail = f"{part}: {counts}; least: {detail}"
+    word = HOLDS_WHERE_TESTED if decisive == HOLDS and not complete else decisive
+    n_seeds = min((v.n_seeds for v in tested if v.n_seeds), default=0)
+    return Verdict(word, weakest.estimate, weakest.low, weakest.high, weakest.n_images, n_seeds, detail)
+
+
+def evaluate_claims(
+    paper: str,
+    rows: pd.DataFrame,
+    costs: pd.DataFrame | None = None,
+    trainings: pd.DataFrame | None = None,
+    *,
+    accuracy: bool = True,
+    per_set: bool = False,
+) -> pd.DataFrame:
+    """Return a row per claim of the paper with its verdict; per_set: a row per claim, rival, set and scale instead.
+
+    Other arguments as in `evaluate_comparisons`. Columns: the claim's, its `kind`, `dataset` and `scale` ("all" for the whole
+    claim), the Verdict's, and `unit`.
+    """
+    lines = []
+    for claim in load_claims(paper):
+        comparisons = evaluate_comparisons(claim, rows, costs, trainings, accuracy=accuracy)
+        cases = {(c.right, c.dataset, c.scale): v for c, v in comparisons.items()} if per_set else {}
+        cases = cases or {(";".join(claim.right), "all", "all"): combine(claim, comparisons)}
+        for (right, dataset, scale), verdict in cases.items():
+            about = {name: getattr(claim, name) for name in ("id", "kind", "source", "section", "text", "left", "relation")}
+            about |= {"right": right, "metric": claim.metric, "margin": claim.margin, "dataset": dataset, "scale": scale}
+            lines.append(about | vars(verdict) | {"unit": UNITS[claim.metric]})
+    return pd.DataFrame(lines)
