@@ -1,7 +1,7 @@
-"""Validation curves: the scores of a training by step, and how many steps would bring them to a number.
+"""Validation curves: scores of a training by step, and the steps that a target would need.
 
 The fit is a power law, psnr(step) = a - b * step**-c with b, c > 0, the shape of learning curves in Hestness et al.
-(arXiv:1712.00409). It knows of no learning rate: with one that falls, it tells what more of the same training would need.
+(arXiv:1712.00409). It does not model the learning rate: under a decaying one it extrapolates more of the same training.
 """
 
 import math
@@ -15,16 +15,15 @@ from scipy import stats
 CONFIDENCE = 0.95
 MIN_POINTS = 5  # of which the fit takes three
 EXPONENTS = np.linspace(0.05, 3, 119)
-FURTHEST = 1e4  # times the last step
-EXACT = 1e-3  # dB, of a validation
-SEARCHED = 800  # candidates for the number of steps, evenly in their logarithm
+MAX_EXTRAPOLATION = 1e4  # times the last step
+RESOLUTION = 1e-3  # dB, of a validation
+N_CANDIDATES = 800  # for the number of steps, evenly spaced in its logarithm
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How many steps reach a target, with a 95 % interval. steps: inf where the fitted curve never reaches it; nan without a
-    fit. low, high: inf where the data allow no number, and where they exclude no larger one. reached: whether the last validation
-    is there already."""
+    """Steps that reach a target, with a 95 % CI. steps: inf where the fitted curve never reaches it; nan without a fit. low: inf
+    where no number of steps is compatible with the data. high: inf where it is unbounded. reached: by the last validation."""
 
     steps: float
     low: float
@@ -46,7 +45,7 @@ class Steps:
 
 
 def _digits(number: float) -> str:
-    """Return a number of steps with two digits that count."""
+    """Return a number of steps with two significant digits."""
     return f"{float(f'{number:.2g}'):,.0f}"
 
 
@@ -61,8 +60,8 @@ def curve(history: Sequence[dict] | pd.DataFrame, metric: str = "psnr") -> pd.Se
     return rows.dropna(subset=[metric]).set_index("step")[metric].astype(float).sort_index()
 
 
-def _fitted(values: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best b >= 0 of `values = -b * powers`, points along the last axis, and the sums of squares that remain."""
+def _fit_slope(values: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least-squares b >= 0 of `values = -b * powers`, points along the last axis, and the residual sums of squares."""
     b = np.maximum(-(powers * values).sum(-1) / (powers**2).sum(-1), 0)
     return b, ((values + b[..., None] * powers) ** 2).sum(-1)
 
@@ -81,15 +80,15 @@ def steps_needed(history: Sequence[dict] | pd.DataFrame | pd.Series, target: flo
         return Steps(math.nan, math.nan, math.nan)
     last, values = float(psnr.index[-1]), psnr.to_numpy()
     powers = (psnr.index.to_numpy(float) / last) ** -EXPONENTS[:, None]  # (exponents, points)
-    b, squares = _fitted(values - values.mean(), powers - powers.mean(axis=1, keepdims=True))  # of curves to any end
-    one = squares.argmin()
-    end, least = values.mean() + b[one] * powers[one].mean(), squares[one]
-    tried = np.append(np.geomspace(1, FURTHEST, SEARCHED), math.inf)  # times the last step
-    reach = np.append(tried[:-1] ** -EXPONENTS[:, None], np.zeros((len(EXPONENTS), 1)), axis=1)  # (exponents, tried)
-    squares = _fitted(values - target, powers[:, None] - reach[..., None])[1].min(axis=0)  # of curves that reach the target there
+    b, squares = _fit_slope(values - values.mean(), powers - powers.mean(axis=1, keepdims=True))  # with a free asymptote
+    best = squares.argmin()
+    asymptote, least = values.mean() + b[best] * powers[best].mean(), squares[best]
+    factors = np.append(np.geomspace(1, MAX_EXTRAPOLATION, N_CANDIDATES), math.inf)  # times the last step
+    reach = np.append(factors[:-1] ** -EXPONENTS[:, None], np.zeros((len(EXPONENTS), 1)), axis=1)  # (exponents, factors)
+    squares = _fit_slope(values - target, powers[:, None] - reach[..., None])[1].min(axis=0)  # through the target
     freedom = len(psnr) - 3
     worst = min(least, squares.min()) * (1 + stats.f.ppf(CONFIDENCE, 1, freedom) / freedom)
-    inside = last * tried[squares <= worst + len(psnr) * EXACT**2]
-    low, high = (inside.min(), inside.max()) if len(inside) else (math.inf, math.inf)
-    found = last * tried[squares.argmin()] if end > target else math.inf
-    return Steps(float(found), float(low), float(high))
+    compatible = last * factors[squares <= worst + len(psnr) * RESOLUTION**2]
+    low, high = (compatible.min(), compatible.max()) if len(compatible) else (math.inf, math.inf)
+    steps = last * factors[squares.argmin()] if asymptote > target else math.inf
+    return Steps(float(steps), float(low), float(high))

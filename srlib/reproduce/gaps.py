@@ -1,4 +1,4 @@
-"""How far our numbers stay behind the printed ones, how much smaller the training was, and how much longer it would take."""
+"""Gaps to the published PSNR, with the share of the paper's training that ours had and the steps that would close them."""
 
 import math
 
@@ -17,56 +17,55 @@ COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "steps_n
 
 
 def pixels(experiment: Experiment, steps: int) -> int:
-    """Return how many HR pixels a training sees in as many steps, repeated ones counted again."""
+    """Return the HR pixels of the patches that a training draws in that many steps."""
     return steps * experiment.batch * experiment.hr_patch**2
 
 
-def _seen(spent: dict) -> int:
-    """Return the HR pixels of a training and of those that it started from, but for an identifier, which enlarges nothing."""
-    before = [first for first in spent.get("start", {}).values() if first and first["name"] != "identifier"]
-    return spent["steps"] * spent["batch"] * spent["hr_patch"] ** 2 + sum(map(_seen, before))
+def _pixels_seen(budget: dict) -> int:
+    """Return the HR pixels of a training and of those that it started from, except identifiers, which do not upscale."""
+    before = [first for first in budget.get("start", {}).values() if first and first["name"] != "identifier"]
+    return budget["steps"] * budget["batch"] * budget["hr_patch"] ** 2 + sum(map(_pixels_seen, before))
 
 
-def _enlarging(paper: Paper, name: str) -> list[str]:
+def _upscalers(paper: Paper, name: str) -> list[str]:
     return [first for first in paper.method(name).start.values() if paper.method(first).model != "identifier"]
 
 
-def _ours(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
-    """Return the pixels of a training and of those that it started from, but for an identifier, which enlarges nothing, and the
-    name of its data; NaN where it is not there."""
+def _our_training(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
+    """Return the HR pixels of a training, including those it started from, and the name of its data; NaN where there is none."""
     at = paper.method(name).trained_at or scale
-    found = store.training(paper, name, at, profile)
-    if found is None:
+    card = store.training(paper, name, at, profile)
+    if card is None:
         return math.nan, ""
-    experiment = Experiment(**found["experiment"])
+    experiment = Experiment(**card["experiment"])
     if models.fitted(experiment.model):
         return math.nan, experiment.data
-    spent = training_budget(found["experiment"], found["provenance"])
-    # older cards do not say what they started from
-    before = 0 if "start" in spent else sum(_ours(paper, first, at, profile)[0] for first in _enlarging(paper, name))
-    return _seen(spent) + before, experiment.data
+    budget = training_budget(card["experiment"], card["provenance"])
+    # older cards lack what they started from
+    before = 0 if "start" in budget else sum(_our_training(paper, first, at, profile)[0] for first in _upscalers(paper, name))
+    return _pixels_seen(budget) + before, experiment.data
 
 
-def _longer(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> str | None:
-    """Return how many steps of the same training would close a gap, in words; None where its validations are not at hand.
+def _steps_to_close(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> str | None:
+    """Return the steps of the same training that would close a gap, as text; None without validations.
 
-    They are of another set than the gap: the curve has to rise by as many dB.
+    The validation set is not the gap's: the curve has to rise by as many dB.
     """
-    found = store.training(paper, name, scale, profile)
-    psnr = curve((found or {}).get("validation", []))
+    card = store.training(paper, name, scale, profile) or {}
+    psnr = curve(card.get("validation", []))
     return str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None
 
 
-def _papers(paper: Paper, name: str, scale: int) -> float:
-    """Return the pixels of the same trainings under the profile paper."""
+def _paper_pixels(paper: Paper, name: str, scale: int) -> float:
+    """Return the HR pixels of the same trainings under the profile paper."""
     method = paper.method(name)
     at = method.trained_at or scale
-    one = paper.experiment(name, at, "paper", start="weights" if method.start else "")
-    return pixels(one, one.steps) + sum(_papers(paper, first, at) for first in _enlarging(paper, name))
+    experiment = paper.experiment(name, at, "paper", start="weights" if method.start else "")
+    return pixels(experiment, experiment.steps) + sum(_paper_pixels(paper, first, at) for first in _upscalers(paper, name))
 
 
 def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """Return, of each trained network and scale, the set on which we stay furthest behind the paper; the furthest first.
+    """Return the set with the largest gap for each trained network and scale; the largest first.
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
     `dataset`, `scale`, `method` (its label), `printed`, `reached` (dB), `gap` (dB, reached - printed), `training_share` (the HR
@@ -83,18 +82,18 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     rows = rows[~rows["dataset"].isin([part for part, whole in paper.derived.items() if whole not in profile.tests])]
     both = [name for name in names if name in set(printed["method"]) & set(rows["method"])]
     shared = set(printed["dataset"]) & set(rows["dataset"])
-    printed, rows = (one[one["method"].isin(both) & one["dataset"].isin(shared)] for one in (printed, rows))
+    printed, rows = (side[side["method"].isin(both) & side["dataset"].isin(shared)] for side in (printed, rows))
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
     columns = {"psnr_published": "printed", "psnr_ours": "reached", "psnr_difference": "gap"}
     table = tables.comparison(printed, rows).rename(columns=columns).dropna(subset=["gap"])
     table = table.loc[table.groupby(["method", "scale"])["gap"].idxmin()]
     trainings = list(zip(table["method"], table["scale"], strict=True))
-    seen = [_ours(paper, name, scale, profile) for name, scale in trainings]
-    full = [_papers(paper, name, scale) for name, scale in trainings]
-    table["training_share"] = [100 * got / all_of_it for (got, _), all_of_it in zip(seen, full, strict=True)]
+    seen = [_our_training(paper, name, scale, profile) for name, scale in trainings]
+    full = [_paper_pixels(paper, name, scale) for name, scale in trainings]
+    table["training_share"] = [100 * ours / whole for (ours, _), whole in zip(seen, full, strict=True)]
     behind = zip(table["method"], table["scale"], table["gap"], strict=True)
-    table["steps_needed"] = [_longer(paper, name, scale, profile, gap) for name, scale, gap in behind]
+    table["steps_needed"] = [_steps_to_close(paper, name, scale, profile, gap) for name, scale, gap in behind]
     table["data"] = [data for _, data in seen]
     table["method"] = table["method"].map(paper.labels)
     return table.sort_values("gap", ignore_index=True)[COLUMNS]
