@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-# As in srlib.reproduce.claims
+# As in srlib.reproduce.verdicts and claims
 WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
 KINDS = ("accuracy", "cost measured", "cost counted")
 OLD = "inconclusive"  # in tables that were made before claims had kinds

@@ -2,7 +2,7 @@
 
 Times are measured in rounds, each network once in each, so that what else the machine does meets all of them. A row has every
 round of its network (`seconds_rounds`, `step_seconds_rounds`: numbers joined by ";"), the `session` that it was measured in and
-`busy`, how many cores other processes used meanwhile: claims on times are judged by these (`claims`).
+`busy`, how many cores other processes used meanwhile: claims on times are judged by these (`reproduce.verdicts`).
 """
 
 import statistics
