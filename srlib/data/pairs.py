@@ -21,7 +21,7 @@ import numpy as np
 
 from srlib.core import paths
 from srlib.core.color import to_rgb
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked
 from srlib.core.imresize import downscale
 from srlib.core.output import say
@@ -69,9 +69,7 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     Raises SRError for a bad scale, a set that cannot be opened, pairs whose sizes do not match, and a cache that cannot be
     written.
     """
-    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
-        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
-    scale = int(scale)
+    scale = check_int("scale", scale, 1)
     images = open_set(name)
     images.check_scale(scale)
     folder = paths.cache_dir() / "packs" / f"{_safe(name)}-{images.fingerprint[:16]}"

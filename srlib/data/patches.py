@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.data.pairs import Pairs
 
 
@@ -19,7 +19,7 @@ class PatchSampler:
 
     def __init__(self, pairs: Pairs, *, batch: int, lr_patch: int, seed: int):
         for name, value, least in (("batch", batch, 1), ("lr_patch", lr_patch, 1), ("seed", seed, 0)):
-            _check_whole(name, value, least)
+            check_int(name, value, least)
         self.pairs, self.batch_size, self.lr_patch, self.seed = pairs, batch, lr_patch, seed
         room = pairs.sizes - lr_patch + 1  # positions along each axis
         fits = (room > 0).all(axis=1)
@@ -39,9 +39,9 @@ class PatchSampler:
 
         Process `rank` of `world` gets rows rank*n//world to (rank+1)*n//world of the one batch of that step.
         """
-        _check_whole("step", step, 0)
-        _check_whole("world", world, 1)
-        _check_whole("rank", rank, 0)
+        check_int("step", step, 0)
+        check_int("world", world, 1)
+        check_int("rank", rank, 0)
         if rank >= world:
             raise SRError(f"rank: got {rank}, expected less than world = {world}")
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64)))
@@ -73,8 +73,3 @@ def _turned(patch: np.ndarray, turn: int) -> np.ndarray:
     if turn & 2:
         planes = planes[:, :, ::-1]
     return planes.transpose(0, 2, 1) if turn & 4 else planes
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SRError(f"{name}: got {value!r}, expected a whole number of at least {least}")
