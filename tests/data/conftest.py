@@ -1,11 +1,14 @@
-"""A dataset, `Tiny`, whose registry points to a local HTTP server with scriptable failures."""
+"""A dataset, `Tiny`, whose registry points to a local HTTP server with scriptable failures; images to write and read."""
 
 import hashlib
+import struct
 import threading
+import zlib
 from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -86,3 +89,30 @@ def root(tmp_path, monkeypatch, server, content) -> Path:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(registry, "BACKOFF", 0.01)
     return tmp_path / "datasets"
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def png():
+    """A writer of PNG files that Pillow cannot write."""
+
+    def write(path, values, bits=16, transparent=None):
+        """Write a PNG of (H, W, C) of 16 bits, or of (1, 2, 1) of 4 bits, with a transparent colour; Pillow cannot."""
+        height, width, channels = values.shape
+
+        def chunk(kind, data):
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+        header = struct.pack(">IIBBBBB", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+        if bits == 4:
+            rows = bytes([0, int(values[0, 0, 0] << 4 | values[0, 1, 0])])
+        key = b"" if transparent is None else chunk(b"tRNS", np.array(transparent, ">u2").tobytes())
+        body = chunk(b"IHDR", header) + key + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+    return write
