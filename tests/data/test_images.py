@@ -170,7 +170,7 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path, suffix):
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, rgb):
     write_image(tmp_path / "a.png", rgb)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(SRError, match=r"a\.png: cannot be decoded.*exceeds limit.*; cut it into smaller pictures"):
+    with pytest.raises(SRError, match=r"a\.png: cannot be decoded.*exceeds limit.*; cut it into smaller images"):
         read_image(tmp_path / "a.png")
 
 
