@@ -48,7 +48,7 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
 
 
-def whole_scale(scale: float) -> int:
+def integer_scale(scale: float) -> int:
     """Return a scale such as 2 or 2.0 as an int; SRError unless it is a whole number of at least 1."""
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not scale >= 1 or scale % 1:
         raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
@@ -57,7 +57,7 @@ def whole_scale(scale: float) -> int:
 
 def modcrop(image, scale: int):
     """Crop an image, numpy (H, W[, C]) or torch (..., H, W), at bottom and right to multiples of `scale` pixels."""
-    scale = whole_scale(scale)
+    scale = integer_scale(scale)
     is_torch = isinstance(image, torch.Tensor)
     height, width = image.shape[-2:] if is_torch else image.shape[:2]
     if min(height, width) < scale:

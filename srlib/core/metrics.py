@@ -16,7 +16,7 @@ from srlib.core.errors import SRError, unknown
 from srlib.core.protocols import Protocol
 
 STRIP = 48  # rows of SSIM per pass
-HR_LEAVES, SR_LEAVES = 0.5, 10.0  # tolerated excess over the nominal range, in ranges
+HR_MARGIN, SR_MARGIN = 0.5, 10.0  # tolerated excess over the nominal range, in ranges
 BLOCK = 16  # outputs per banded matrix product: trades multiplied zeros against calls
 
 
@@ -75,8 +75,8 @@ def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ())
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
     sr, hr = np.asarray(sr), np.asarray(hr)
-    check_range("hr", hr, HR_LEAVES)
-    check_range("sr", sr, SR_LEAVES, reject_unit=hr.max(initial=0) > 1)  # SR of a black image may lie in 0..1
+    check_range("hr", hr, HR_MARGIN)
+    check_range("sr", sr, SR_MARGIN, reject_unit=hr.max(initial=0) > 1)  # SR of a black image may lie in 0..1
     return _score_image(sr, hr, protocol, scale, metrics)
 
 
@@ -90,8 +90,8 @@ def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: 
     if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
         got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
         raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
-    check_range("hr", hr, HR_LEAVES)
-    check_range("sr", sr, SR_LEAVES)
+    check_range("hr", hr, HR_MARGIN)
+    check_range("sr", sr, SR_MARGIN)
     images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
     if sr.shape[1] == 1:
         images = [batch[..., 0] for batch in images]

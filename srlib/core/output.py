@@ -48,7 +48,7 @@ def _tolerant(stream: TextIO | None) -> TextIO:
     return stream if isinstance(stream, Tolerant) else Tolerant(stream)
 
 
-def say(line: str, stream: TextIO | None = None) -> None:
+def print_line(line: str, stream: TextIO | None = None) -> None:
     """Print a line and flush; standard output by default."""
     print(line, file=_tolerant(stream or sys.stdout), flush=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from srlib.core.color import to_rgb, to_y
 from srlib.core.errors import SRError, unknown
-from srlib.core.imresize import downscale, whole_scale
+from srlib.core.imresize import downscale, integer_scale
 
 METRICS = ("psnr", "ssim", "ssim_uniform7", "ssim_padded")  # implemented in `core.metrics`
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
@@ -89,7 +89,7 @@ class Protocol:
 
     def border(self, scale: int) -> int:
         """Return the number of pixels excluded at each side; SRError unless the scale is a whole number of at least 1."""
-        return self.shave + self.shave_per_scale * whole_scale(scale)
+        return self.shave + self.shave_per_scale * integer_scale(scale)
 
     def with_lr(self, lr: str) -> "Protocol":
         """Return this protocol with another `lr`, which is appended to its name."""

@@ -23,7 +23,7 @@ from srlib.core.color import to_rgb
 from srlib.core.errors import SRError, check_int
 from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked
 from srlib.core.imresize import downscale
-from srlib.core.output import say
+from srlib.core.output import print_line
 from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
 
@@ -138,7 +138,7 @@ def _is_intact(index: dict | None, file: Path) -> bool:
 def _report_damage(index: dict | None, file: Path) -> None:
     """Print a line if a packed file has changed since."""
     if index is not None and file.name in index["sha256"]:
-        say(f"{file} has changed since it was packed; it is packed anew", sys.stderr)
+        print_line(f"{file} has changed since it was packed; it is packed anew", sys.stderr)
 
 
 def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> dict:
