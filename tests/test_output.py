@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from srlib.core.output import Tolerant, say, tolerant
+from srlib.core.output import Tolerant, print_line, tolerant
 
 SCRIPT = """
 import sys
@@ -23,7 +23,7 @@ with tolerant():
 @pytest.mark.parametrize(("encoding", "expected"), [("ascii", b"caf\\xe9 \\udce9\n"), ("utf-8", b"caf\xc3\xa9 \\udce9\n")])
 def test_what_the_encoding_lacks_is_escaped(encoding, expected):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    say("caf\N{LATIN SMALL LETTER E WITH ACUTE} \udce9", stream)
+    print_line("caf\N{LATIN SMALL LETTER E WITH ACUTE} \udce9", stream)
     assert stream.buffer.getvalue() == expected
 
 

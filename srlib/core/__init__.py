@@ -1,1 +1,1 @@
-"""Colour, resizing, protocols and metrics, files and errors: knows no network and no paper."""
+"""Colour, resizing, protocols, metrics, files and errors; independent of networks and papers."""

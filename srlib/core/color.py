@@ -12,7 +12,7 @@ INVERSE = np.linalg.inv(MATRIX)
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3): an RGB image as it is, a grey image (H, W) or (H, W, 1) repeated three times."""
+    """Return an image as (H, W, 3): RGB unchanged, grey of (H, W) or (H, W, 1) repeated to three channels."""
     if image.ndim == 3 and image.shape[2] == 3:
         return image
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
@@ -21,15 +21,15 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Return a picture in 0..255 as uint8: clipped, rounded half up; uint8 as it is."""
+    """Convert an image in 0..255 to uint8: clip and round half up; uint8 is returned unchanged."""
     return image if image.dtype == np.uint8 else np.floor(image.clip(0, 255) + 0.5).astype(np.uint8)
 
 
 def to_y(image: np.ndarray, rounded: bool) -> np.ndarray:
     """Return the studio-range luma (H, W), 16..235, of an image in 0..255 as MATLAB's rgb2ycbcr computes it.
 
-    A grey image is taken as equal R, G and B. rounded: half up to whole numbers, as MATLAB returns for uint8 images.
-    float64, or float32 for a float32 image.
+    A grey image counts as R = G = B. rounded: round half up to integers, as MATLAB does for uint8 images.
+    Returns float32 for float32 input, float64 otherwise.
     """
     image = to_rgb(image)
     y = image.astype(_float(image)) @ (MATRIX[0] / 255).astype(_float(image)) + OFFSET[0].astype(_float(image))

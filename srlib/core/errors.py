@@ -1,20 +1,28 @@
 """The one exception that a user can act on.
 
 Raised with a message of one or two lines that names the argument, what it got, what was expected and
-the remedy. The command line prints the message without a traceback; notebooks show it as it is.
+the remedy. The command line prints the message without a traceback; notebooks print it unchanged.
 """
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class SRError(ValueError):
-    """A mistake in the input or the environment that the user can mend."""
+    """An error in the input or the environment that the user can fix."""
 
 
 def unknown(what: str, got: object, known: Iterable[str]) -> SRError:
-    """Return the error for a misspelt name: what it was, what is known, and the nearest match."""
+    """Return the error for an unknown name: the name, the closest known one and all known ones."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(got), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    matches = difflib.get_close_matches(str(got), known, n=1)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
     return SRError(f"unknown {what} {got!r}.{hint} Known: {', '.join(known)}")
+
+
+def check_int(name: str, value: object, minimum: int) -> int:
+    """Return an argument, numpy's integers included, as an int; SRError unless it is one of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+        raise SRError(f"{name}: got {value!r}, expected a whole number of at least {minimum}")
+    return int(value)

@@ -1,4 +1,4 @@
-"""How a low-resolution image is made: MATLAB's `imresize`, Pillow's bicubic, cropping to a multiple of the scale.
+"""Bicubic resizing: MATLAB's `imresize`, Pillow's bicubic, cropping to a multiple of the scale.
 
 `imresize` follows MATLAB's function of that name for its default, cubic method: the kernel of Keys (1981) with
 a = -0.5, widened by 1/scale when an axis shrinks (antialiasing), pixel centres at half integers, the image
@@ -16,7 +16,7 @@ from PIL import Image
 
 from srlib.core.errors import SRError
 
-# Output pixels per matrix product, as measured; the times are flat around them.
+# Output pixels per matrix product, tuned; run times are flat around these values.
 BLOCK_DOWN, BLOCK_UP, BLOCK_TORCH = 8, 32, 128
 
 
@@ -30,7 +30,7 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
 
     Returns the same kind of array with the same dtype: uint8 rounded half up and clipped after each axis, floats as
     computed (not clipped). The torch version is differentiable and runs on the tensor's device, in float32 at least.
-    NaN and infinite values reach the output pixels that have a weight for them, and no others.
+    NaN and infinity spread only to output pixels whose kernel covers them.
     Raises SRError for any other dtype or number of dimensions, an empty image, or a scale or size that is not positive.
     """
     is_torch = isinstance(image, torch.Tensor)
@@ -41,15 +41,15 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     lengths = tuple(int(image.shape[axis]) for axis in axes)
     scales, out_lengths = _scales_and_size(lengths, scale, size)
     passes = [(axis, lengths[axis], out_lengths[axis], scales[axis], bool(antialias)) for axis in (0, 1)]
-    passes.sort(key=lambda one: one[3])  # stable: rows first when the scales are equal
-    passes = [one for one in passes if one[3] != 1]
+    passes.sort(key=lambda axis_pass: axis_pass[3])  # stable: rows first if the scales are equal
+    passes = [axis_pass for axis_pass in passes if axis_pass[3] != 1]
     if not _all_finite(image):
         return _resize_by_taps(image, passes)
     return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
 
 
-def whole_scale(scale: float) -> int:
-    """Return a scale such as 2 or 2.0 as an int; SRError where it is not a whole number of at least 1."""
+def integer_scale(scale: float) -> int:
+    """Return a scale such as 2 or 2.0 as an int; SRError unless it is a whole number of at least 1."""
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not scale >= 1 or scale % 1:
         raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
     return int(scale)
@@ -57,7 +57,7 @@ def whole_scale(scale: float) -> int:
 
 def modcrop(image, scale: int):
     """Crop an image, numpy (H, W[, C]) or torch (..., H, W), at bottom and right to multiples of `scale` pixels."""
-    scale = whole_scale(scale)
+    scale = integer_scale(scale)
     is_torch = isinstance(image, torch.Tensor)
     height, width = image.shape[-2:] if is_torch else image.shape[:2]
     if min(height, width) < scale:
@@ -67,7 +67,7 @@ def modcrop(image, scale: int):
 
 
 def downscale(hr, scale: int):
-    """Return the bicubic low-resolution image of `hr`, cropped to a multiple of `scale` before (see `imresize`)."""
+    """Return the bicubic low-resolution image of `hr`, first cropped to a multiple of `scale` (see `imresize`)."""
     return imresize(modcrop(hr, scale), 1 / scale)
 
 
@@ -125,7 +125,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def contributions(length: int, out_length: int, scale: float, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each output pixel of one axis is made of: (weights, indices), both (out_length, taps).
+    """Return the filter taps of each output pixel of one axis: (weights, indices), both (out_length, taps).
 
     weights: float64, each row sums to 1. indices: positions in 0..length-1, mirrored at the border.
     """
@@ -145,10 +145,10 @@ def contributions(length: int, out_length: int, scale: float, antialias: bool) -
 
 
 def _blocks(length: int, out_length: int, scale: float, antialias: bool, block: int):
-    """Yield the resizing of one axis, `block` output pixels at a time: (output slice, input slice, dense matrix).
+    """Yield the resizing of one axis in blocks of output pixels: (output slice, input slice, dense matrix).
 
-    The matrix of a whole axis is nearly all zeros, and a sum over taps walks the image once per tap; products of short
-    blocks do neither and are what linear-algebra libraries are fastest at.
+    One matrix for the whole axis would be mostly zeros, and a sum over taps reads the image once per tap; BLAS products
+    of short blocks avoid both.
     """
     weights, indices = contributions(length, out_length, scale, antialias)
     for start in range(0, out_length, block):
@@ -167,30 +167,30 @@ def _numpy_blocks(length: int, out_length: int, scale: float, antialias: bool) -
 
 @lru_cache(maxsize=128)
 def _torch_blocks(*axis, dtype: torch.dtype, device: torch.device) -> list:
-    with torch.inference_mode(False):  # a tensor born in inference mode could not take part in a later backward pass
+    with torch.inference_mode(False):  # an inference tensor would fail in a later backward pass
         blocks = _blocks(*axis, BLOCK_TORCH)
         return [(used, torch.tensor(matrix, dtype=dtype, device=device)) for _, used, matrix in blocks]
 
 
 def _all_finite(image) -> bool:
-    """Whether no pixel is NaN or infinite; so taken for integers and for tensors without data."""
+    """Whether all pixels are finite; True for integers and meta tensors."""
     if isinstance(image, torch.Tensor):
         return not image.is_floating_point() or image.is_meta or bool(image.isfinite().all())
     return image.dtype == np.uint8 or bool(np.isfinite(image).all())
 
 
 def _resize_by_taps(image, passes):
-    """Resize a floating-point image tap by tap, without products by zero: in a block's matrix 0 * nan would be nan."""
+    """Resize a non-finite image tap by tap: in a block's dense matrix, 0 * nan would spread nan."""
     is_torch = isinstance(image, torch.Tensor)
     where = torch.where if is_torch else np.where
     result = (image if image.dtype == torch.float64 else image.float()) if is_torch else image.astype(np.float64)
     for axis, *line in passes:
         axis = axis - 2 if is_torch else axis
         result, resized = result.swapaxes(axis, -1), 0.0
-        for weights, indices in zip(*(one.T for one in contributions(*line)), strict=True):
+        for weights, indices in zip(*(taps.T for taps in contributions(*line)), strict=True):
             if is_torch:
                 weights, indices = result.new_tensor(weights), torch.tensor(indices, device=image.device)
-            with np.errstate(invalid="ignore"):  # zero times infinity, which is left out
+            with np.errstate(invalid="ignore"):  # 0 * inf, masked out
                 resized = resized + where(weights != 0, weights * result[..., indices], 0.0)
         result = resized.swapaxes(axis, -1)
     return result.to(image.dtype) if is_torch else result.astype(image.dtype)
@@ -198,7 +198,7 @@ def _resize_by_taps(image, passes):
 
 def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
     """Resize one axis of (h, w) in float64, and round and clip uint8; line: length, out_length, scale, antialias."""
-    whole = plane.dtype == np.uint8
+    is_uint8 = plane.dtype == np.uint8
     resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
     if axis == 1:
         plane = plane.astype(np.float64, copy=False)
@@ -207,36 +207,36 @@ def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
             np.matmul(matrix, plane[used].astype(np.float64, copy=False), out=resized[out])
         else:
             np.matmul(plane[:, used], transposed, out=resized[:, out])
-    if whole:
+    if is_uint8:
         resized += 0.5
-        resized = np.clip(resized, 0, 255, out=resized).astype(np.uint8)  # fractions are cut off
+        resized = np.clip(resized, 0, 255, out=resized).astype(np.uint8)  # truncates
     return resized
 
 
 def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
     dtype, channels = image.dtype, image.shape[2:]
-    if passes and passes[0][0] == 0 and passes[0][3] < 1:  # rows of all channels at once: they are taken apart when smaller
+    if passes and passes[0][0] == 0 and passes[0][3] < 1:  # shrink rows before splitting channels
         image = _resize_axis(image.reshape(len(image), -1), *passes[0]).reshape(-1, *image.shape[1:])
         passes = passes[1:]
     if not channels:
-        return _finished(image, passes, dtype)
+        return _resize_plane(image, passes, dtype)
     result = None
-    for channel in range(channels[0]):  # one plane at a time stays longer in the processor's cache
-        plane = _finished(np.ascontiguousarray(image[..., channel]), passes, dtype)
+    for channel in range(channels[0]):  # cache-friendlier than all channels at once
+        plane = _resize_plane(np.ascontiguousarray(image[..., channel]), passes, dtype)
         result = np.empty((*plane.shape, *channels), dtype) if result is None else result
         result[..., channel] = plane
     return result
 
 
-def _finished(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:
-    """Resize a plane by what is left to do and return it in its type, as a copy."""
-    for one in passes:
-        plane = _resize_axis(plane, *one)
+def _resize_plane(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:
+    """Apply the passes to a plane; return a new array of the given dtype."""
+    for axis_pass in passes:
+        plane = _resize_axis(plane, *axis_pass)
     return plane.astype(dtype, copy=not passes)
 
 
 def _resize_torch(image: torch.Tensor, passes) -> torch.Tensor:
-    # Reduced-precision products (TF32, bf16), where the user allows them, are too coarse for images.
+    # Reduced-precision matmul (TF32, bf16) is too coarse for images.
     exact = image.dtype in (torch.uint8, torch.float64) or torch.get_float32_matmul_precision() != "highest"
     result = image.to(torch.float64 if exact else torch.float32)
     with torch.autocast(image.device.type, enabled=False):

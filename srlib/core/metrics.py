@@ -1,4 +1,4 @@
-"""PSNR and SSIM under a protocol that states everything the numbers depend on.
+"""PSNR and SSIM under an explicit protocol.
 
 References: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004
 (SSIM: 11x11 Gaussian of sigma 1.5, K1 = 0.01, K2 = 0.03, mean over the windows that lie inside the image).
@@ -15,16 +15,16 @@ from srlib.core.color import OFFSET, to_rgb, to_y
 from srlib.core.errors import SRError, unknown
 from srlib.core.protocols import Protocol
 
-STRIP = 48  # rows that go through the SSIM at once
-HR_LEAVES, SR_LEAVES = 0.5, 10.0  # by how many times its range a picture may leave it before it is taken for one of another range
-BLOCK = 16  # neighbours that one matrix product filters; more would multiply more zeros, fewer would make more calls
+STRIP = 48  # rows of SSIM per pass
+HR_MARGIN, SR_MARGIN = 0.5, 10.0  # tolerated excess over the nominal range, in ranges
+BLOCK = 16  # outputs per banded matrix product: trades multiplied zeros against calls
 
 
-def check_range(name: str, image: np.ndarray | torch.Tensor, leaves: float, unit: bool = True) -> None:
-    """Raise SRError unless a picture is uint8 or floats in about 0..255, or a tensor is of floats in about 0..1, all finite.
+def check_range(name: str, image: np.ndarray | torch.Tensor, margin: float, reject_unit: bool = True) -> None:
+    """Raise SRError unless an image is uint8 or floats in about 0..255, or a tensor is floats in about 0..1, all finite.
 
-    leaves: how far values may leave the range, in ranges. unit: whether floats of a picture that is not flat and lies within
-    0..1 are taken for a picture in that range.
+    margin: tolerated excess over the range, in ranges. reject_unit: reject a float image that is not flat and lies within
+    0..1, as one in that range.
     """
     is_torch = isinstance(image, torch.Tensor)
     if 0 in image.shape or (not is_torch and image.dtype == np.uint8):
@@ -36,20 +36,20 @@ def check_range(name: str, image: np.ndarray | torch.Tensor, leaves: float, unit
     low, high = float(image.min()), float(image.max())
     if not math.isfinite(low + high):
         raise SRError(f"{name}: has NaN or infinite values, expected finite ones in {range_}; mend what made it, e.g. weights")
-    if not is_torch and unit and 0 <= low < high <= 1:
+    if not is_torch and reject_unit and 0 <= low < high <= 1:
         raise SRError(f"{name}: got floats in {low:.3g}..{high:.3g}, a picture in 0..1, expected 0..255; multiply it by 255")
-    if low < -leaves * peak or high > (1 + leaves) * peak:
+    if low < -margin * peak or high > (1 + margin) * peak:
         raise SRError(f"{name}: got floats in {low:.4g}..{high:.4g}, expected about {range_}; scale it to that range")
 
 
 def psnr(sr, hr, protocol: Protocol, scale: int):
     """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
 
-    numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may leave; gives a float. An SR of (H, W) is luma
+    numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may exceed; returns a float. An SR of (H, W) is luma
     under a luma protocol.
-    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; gives float64 (N,) on the device of `sr`.
+    torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; returns float64 (N,) on the device of `sr`.
     scale: a whole number. Raises SRError for shapes that differ, other types or ranges (`check_range`), NaN and infinity, and
-    images with nothing left inside the border.
+    images without pixels inside the border.
     """
     return score(sr, hr, protocol, scale, ("psnr",))[0]
 
@@ -64,7 +64,7 @@ def ssim(sr, hr, protocol: Protocol, scale: int):
 
 
 def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ()) -> tuple:
-    """Return several metrics of one image or batch (default: the protocol's), for the price of one conversion to luma.
+    """Return several metrics (default: the protocol's) of an image or batch, sharing the conversion to luma.
 
     Arguments as in `psnr`.
     """
@@ -75,23 +75,23 @@ def score(sr, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...] = ())
     if isinstance(sr, torch.Tensor):
         return _score_batch(sr, hr, protocol, scale, metrics)
     sr, hr = np.asarray(sr), np.asarray(hr)
-    check_range("hr", hr, HR_LEAVES)
-    check_range("sr", sr, SR_LEAVES, unit=hr.max(initial=0) > 1)  # SR of a black picture may lie in 0..1
+    check_range("hr", hr, HR_MARGIN)
+    check_range("sr", sr, SR_MARGIN, reject_unit=hr.max(initial=0) > 1)  # SR of a black image may lie in 0..1
     return _score_image(sr, hr, protocol, scale, metrics)
 
 
 def _score_image(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
     inside = _planes(sr, hr, protocol, scale)
-    whole = _whole_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
-    return tuple(_FUNCTIONS[metric](*(whole if metric == "ssim_padded" else inside)) for metric in metrics)
+    uncropped = _uncropped_planes(sr, hr, protocol) if "ssim_padded" in metrics else ()
+    return tuple(_FUNCTIONS[metric](*(uncropped if metric == "ssim_padded" else inside)) for metric in metrics)
 
 
 def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: tuple[str, ...]) -> tuple:
     if not isinstance(hr, torch.Tensor) or sr.ndim != 4 or sr.shape != hr.shape or sr.shape[1] not in (1, 3):
         got = f"{tuple(sr.shape)} and {tuple(hr.shape) if hasattr(hr, 'shape') else type(hr).__name__}"
         raise SRError(f"sr, hr: got {got}, expected two tensors of one shape, (N, 1, H, W) or (N, 3, H, W)")
-    check_range("hr", hr, HR_LEAVES)
-    check_range("sr", sr, SR_LEAVES)
+    check_range("hr", hr, HR_MARGIN)
+    check_range("sr", sr, SR_MARGIN)
     images = [batch.detach().cpu().double().permute(0, 2, 3, 1).numpy() * 255 for batch in (sr, hr)]
     if sr.shape[1] == 1:
         images = [batch[..., 0] for batch in images]
@@ -102,7 +102,7 @@ def _score_batch(sr: torch.Tensor, hr, protocol: Protocol, scale: int, metrics: 
 
 
 def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is compared: float64 (planes, h, w) of SR and HR, 0..255, without the border."""
+    """Return the planes to compare, float64 (planes, h, w) of SR and HR in 0..255, without the border."""
     for name, image in (("sr", sr), ("hr", hr)):
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise SRError(f"{name}: got shape {image.shape}, expected (H, W) or (H, W, 3)")
@@ -115,7 +115,7 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     if min(height, width) < 1:
         raise SRError(f"sr: {sr.shape[0]}x{sr.shape[1]} pixels have nothing inside a border of {border}; give more")
     sr, hr = (image[border : border + height, border : border + width] for image in (sr, hr))
-    whole = protocol.round_sr or sr.dtype == np.uint8
+    is_integer = protocol.round_sr or sr.dtype == np.uint8
     if protocol.round_sr and sr.dtype != np.uint8:
         sr = _rounded(sr.astype(np.float64, copy=False))
         np.clip(sr, 0, 255, out=sr)
@@ -126,23 +126,23 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
     if hr_is_y and sr.ndim == 3:
         raise SRError(f"sr: got {sr.shape}, expected (H, W): protocol {protocol.name!r} takes the grey hr as luma")
-    sr = _luma(sr, sr.ndim == 2, whole, protocol)
+    sr = _luma(sr, sr.ndim == 2, is_integer, protocol)
     if protocol.clip_y:
         sr = np.clip(sr, 16, 235)
     return sr[None], _luma(hr, hr_is_y, hr.dtype == np.uint8, protocol)[None]
 
 
-def _whole_planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Return what "ssim_padded" compares: as `_planes`, but all pixels, as they are, and luma without its offset."""
+def _uncropped_planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return the planes of "ssim_padded": as `_planes`, but uncropped, unrounded, unclipped and luma without its offset."""
     bare = dict.fromkeys(("round_sr", "round_y", "clip_sr", "clip_y"), False)
     planes = _planes(sr, hr, dataclasses.replace(protocol, shave=0, shave_per_scale=0, **bare), 1)
     return tuple(plane - OFFSET[0] for plane in planes) if protocol.color == "y" else planes
 
 
-def _luma(image: np.ndarray, is_luma: bool, whole: bool, protocol: Protocol) -> np.ndarray:
-    """Float64 luma of an image that is luma already or not, and holds whole numbers already or not."""
+def _luma(image: np.ndarray, is_luma: bool, is_integer: bool, protocol: Protocol) -> np.ndarray:
+    """Return float64 luma, rounded if the protocol says so; is_luma: the image is luma; is_integer: its values are rounded."""
     y = image.astype(np.float64, copy=False) if is_luma else to_y(image, rounded=False)
-    return _rounded(y) if protocol.round_y and not (is_luma and whole) else y
+    return _rounded(y) if protocol.round_y and not (is_luma and is_integer) else y
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
@@ -167,8 +167,8 @@ def _ssim(window: str, sr: np.ndarray, hr: np.ndarray) -> float:
 
 
 def _ssim_padded(sr: np.ndarray, hr: np.ndarray) -> float:
-    around = len(_window("gaussian11")) // 2
-    return _ssim("gaussian11", *(np.pad(planes, [(0, 0), (around, around), (around, around)]) for planes in (sr, hr)))
+    pad = len(_window("gaussian11")) // 2
+    return _ssim("gaussian11", *(np.pad(planes, [(0, 0), (pad, pad), (pad, pad)]) for planes in (sr, hr)))
 
 
 _FUNCTIONS = {
@@ -181,7 +181,7 @@ _FUNCTIONS = {
 
 @lru_cache
 def _window(name: str) -> np.ndarray:
-    """The window of the SSIM along one axis; it is separable and sums to 1."""
+    """Return the separable SSIM window along one axis, normalized to sum 1."""
     if name == "uniform7":
         return np.full(7, 1 / 7)
     taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
@@ -190,7 +190,7 @@ def _window(name: str) -> np.ndarray:
 
 @lru_cache
 def _band(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The banded matrix (count, count + taps - 1) that filters `count` neighbours by one product, and its transpose."""
+    """Return the banded matrix (count, count + taps - 1) that computes `count` outputs, and its transpose."""
     window = _window(name)
     band = np.zeros((count, count + len(window) - 1))
     for row in range(count):
@@ -199,7 +199,7 @@ def _band(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Workspace:
-    """Memory for the strips of one image, taken once: fresh pages for every strip cost more than the filtering."""
+    """Preallocated buffers for the strips of one image; allocating per strip would cost more than the filtering."""
 
     def __init__(self, planes: int, height: int, width: int):
         self.buffers = {name: np.empty(planes * height * width) for name in ("planes", "down", "across")}
@@ -209,7 +209,7 @@ class _Workspace:
 
 
 def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
-    """Filter planes (n, h, w) by the window, where it lies inside: (n, h - taps + 1, w - taps + 1)."""
+    """Filter planes (n, h, w) by the window, valid region only: (n, h - taps + 1, w - taps + 1)."""
     margin = len(_window(window)) - 1
     count, height, width = planes.shape[0], planes.shape[1] - margin, planes.shape[2] - margin
     down = work.array("down", count, height, width + margin)
@@ -226,10 +226,10 @@ def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
 
 
 def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
-    """The mean SSIM of two float64 planes (h, w), in strips of rows that fit the processor's cache.
+    """Return the mean SSIM of two float64 planes (h, w), in strips of rows that fit the CPU cache.
 
-    Four filtered planes suffice, as the formula needs the two variances only as a sum: x, y, x^2 + y^2 and xy. The
-    arithmetic is in place; the comments name what an array holds from there on.
+    Four filtered planes suffice, x, y, x^2 + y^2 and xy, as the formula needs only the sum of the variances. Arithmetic
+    is in place; the comments name the new content of an array.
     """
     taps = len(_window(window))
     unbiased = taps**2 / (taps**2 - 1) if window == "uniform7" else 1.0

@@ -1,4 +1,4 @@
-"""Printing that never stops the work that prints: names that the terminal cannot show, readers that go away."""
+"""Output that cannot abort the program: unencodable characters, closed pipes and full disks."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 
 class Tolerant:
-    """A text stream that escapes what its encoding lacks, and prints nothing more once its reader is gone or its disk is full."""
+    """A text stream that escapes unencodable characters and goes silent after a broken pipe or a full disk."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -25,19 +25,19 @@ class Tolerant:
                 encoding = self._stream.encoding
                 return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
-            self._end(error)
+            self._silence(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
-            self._end(error)
+            self._silence(error)
 
-    def _end(self, error: OSError) -> None:
-        """Lead what is still to be printed nowhere, also what the stream holds back until the process ends."""
-        with open(os.devnull, "w") as nowhere, contextlib.suppress(io.UnsupportedOperation):  # a stream without a descriptor
-            os.dup2(nowhere.fileno(), self._stream.fileno())
+    def _silence(self, error: OSError) -> None:
+        """Redirect the rest to the null device, including what is still buffered."""
+        with open(os.devnull, "w") as null, contextlib.suppress(io.UnsupportedOperation):  # a stream without a descriptor
+            os.dup2(null.fileno(), self._stream.fileno())
         if not isinstance(error, BrokenPipeError) and self._stream is not sys.__stderr__:
             print(f"the rest is not printed: {error.strerror}", file=sys.stderr)
 
@@ -48,14 +48,14 @@ def _tolerant(stream: TextIO | None) -> TextIO:
     return stream if isinstance(stream, Tolerant) else Tolerant(stream)
 
 
-def say(line: str, stream: TextIO | None = None) -> None:
-    """Print a line at once, by default on standard output."""
+def print_line(line: str, stream: TextIO | None = None) -> None:
+    """Print a line and flush; standard output by default."""
     print(line, file=_tolerant(stream or sys.stdout), flush=True)
 
 
 @contextlib.contextmanager
 def tolerant() -> Iterator[None]:
-    """Have all that is printed in the block, on standard output and standard error, never stop it."""
+    """Make standard output and standard error tolerant within the block."""
     out, err = _tolerant(sys.stdout), _tolerant(sys.stderr)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

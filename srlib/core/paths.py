@@ -1,8 +1,8 @@
-"""Where things lie: the repository, the datasets, the cache, the runs.
+"""Folders: the repository, the datasets, the cache, the runs.
 
 `SRLIB_HOME` names the repository when srlib is not imported from its own checkout. `SRLIB_DATA` names the
 folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
-the user's cache. `SRLIB_RUNS` names the folder of all that is made, and `SRLIB_FIGURES` that of tables and figures alone.
+the user's cache. `SRLIB_RUNS` names the folder of all outputs, `SRLIB_FIGURES` that of tables and figures only.
 """
 
 import os
@@ -14,7 +14,7 @@ FOLDERS = ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGUR
 
 
 def make_absolute() -> None:
-    """Let relative folders in the environment mean those seen from here, also in processes that work elsewhere."""
+    """Make the folders in the environment absolute, so that child processes in other folders see the same ones."""
     for variable in FOLDERS:
         if os.environ.get(variable):
             os.environ[variable] = os.path.abspath(os.environ[variable])
@@ -29,10 +29,10 @@ def home() -> Path:
 
 
 def cache_dir() -> Path:
-    """Return the folder of derived files; created by whoever writes to it first."""
+    """Return the folder of derived files; created on first write."""
     if os.environ.get("SRLIB_CACHE"):
         return Path(os.environ["SRLIB_CACHE"])
-    import platformdirs  # only here, so that machines that train need not have it
+    import platformdirs  # not needed for training
 
     return Path(platformdirs.user_cache_dir("srlib"))
 

@@ -1,11 +1,11 @@
-"""The packages that register networks, losses and scorers; they are imported when a name is first looked up."""
+"""Packages that register networks, losses and scorers, imported on the first lookup of a name."""
 
 from importlib import import_module
 
-PLUGINS = ("srlib.papers",)  # and the baselines, which they compare with
+PLUGINS = ("srlib.papers",)  # imports the baselines it compares with
 
 
 def load() -> None:
-    """Import all plugins; those that are there, or on their way, stay as they are."""
+    """Import all plugins; a repeated or nested call has no effect."""
     for name in PLUGINS:
         import_module(name)

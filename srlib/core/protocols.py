@@ -1,4 +1,4 @@
-"""Protocols: everything that a PSNR or SSIM depends on, by name."""
+"""Named evaluation protocols: everything that a PSNR or SSIM depends on."""
 
 import dataclasses
 from collections.abc import Collection
@@ -8,17 +8,17 @@ import numpy as np
 
 from srlib.core.color import to_rgb, to_y
 from srlib.core.errors import SRError, unknown
-from srlib.core.imresize import downscale, whole_scale
+from srlib.core.imresize import downscale, integer_scale
 
-METRICS = ("psnr", "ssim", "ssim_uniform7", "ssim_padded")  # what `core.metrics` measures
+METRICS = ("psnr", "ssim", "ssim_uniform7", "ssim_padded")  # implemented in `core.metrics`
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
-WAYS = {
+LR_SOURCES = {
     "float_y": "LR made from 8-bit luma, kept in float",
     "float_rgb": "LR made from RGB, kept in float",
     "uint8_rgb": "LR made from RGB, rounded to 8 bits",
     "given": "LR as the set has it (made from RGB and rounded to 8 bits where it has none)",
 }
-GREYS = {"as_y": "grey images taken as luma", "convert": "grey images converted as RGB"}
+GREY_MODES = {"as_y": "grey images taken as luma", "convert": "grey images converted as RGB"}
 WINDOWS = {
     "ssim": "Gaussian 11x11 window, range 255",
     "ssim_uniform7": "uniform 7x7 window, range max - min of HR",
@@ -28,25 +28,25 @@ WINDOWS = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that decides a PSNR and an SSIM; stored with every result.
+    """Evaluation settings for PSNR and SSIM; stored with every result.
 
     color: "y" compares studio-range luma, "rgb" the three channels (their SSIMs averaged).
-    lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`); "given" for sets of pairs, whose
-    own LR images are taken under every protocol.
-    grey: what a grey file is: "as_y" takes its values as luma, "convert" takes it as equal R, G and B.
-    sr_rgb: the SR of a luma model is RGB too: its luma with bicubic chroma (`evaluation.upscale`), as LapSRN's code has it.
-    shave, shave_per_scale: the border of shave + shave_per_scale * scale pixels that is left out.
-    round_sr: SR is clipped and rounded to 8 bits first, RGB before its conversion to luma.
-    clip_sr: SR is clipped to 0..255 first, where it is not rounded.
-    round_y: luma is rounded to whole numbers, as MATLAB's rgb2ycbcr does for uint8 images.
-    clip_y: the luma of SR is clipped to 16..235, which luma that comes from RGB never leaves. The printed bicubic rows
-    of the luma papers need it: without, Urban100 x4 has an SSIM of 0.6570 instead of 0.6577.
-    multiple: LR is cropped at bottom and right to multiples of so many pixels, and HR accordingly.
-    window, stride: an LR image with both sides above `window` pixels is cut into windows of that side, `stride` apart and
-    along the far borders; each is upscaled and scored as an image of its own. 0: never.
-    metrics: what is measured, of "psnr", "ssim" (Wang et al.), "ssim_uniform7" (7x7 uniform window, sample covariance,
-    range max - min of HR: scikit-image's defaults) and "ssim_padded" (of whole images with zeros around them, whatever the
-    protocol says on border, rounding and clipping, and of luma without its offset of 16: CDC's and D2C-SR's code).
+    lr: how LR is made from HR: "float_y", "float_rgb" or "uint8_rgb" (see `lr_from_hr`); "given" for paired sets, whose
+    own LR images are used under every protocol.
+    grey: how grey files are read: "as_y" as luma, "convert" as R = G = B.
+    sr_rgb: convert the SR of a luma model to RGB with bicubic chroma (`evaluation.upscale`), as LapSRN's code has it.
+    shave, shave_per_scale: shave + shave_per_scale * scale border pixels are excluded.
+    round_sr: clip and round SR to 8 bits first, RGB before conversion to luma.
+    clip_sr: clip SR to 0..255 first, if not rounded.
+    round_y: round luma to integers, as MATLAB's rgb2ycbcr does for uint8 images.
+    clip_y: clip the luma of SR to 16..235, the range of luma computed from RGB. The published bicubic rows of the luma
+    papers need it: without it, Urban100 x4 has an SSIM of 0.6570 instead of 0.6577.
+    multiple: crop LR at bottom and right to a multiple of this many pixels, and HR accordingly.
+    window, stride: an LR image with both sides above `window` pixels is tiled into windows of that side, `stride` apart and
+    flush with the far borders; each is upscaled and scored as a separate image. 0: no tiling.
+    metrics: a subset of "psnr", "ssim" (Wang et al.), "ssim_uniform7" (7x7 uniform window, sample covariance,
+    range max - min of HR: scikit-image's defaults) and "ssim_padded" (zero-padded whole images, ignoring the
+    protocol's border, rounding and clipping; luma without its offset of 16: CDC's and D2C-SR's code).
     """
 
     name: str
@@ -66,10 +66,10 @@ class Protocol:
     metrics: tuple[str, ...] = ("psnr", "ssim")
 
     def __post_init__(self):
-        for field, known in (("color", COLORS), ("lr", WAYS), ("grey", GREYS)):
+        for field, known in (("color", COLORS), ("lr", LR_SOURCES), ("grey", GREY_MODES)):
             if getattr(self, field) not in known:
                 raise unknown(f"Protocol.{field}", getattr(self, field), known)
-        object.__setattr__(self, "metrics", tuple(self.metrics))  # from JSON it comes as a list
+        object.__setattr__(self, "metrics", tuple(self.metrics))  # a list when read from JSON
         for metric in self.metrics:
             if metric not in METRICS:
                 raise unknown("Protocol.metrics", metric, METRICS)
@@ -88,21 +88,21 @@ class Protocol:
             raise SRError(f"Protocol.stride: got {self.stride}, expected 1..window (={self.window}), or 0 for both")
 
     def border(self, scale: int) -> int:
-        """Return the number of pixels that are left out at each side; SRError for a scale that is not a whole number from 1."""
-        return self.shave + self.shave_per_scale * whole_scale(scale)
+        """Return the number of pixels excluded at each side; SRError unless the scale is a whole number of at least 1."""
+        return self.shave + self.shave_per_scale * integer_scale(scale)
 
     def with_lr(self, lr: str) -> "Protocol":
-        """Return this protocol with another way to make LR; the name says so."""
+        """Return this protocol with another `lr`, which is appended to its name."""
         return self if lr == self.lr else dataclasses.replace(self, lr=lr, name=f"{self.name}/{lr}")
 
-    def describe(self, shown: Collection[str] | None = None) -> str:
-        """Return one sentence for a table's caption; shown: the metrics in it, whose windows are named (default: all)."""
+    def describe(self, metrics: Collection[str] | None = None) -> str:
+        """Return one sentence for a table's caption; metrics: those in the table, to name their windows (default: all)."""
         parts = [COLORS[self.color] + (" in whole numbers" if self.round_y else "")]
         if self.color == "y":
-            parts.append(GREYS[self.grey])
+            parts.append(GREY_MODES[self.grey])
         clipped = " clipped to 0..255" if self.clip_sr and not self.round_sr else ""
         clipped += " and clipped to 16..235" if self.clip_y else ""
-        parts += [WAYS[self.lr], *(["SR of luma models made RGB by bicubic chroma"] if self.sr_rgb else [])]
+        parts += [LR_SOURCES[self.lr], *(["SR of luma models made RGB by bicubic chroma"] if self.sr_rgb else [])]
         parts += [("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
@@ -110,7 +110,7 @@ class Protocol:
         parts += [f"LR cropped to multiples of {self.multiple} pixels"] if self.multiple > 1 else []
         if self.window:
             parts.append(f"larger LR images in windows of {self.window} pixels, {self.stride} apart, scored one by one")
-        named = [metric for metric in self.metrics if metric in WINDOWS and (shown is None or metric in shown)]
+        named = [metric for metric in self.metrics if metric in WINDOWS and (metrics is None or metric in metrics)]
         parts += [f"SSIM with {WINDOWS[metric]}" for metric in named]
         return f"Protocol {self.name}: {'; '.join(parts)}."
 
@@ -118,9 +118,9 @@ class Protocol:
 def protocol(name: str) -> Protocol:
     """Return a named protocol; SRError for an unknown name.
 
-    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: the same with ProSRN's SSIM beside the usual one. ProSRN's paper says
+    y: VDSR, IDN, Difficulty-SR. lapsrn: LapSRN. prosrn: lapsrn plus ProSRN's SSIM. ProSRN's paper says
     that it works on luma, but its bicubic rows, 33.69 dB on Set5 x2 and 29.57 dB on B100 x2, are LapSRN's and those of RGB:
-    33.687 and 29.571 dB, where luma enlarged by itself has 33.674 and 29.562 dB.
+    33.687 and 29.571 dB, where upscaled luma has 33.674 and 29.562 dB.
     edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K. realsr: the script of RealSR (Test.m), for
     DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though they feed it BGR.
     """
@@ -132,9 +132,9 @@ def protocol(name: str) -> Protocol:
 def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
     """Return the LR image (0..255) of a uint8 HR image (H, W, 3) or grey (H, W), cropped to a multiple of the scale.
 
-    "float_y": float64 luma (h, w) of the luma rounded to 8 bits. "float_rgb": float64, not clipped. "uint8_rgb" and "given":
-    uint8.
-    A grey image gives (h, w), to be taken as luma, where protocol.grey is "as_y", and (h, w, 3) or its luma otherwise.
+    "float_y" returns float64 luma (h, w), made from luma rounded to 8 bits; "float_rgb" float64 RGB, not clipped;
+    "uint8_rgb" and "given" uint8 RGB. A grey image returns (h, w), to be used as luma, if protocol.grey is "as_y", and
+    (h, w, 3) or its luma otherwise.
     """
     if hr.dtype != np.uint8:
         raise SRError(f"hr: got {hr.dtype}, expected a uint8 image as read from a file")
@@ -146,8 +146,8 @@ def lr_from_hr(hr: np.ndarray, protocol: Protocol, scale: int) -> np.ndarray:
 
 
 PROTOCOLS = {
-    one.name: one
-    for one in (
+    named.name: named
+    for named in (
         Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
         Protocol("lapsrn", "y", "float_rgb", "convert", sr_rgb=True, shave_per_scale=1),
         Protocol(

@@ -1,6 +1,6 @@
-"""Images and where they come from.
+"""Image files and datasets.
 
-`files` writes whole files and remembers hashes, `images` reads and writes pictures, `registry` knows the public
-datasets and fetches them, `sets` opens a dataset by name, `pairs` packs its LR and HR images into memory maps, and
-`patches` draws training batches from those. Import from the modules; nothing heavy is loaded before it is needed.
+`images` reads and writes images, `registry` lists and fetches the public datasets, `layouts` matches LR and HR files,
+`sets` opens a dataset by name, `camera` simulates LR photographs, `pairs` packs LR and HR images into memory maps, and
+`patches` samples training batches from them. Import from the modules; heavy dependencies are imported on use.
 """

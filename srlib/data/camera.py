@@ -1,10 +1,9 @@
 """A simulated camera: LR photographs of HR images, where no real pairs are at hand.
 
-Real pairs are two photographs of one scene at two focal lengths. What tells the shorter one from a bicubic reduction is
-simulated in the order of the light's way: the lens is a little out of focus, the sensor lies a part of a pixel off, the
-exposure differs, a Bayer mosaic samples one colour per pixel with shot and read noise, and the missing colours are
-interpolated. The steps follow T. Brooks et al., "Unprocessing images for learned raw denoising", CVPR 2019, with a plain
-power law for the tone curve and without white balance.
+Real pairs are two photographs of one scene at two focal lengths. Differences between the shorter one and bicubic
+downscaling are simulated along the optical path: defocus blur, sub-pixel shift of the sensor, exposure difference, a Bayer
+mosaic with shot and read noise, and demosaicing. The steps follow T. Brooks et al.,
+"Unprocessing images for learned raw denoising", CVPR 2019, with a plain power law for the tone curve and without white balance.
 """
 
 import numpy as np
@@ -13,20 +12,20 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
 from srlib.core.imresize import imresize, modcrop
 
-ZOOM = 2  # for pairs of one size: the LR photograph is taken at this reduction and enlarged, as real ones are
+ZOOM = 2  # for pairs of equal size: LR is taken at this downscaling and upscaled, as in real sets
 GAMMA = 2.2
 BLUR = (0.3, 0.6)  # sigma of the lens, in pixels of the sensor
 SHIFT = 0.4  # largest displacement of the sensor along an axis, in its pixels
 GAIN = (0.97, 1.03)  # exposure of LR over that of HR
 SHOT, READ = 2e-4, 4e-6  # noise variance per unit of light, and in the dark; light is 0..1
 BAYER = np.array([[0, 1], [1, 2]])  # colour of each sensor pixel in a 2x2 cell
-NEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])  # weights of the neighbours that interpolate a colour
+BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])  # bilinear demosaicing weights
 
 
 def photograph(hr: np.ndarray, scale: int, seed: int) -> np.ndarray:
-    """Return the simulated LR photograph of a uint8 HR image (H, W[, 3]), a pure function of its arguments.
+    """Return the simulated LR photograph of a uint8 HR image (H, W[, 3]), deterministic in its arguments.
 
-    uint8 RGB: (H // scale, W // scale, 3), or for scale 1 the size of `hr`, taken at half the size and enlarged.
+    uint8 RGB: (H // scale, W // scale, 3), or for scale 1 the size of `hr`, taken at half the size and upscaled.
     seed: a whole number of at least 0; blur, shift, gain and noise are drawn from it.
     Raises SRError for an image that is not uint8 or gives fewer than 2x2 sensor pixels.
     """
@@ -44,14 +43,14 @@ def photograph(hr: np.ndarray, scale: int, seed: int) -> np.ndarray:
         light = _defocus(light, axis, sigma, shift[axis])
     height, width = light.shape[:2]
     light = np.clip(gain * imresize(light, size=(height // zoom, width // zoom)), 0, 1)
-    colours = _demosaic(_sensor(light, rng))
+    colours = _demosaic(_sample_bayer(light, rng))
     lr = 255 * np.clip(colours, 0, 1) ** (1 / GAMMA)
     lr = imresize(lr, size=(height, width)) if scale == 1 else lr
     return to_uint8(lr)
 
 
 def _defocus(light: np.ndarray, axis: int, sigma: float, shift: float) -> np.ndarray:
-    """Filter one axis by a Gaussian whose centre lies `shift` pixels off; the border pixel is repeated."""
+    """Blur one axis by a Gaussian centred `shift` pixels off; borders are replicated."""
     radius = int(np.ceil(3 * sigma + abs(shift)))
     taps = np.exp(-((np.arange(-radius, radius + 1) - shift) ** 2) / (2 * sigma**2))
     taps /= taps.sum()
@@ -60,30 +59,30 @@ def _defocus(light: np.ndarray, axis: int, sigma: float, shift: float) -> np.nda
     return np.moveaxis(sum(tap * padded[i : i + length] for i, tap in enumerate(taps)), 0, axis)
 
 
-def _colour_of(height: int, width: int) -> np.ndarray:
-    """Return which colour (0..2) each sensor pixel sees, (height, width)."""
+def _bayer_channels(height: int, width: int) -> np.ndarray:
+    """Return the channel (0..2) of each sensor pixel, (height, width)."""
     return np.tile(BAYER, (-(-height // 2), -(-width // 2)))[:height, :width]
 
 
-def _sensor(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return what a Bayer sensor reads of light (h, w, 3): one noisy value (h, w) per pixel."""
-    mosaic = np.take_along_axis(light, _colour_of(*light.shape[:2])[..., None], 2)[..., 0]
+def _sample_bayer(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sample light (h, w, 3) by a noisy Bayer sensor, (h, w)."""
+    mosaic = np.take_along_axis(light, _bayer_channels(*light.shape[:2])[..., None], 2)[..., 0]
     return mosaic + np.sqrt(SHOT * mosaic + READ) * rng.standard_normal(mosaic.shape)
 
 
 def _demosaic(mosaic: np.ndarray) -> np.ndarray:
-    """Return colours (h, w, 3): what was read where it was read, elsewhere the mean of the nearest readings."""
-    colour = _colour_of(*mosaic.shape)
+    """Interpolate a Bayer mosaic (h, w) bilinearly to RGB (h, w, 3); measured values are kept."""
+    colour = _bayer_channels(*mosaic.shape)
     planes = []
     for channel in range(3):
-        seen = colour == channel
-        mean = _weighted(np.where(seen, mosaic, 0)) / _weighted(seen.astype(float))
-        planes.append(np.where(seen, mosaic, mean))
+        measured = colour == channel
+        mean = _filter3x3(np.where(measured, mosaic, 0)) / _filter3x3(measured.astype(float))
+        planes.append(np.where(measured, mosaic, mean))
     return np.stack(planes, axis=2)
 
 
-def _weighted(plane: np.ndarray) -> np.ndarray:
-    """Sum the 3x3 neighbourhoods of a plane by NEAR, zeros outside."""
+def _filter3x3(plane: np.ndarray) -> np.ndarray:
+    """Filter a plane by BILINEAR, zero-padded."""
     height, width = plane.shape
     padded = np.pad(plane, 1)
-    return sum(NEAR[y, x] * padded[y : y + height, x : x + width] for y in range(3) for x in range(3))
+    return sum(BILINEAR[y, x] * padded[y : y + height, x : x + width] for y in range(3) for x in range(3))

@@ -1,9 +1,9 @@
-"""Which LR file belongs to which HR file: the folders of published sets of camera pairs, and a user's own.
+"""Matching LR and HR files of paired sets: published camera sets and custom folders.
 
-RealSR: J. Cai et al., "Toward real-world single image super-resolution", ICCV 2019. Version 2 has LR images that were
-enlarged to the size of HR, version 3 has them as they were taken. DRealSR: P. Wei et al., "Component divide-and-conquer",
-ECCV 2020. D2CRealSR: Y. Li et al., "D2C-SR", ECCV 2022. None of them can be fetched by a program. Those that can be, whose
-files the registry lists: City100 (C. Chen et al., "Camera lens super-resolution", CVPR 2019) and 16 of RealSR's pairs.
+RealSR: J. Cai et al., "Toward real-world single image super-resolution", ICCV 2019. Version 2 has LR images
+upscaled to the size of HR, version 3 has them at their native size. DRealSR: P. Wei et al., "Component divide-and-conquer",
+ECCV 2020. D2CRealSR: Y. Li et al., "D2C-SR", ECCV 2022. None of them has direct download links. Paired sets in the
+registry: City100 (C. Chen et al., "Camera lens super-resolution", CVPR 2019) and 16 of RealSR's pairs.
 """
 
 import re
@@ -16,7 +16,7 @@ from srlib.data import registry
 from srlib.data.images import list_images, natural
 
 SUFFIX = re.compile(r"(?P<key>.+)_(?P<kind>HR|LR|x)(?P<scale>[0-9]*)")
-RULE = "name the files NAME_HR.png and NAME_LR.png in one folder, or alike in two folders HR and LR"
+NAMING = "name the files NAME_HR.png and NAME_LR.png in one folder, or alike in two folders HR and LR"
 CAMERAS = ("Canon", "Nikon")
 SCALES = (2, 3, 4)
 SOURCES = {
@@ -28,11 +28,11 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """A published set: where its pairs lie below `paths.data_dir()`, their scale, and how many there are."""
+    """A published set: its folders below `paths.data_dir()`, the scale and the number of pairs."""
 
-    folders: tuple[tuple[str, str], ...]  # of HR and of LR, which may be one
+    folders: tuple[tuple[str, str], ...]  # HR and LR, may be the same
     scale: int
-    count: int | None  # None: not stated by its authors
+    count: int | None  # None: not published
 
     @property
     def root(self) -> str:
@@ -56,7 +56,7 @@ def _d2crealsr(split: str) -> Layout:
     return Layout(((f"{folder}/HR", f"{folder}/LR"),), 8, {"train": 100, "test": 15}[split])
 
 
-REGISTERED = (*registry.CITY100, "RealSR-NTIRE19")  # datasets of pairs in the registry, LR and HR of one size
+REGISTERED = (*registry.CITY100, "RealSR-NTIRE19")  # paired datasets in the registry, LR of the size of HR
 
 SPLITS = ("train", "test")
 LAYOUTS = {
@@ -65,10 +65,10 @@ LAYOUTS = {
     **{f"D2CRealSR-x8/{split}": _d2crealsr(split) for split in SPLITS},
 }
 
-Found = dict[str, tuple[Path, Path]]  # name -> HR file, LR file
+PairFiles = dict[str, tuple[Path, Path]]  # name -> HR file, LR file
 
 
-def published(name: str) -> Found:
+def published(name: str) -> PairFiles:
     """Return the pairs of a set in LAYOUTS; SRError for missing folders and partners, and for another number of pairs."""
     layout, pairs = LAYOUTS[name], {}
     for hr, lr in layout.folders:
@@ -76,14 +76,14 @@ def published(name: str) -> Found:
             if not folder.is_dir():
                 source = SOURCES[name.split("-")[0]]
                 raise SRError(f"{name}: {folder} does not exist; unpack the archive of {source} in {data_dir() / layout.root}")
-        pairs |= _matched(name, data_dir() / hr, data_dir() / lr)
+        pairs |= _match(name, data_dir() / hr, data_dir() / lr)
     if layout.count is not None and len(pairs) != layout.count:
         where = data_dir() / layout.root
         raise SRError(f"{name}: {len(pairs)} pairs in {where}, the official set has {layout.count}; unpack the archive again")
     return pairs
 
 
-def registered(name: str) -> Found:
+def registered(name: str) -> PairFiles:
     """Return the pairs of a dataset in REGISTERED or of a split, in natural order; SRError for files missing or damaged.
 
     City100 has 001H.PNG (long focal length) and 001L.PNG (short, enlarged), RealSR-NTIRE19 one name in the folders HR and LR.
@@ -95,50 +95,50 @@ def registered(name: str) -> Found:
     return {key: (hr[key], lr[key]) for key in sorted(hr, key=natural)}
 
 
-def own(name: str) -> Found:
+def custom(name: str) -> PairFiles:
     """Return the pairs of `pairs:PATH`.
 
-    PATH holds folders HR and LR with files of the same name, of which a last _HR, _LR, _LR2 or _x2 is not counted; or the
+    PATH holds folders HR and LR with files of the same name, ignoring a trailing _HR, _LR, _LR2 or _x2; or the
     files themselves, as NAME_HR.png and NAME_LR.png (or NAME_LR2.png). Suffixes may differ.
     """
     folder = Path(name.removeprefix("pairs:")).expanduser()
-    two = [folder / "HR", folder / "LR"]
-    there = [one for one in two if one.is_dir()]
-    if len(there) == 1:
-        missing = two[1] if there == two[:1] else two[0]
-        raise SRError(f"{name}: {missing} does not exist beside {there[0].name}; {RULE}")
-    return _matched(name, *(two if there else (folder, folder)))
+    subfolders = [folder / "HR", folder / "LR"]
+    present = [path for path in subfolders if path.is_dir()]
+    if len(present) == 1:
+        (missing,) = set(subfolders) - set(present)
+        raise SRError(f"{name}: {missing} does not exist beside {present[0].name}; {NAMING}")
+    return _match(name, *(subfolders if present else (folder, folder)))
 
 
-def _matched(name: str, hr_folder: Path, lr_folder: Path) -> Found:
-    """Return the pairs of two folders, or of one with both kinds, in natural order."""
+def _match(name: str, hr_folder: Path, lr_folder: Path) -> PairFiles:
+    """Match the files of two folders, or of one with both kinds, in natural order."""
     if hr_folder == lr_folder:
         files = list_images(hr_folder)
         kinds = [match["kind"] if (match := SUFFIX.fullmatch(path.stem)) else "" for path in files]
         for path, kind in zip(files, kinds, strict=True):
             if kind not in ("HR", "LR"):
-                raise SRError(f"{name}: {path} ends in neither _HR nor _LR; {RULE}")
-        hr, lr = ([path for path, one in zip(files, kinds, strict=True) if one == kind] for kind in ("HR", "LR"))
+                raise SRError(f"{name}: {path} ends in neither _HR nor _LR; {NAMING}")
+        hr, lr = ([path for path, suffix in zip(files, kinds, strict=True) if suffix == kind] for kind in ("HR", "LR"))
     else:
         hr, lr = list_images(hr_folder), list_images(lr_folder)
     hr, lr = _by_key(name, hr), _by_key(name, lr)
-    alone = [(path, "LR", lr_folder) for key, path in hr.items() if key not in lr]
-    alone += [(path, "HR", hr_folder) for key, path in lr.items() if key not in hr]
-    if alone:
-        path, kind, folder = alone[0]
-        more = f", nor do {len(alone) - 1} more have one" if len(alone) > 1 else ""
+    unmatched = [(path, "LR", lr_folder) for key, path in hr.items() if key not in lr]
+    unmatched += [(path, "HR", hr_folder) for key, path in lr.items() if key not in hr]
+    if unmatched:
+        path, kind, folder = unmatched[0]
+        more = f", nor do {len(unmatched) - 1} more have one" if len(unmatched) > 1 else ""
         raise SRError(
-            f"{name}: {len(hr)} HR and {len(lr)} LR images, and {path.name} has no {kind} partner in {folder}{more}; {RULE}"
+            f"{name}: {len(hr)} HR and {len(lr)} LR images, and {path.name} has no {kind} partner in {folder}{more}; {NAMING}"
         )
     return {key: (hr[key], lr[key]) for key in sorted(hr, key=natural)}
 
 
 def _by_key(name: str, files: list[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_key: dict[str, Path] = {}
     for path in files:
         match = SUFFIX.fullmatch(path.stem)
         key = match["key"] if match else path.stem
-        if key in found:
-            raise SRError(f"{name}: {found[key]} and {path.name} both stand for {key!r}; keep one of them")
-        found[key] = path
-    return found
+        if key in by_key:
+            raise SRError(f"{name}: {by_key[key]} and {path.name} both stand for {key!r}; keep one of them")
+        by_key[key] = path
+    return by_key

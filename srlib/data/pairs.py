@@ -1,9 +1,8 @@
 """LR and HR images of a set, decoded once and packed into memory maps.
 
-A pack lies in the cache, addressed by the set's fingerprint: `hr.bin` (all HR images as RGB bytes, one after the
-other), one `lr_x<scale>...bin` per scale, and `index.json` (names and sizes of the images, sha256 of the other files). Every
-file is written under another name and moved into place, one process at a time. Files that are not those of the index are
-packed anew.
+A pack is a cache folder keyed by the set's fingerprint: `hr.bin` (all HR images as RGB bytes, one after the
+other), one `lr_x<scale>...bin` per scale, and `index.json` (names and sizes of the images, sha256 of the other files). Files
+are written atomically under a lock; a file whose hash differs from the index is repacked.
 """
 
 import hashlib
@@ -21,14 +20,14 @@ import numpy as np
 
 from srlib.core import paths
 from srlib.core.color import to_rgb
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked
 from srlib.core.imresize import downscale
-from srlib.core.output import say
+from srlib.core.output import print_line
 from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
 
-FORMAT = 2  # of the packed files and of how LR images are made: 2 rounds after each axis
+FORMAT = 2  # version of the files and of LR generation; 2: imresize rounds after each axis
 HR_FILE, INDEX_FILE = "hr.bin", "index.json"
 
 
@@ -43,7 +42,7 @@ class Pairs:
     scale: int
     names: tuple[str, ...]
     sizes: np.ndarray  # (n, 2): LR height and width
-    fingerprint: str  # of the images and of how the LR ones were made
+    fingerprint: str  # of the images and of the LR generation
     skipped: tuple[str, ...]  # images smaller than the scale
     hr: np.memmap  # all bytes of all HR images
     lr: np.memmap
@@ -60,44 +59,41 @@ class Pairs:
 
 
 def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
-    """Open the LR and HR images of a set (see `open_set`) for one scale; the first call packs them into the cache.
+    """Open the LR and HR images of a set (see `open_set`) at one scale; the first call packs them into the cache.
 
     HR images are cropped to a multiple of the scale (top left kept), grey ones become RGB. LR images are
-    `imresize.downscale` of them, or the official files where the set has them; sets of pairs come with their own, at
-    scale 1 of the size of HR. Images smaller than the scale are
-    left out and listed in `.skipped`. progress: show a bar while packing.
+    `imresize.downscale` of them, or the official files if the set has them; paired sets have their own, at scale 1 of the
+    size of HR. Images smaller than the scale are excluded and listed in `.skipped`. progress: show a progress bar.
     Raises SRError for a bad scale, a set that cannot be opened, pairs whose sizes do not match, and a cache that cannot be
     written.
     """
-    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
-        raise SRError(f"scale: got {scale!r}, expected a whole number of at least 1")
-    scale = int(scale)
+    scale = check_int("scale", scale, 1)
     images = open_set(name)
     images.check_scale(scale)
-    folder = paths.cache_dir() / "packs" / f"{_safe(name)}-{images.fingerprint[:16]}"
+    folder = paths.cache_dir() / "packs" / f"{_slug(name)}-{images.fingerprint[:16]}"
     source, official = _lr_source(images, scale)
     lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
     index = _read_index(folder)
-    if not (_whole(index, folder / HR_FILE) and _whole(index, lr_file)):
+    if not (_is_intact(index, folder / HR_FILE) and _is_intact(index, lr_file)):
         with locked(folder, CACHE_REMEDY):
             index = _read_index(folder)  # another process may have packed it meanwhile
-            if not _whole(index, folder / HR_FILE):
-                _say_damage(index, folder / HR_FILE)
+            if not _is_intact(index, folder / HR_FILE):
+                _report_damage(index, folder / HR_FILE)
                 index = _pack_hr(images, folder, progress)
-            if not _whole(index, lr_file):
-                _say_damage(index, lr_file)
+            if not _is_intact(index, lr_file):
+                _report_damage(index, lr_file)
                 _pack_lr(images, official, scale, index, folder, lr_file, progress)
     return _open_packed(images, scale, np.array(index["sizes"], dtype=np.int64), folder / HR_FILE, lr_file, source)
 
 
-def _safe(name: str) -> str:
+def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9+-]+", "_", name.removeprefix("folder:").removeprefix("pairs:"))[-40:]
 
 
 def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
-    """Return a hash of how the LR images come about, and the official LR file of each image, where it has one."""
+    """Return a hash of the LR generation, and each image's official LR file or None."""
     if images.paired:
-        return hashlib.sha256(b"pairs").hexdigest(), [None] * len(images)  # the fingerprint of the set tells more
+        return hashlib.sha256(b"pairs").hexdigest(), [None] * len(images)  # the LR files are part of the set's fingerprint
     official = [images.lr_path(i, scale) for i in range(len(images))]
     missing = [path for path in official if path is not None and not path.is_file()]
     if missing:
@@ -105,31 +101,27 @@ def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
             f"{images.name}: {len(missing)} official LR images are missing, the first is {missing[0]}; unpack the "
             f"archive again, or remove the folder {missing[0].parent} to have the LR images computed"
         )
-    # FORMAT, and what downscale makes of a fixed pattern: LR images of an older arithmetic are not taken for today's.
+    # Hash the downscaling of a fixed pattern, so that a change of the arithmetic invalidates cached LR images.
     pattern = np.random.default_rng(0).integers(0, 256, (4 * scale, 5 * scale, 3), dtype=np.uint8)
     digest = hashlib.sha256(bytes([FORMAT]) + downscale(pattern, scale).tobytes())
     digest.update("".join(file_hashes([path for path in official if path is not None])).encode())
     return digest.hexdigest(), official
 
 
-def _lr_sizes(sizes: np.ndarray, scale: int) -> np.ndarray:
-    return sizes // scale
-
-
-def _starts(sizes: np.ndarray) -> np.ndarray:
-    """Return where each image of the given (height, width) begins in a packed file, and where the last one ends."""
+def _offsets(sizes: np.ndarray) -> np.ndarray:
+    """Return the byte offset of each image of the given (height, width) in a packed file, and the total size."""
     return np.concatenate([[0], np.cumsum(3 * sizes.prod(axis=1))])
 
 
 def _read_index(folder: Path) -> dict | None:
-    """Return the index of a pack, or None where there is none of this format yet."""
+    """Return the index of a pack, or None if missing, damaged or of another format."""
     try:
         index = json.loads((folder / INDEX_FILE).read_text())
-    except (OSError, ValueError):  # not packed yet, or a file cut short by a crash: pack again
+    except (OSError, ValueError):  # missing, or truncated by a crash
         return None
     kinds = {"format": int, "names": list, "sizes": list, "sha256": dict}
-    ours = isinstance(index, dict) and all(isinstance(index.get(key), kind) for key, kind in kinds.items())
-    return index if ours and index["format"] == FORMAT else None
+    valid = isinstance(index, dict) and all(isinstance(index.get(key), kind) for key, kind in kinds.items())
+    return index if valid and index["format"] == FORMAT else None
 
 
 def _write_index(folder: Path, index: dict) -> None:
@@ -137,34 +129,31 @@ def _write_index(folder: Path, index: dict) -> None:
         temp.write_text(json.dumps(index))
 
 
-def _whole(index: dict | None, file: Path) -> bool:
-    """Whether a file of a pack has the contents that were packed."""
-    return index is not None and file.name in index["sha256"] and file.is_file() and _hash(file) == index["sha256"][file.name]
+def _is_intact(index: dict | None, file: Path) -> bool:
+    """Whether a packed file exists with the hash in the index."""
+    expected = index["sha256"].get(file.name) if index else None
+    return expected is not None and file.is_file() and file_hashes([file]) == [expected]
 
 
-def _hash(file: Path) -> str:
-    return file_hashes([file])[0]
-
-
-def _say_damage(index: dict | None, file: Path) -> None:
-    """Print a line where a file was packed before and is not that any more."""
+def _report_damage(index: dict | None, file: Path) -> None:
+    """Print a line if a packed file has changed since."""
     if index is not None and file.name in index["sha256"]:
-        say(f"{file} has changed since it was packed; it is packed anew", sys.stderr)
+        print_line(f"{file} has changed since it was packed; it is packed anew", sys.stderr)
 
 
 def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> dict:
     """Pack the HR images, drop the LR images of an earlier pack and return the new index."""
 
     def decoded() -> Iterator[np.ndarray]:
-        for image in _in_threads(images.__getitem__, range(len(images))):
+        for image in _thread_map(images.__getitem__, range(len(images))):
             rgb = to_rgb(image)
             sizes.append(rgb.shape[:2])
             yield rgb
 
     sizes: list[tuple[int, int]] = []
-    written = _write(folder / HR_FILE, _bar(decoded(), len(images), f"packing {images.name}", progress))
-    index = {"format": FORMAT, "names": images.names, "sizes": sizes, "sha256": {HR_FILE: written}}
-    _write_index(folder, index)  # last: it says that the file is whole
+    sha256 = _write(folder / HR_FILE, _progress(decoded(), len(images), f"packing {images.name}", progress))
+    index = {"format": FORMAT, "names": images.names, "sizes": sizes, "sha256": {HR_FILE: sha256}}
+    _write_index(folder, index)  # last, as it marks the file as complete
     for old in folder.glob("lr_*.bin"):
         old.unlink()
     return index
@@ -174,7 +163,7 @@ def _pack_lr(images, official, scale: int, index: dict, folder: Path, lr_file: P
     sizes = np.array(index["sizes"], dtype=np.int64)
     hr_views = _views(np.memmap(folder / HR_FILE, mode="r", dtype=np.uint8), sizes)
 
-    def small(i: int) -> np.ndarray:
+    def lr_image(i: int) -> np.ndarray:
         expected = tuple((sizes[i] // scale).tolist())
         if min(expected) == 0:
             return np.empty((0, 0, 3), np.uint8)
@@ -185,16 +174,16 @@ def _pack_lr(images, official, scale: int, index: dict, folder: Path, lr_file: P
             raise SRError(f"image {official[i]}: {lr.shape[:2]} pixels, expected {expected} for scale {scale}")
         return lr
 
-    made = _in_threads(small, range(len(images)))
-    written = _write(lr_file, _bar(made, len(images), f"{images.name} x{scale}: LR images", progress))
-    _write_index(folder, {**index, "sha256": {**index["sha256"], lr_file.name: written}})
+    lr_images = _thread_map(lr_image, range(len(images)))
+    sha256 = _write(lr_file, _progress(lr_images, len(images), f"{images.name} x{scale}: LR images", progress))
+    _write_index(folder, {**index, "sha256": {**index["sha256"], lr_file.name: sha256}})
 
 
 def _write(file: Path, arrays: Iterator[np.ndarray]) -> str:
-    """Write arrays one after the other and return the sha256 of what was written."""
+    """Write arrays consecutively and return the sha256 of the file."""
     digest = hashlib.sha256()
     with atomic(file, CACHE_REMEDY) as temp, open(temp, "wb") as stream:
-        for array in arrays:  # plain writes: a full disk raises here, where a memory map would crash the process
+        for array in arrays:  # not a memory map, which would crash on a full disk
             data = array.tobytes()
             stream.write(data)
             digest.update(data)
@@ -203,32 +192,32 @@ def _write(file: Path, arrays: Iterator[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _in_threads(function, items) -> Iterator:
-    """Map in a few threads and in order, a few items ahead of the reader."""
+def _thread_map(function, items) -> Iterator:
+    """Map in order in a few threads, with bounded prefetch."""
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        ahead = deque()
+        pending = deque()
         for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _bar(items: Iterator, total: int, label: str, progress: bool) -> Iterator:
+def _progress(items: Iterator, total: int, label: str, progress: bool) -> Iterator:
     from tqdm.auto import tqdm
 
     return tqdm(items, total=total, desc=label, unit="image", disable=not progress)
 
 
 def _views(packed: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    flat, starts = packed.view(np.ndarray), _starts(sizes)
-    return [flat[starts[i] : starts[i + 1]].reshape(*size, 3) for i, size in enumerate(sizes.tolist())]
+    flat, offsets = packed.view(np.ndarray), _offsets(sizes)
+    return [flat[offsets[i] : offsets[i + 1]].reshape(*size, 3) for i, size in enumerate(sizes.tolist())]
 
 
 def _open_packed(images: ImageSet, scale: int, sizes: np.ndarray, hr_file: Path, lr_file: Path, source: str) -> Pairs:
-    lr_sizes = _lr_sizes(sizes, scale)
+    lr_sizes = sizes // scale
     kept = np.flatnonzero(lr_sizes.min(axis=1))
     skipped = tuple(images.names[i] for i in np.flatnonzero(lr_sizes.min(axis=1) == 0))
     if not len(kept):

@@ -1,28 +1,28 @@
-"""Training batches: random LR and HR patches, drawn as a pure function of (seed, step)."""
+"""Training batches: random aligned LR and HR patches, deterministic in (seed, step)."""
 
 import numpy as np
 import torch
 
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.data.pairs import Pairs
 
 
 class PatchSampler:
-    """Draw batches of aligned patches from packed pairs.
+    """Sample batches of aligned patches from packed pairs.
 
-    pairs: see `pairs.open_pairs`. batch: patches of a step, over all processes. lr_patch: side in LR pixels; the HR
+    pairs: see `pairs.open_pairs`. batch: patches per step over all processes. lr_patch: side in LR pixels; the HR
     patch has lr_patch * scale. seed: a whole number, 0 to 2**64 - 1.
 
     Every patch position of every image is equally likely, and so is each of the 8 symmetries of the square. Images
-    smaller than the patch are left out and listed in `.skipped`. Raises SRError when none is large enough.
+    smaller than the patch are excluded and listed in `.skipped`. Raises SRError if none is large enough.
     """
 
     def __init__(self, pairs: Pairs, *, batch: int, lr_patch: int, seed: int):
         for name, value, least in (("batch", batch, 1), ("lr_patch", lr_patch, 1), ("seed", seed, 0)):
-            _check_whole(name, value, least)
+            check_int(name, value, least)
         self.pairs, self.batch_size, self.lr_patch, self.seed = pairs, batch, lr_patch, seed
-        room = pairs.sizes - lr_patch + 1  # positions along each axis
-        fits = (room > 0).all(axis=1)
+        positions = pairs.sizes - lr_patch + 1  # positions along each axis
+        fits = (positions > 0).all(axis=1)
         self.skipped = tuple(name for name, fit in zip(pairs.names, fits, strict=True) if not fit)
         if not fits.any():
             height, width = pairs.sizes[pairs.sizes.min(axis=1).argmax()]
@@ -31,17 +31,17 @@ class PatchSampler:
                 f"the largest has {height}x{width} pixels: give at most {min(height, width)}"
             )
         self._views = [pairs[i] for i in np.flatnonzero(fits)]
-        self._columns = room[fits, 1]
-        self._ends = np.cumsum(room[fits].prod(axis=1))
+        self._columns = positions[fits, 1]
+        self._ends = np.cumsum(positions[fits].prod(axis=1))
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (lr, hr) of a step, contiguous uint8 RGB tensors (n, 3, h, w) and (n, 3, h*scale, w*scale).
 
-        Process `rank` of `world` gets rows rank*n//world to (rank+1)*n//world of the one batch of that step.
+        Process `rank` of `world` gets rows rank*n//world to (rank+1)*n//world of the global batch.
         """
-        _check_whole("step", step, 0)
-        _check_whole("world", world, 1)
-        _check_whole("rank", rank, 0)
+        check_int("step", step, 0)
+        check_int("world", world, 1)
+        check_int("rank", rank, 0)
         if rank >= world:
             raise SRError(f"rank: got {rank}, expected less than world = {world}")
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64)))
@@ -57,24 +57,19 @@ class PatchSampler:
         lr = np.empty((len(position), 3, side, side), np.uint8)
         hr = np.empty((len(position), 3, side * scale, side * scale), np.uint8)
         drawn = zip(image.tolist(), top.tolist(), left.tolist(), symmetry.tolist(), strict=True)
-        for row, (i, y, x, turn) in enumerate(drawn):
+        for row, (i, y, x, k) in enumerate(drawn):
             lr_image, hr_image = self._views[i]
-            lr[row] = _turned(lr_image[y : y + side, x : x + side], turn)
+            lr[row] = _augment(lr_image[y : y + side, x : x + side], k)
             y, x, length = y * scale, x * scale, side * scale
-            hr[row] = _turned(hr_image[y : y + length, x : x + length], turn)
+            hr[row] = _augment(hr_image[y : y + length, x : x + length], k)
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
 
-def _turned(patch: np.ndarray, turn: int) -> np.ndarray:
-    """Return a square patch (h, w, 3) as a view (3, h, w), flipped by bits 0 and 1 of `turn`, transposed by bit 2."""
+def _augment(patch: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return a square patch (h, w, 3) as a view (3, h, w), flipped by bits 0 and 1 of `symmetry`, transposed by bit 2."""
     planes = patch.transpose(2, 0, 1)
-    if turn & 1:
+    if symmetry & 1:
         planes = planes[:, ::-1]
-    if turn & 2:
+    if symmetry & 2:
         planes = planes[:, :, ::-1]
-    return planes.transpose(0, 2, 1) if turn & 4 else planes
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SRError(f"{name}: got {value!r}, expected a whole number of at least {least}")
+    return planes.transpose(0, 2, 1) if symmetry & 4 else planes

@@ -1,39 +1,41 @@
-"""The public datasets: which files they have, whether these are there and right, and fetching them.
+"""Registry of the public datasets: their files, hash checks and downloads.
 
-`registry.csv`, beside this file, lists every file with its sha256, size and public URL. Datasets lie in `paths.data_dir()`, one
-folder each. Loaders call `paths`, which never downloads: it says what is missing and how to get it.
+`registry.csv` in this folder lists every file with its sha256, size and public URL. Datasets are stored in
+`paths.data_dir()`, one folder each. Loaders call `paths`, which never downloads: its error says what is missing and how to
+get it.
 """
 
 import os
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from srlib.core.errors import SRError, unknown
-from srlib.core.files import atomic, file_hashes, locked, sha256
+from srlib.core.errors import SRError, check_int, unknown
+from srlib.core.files import cannot_write, file_hashes, locked, sha256
 from srlib.core.paths import data_dir
 
 FILE = Path(__file__).with_name("registry.csv")
 COLUMNS = ["dataset", "split", "file", "sha256", "bytes", "url"]
-SHOWN = 3  # files named in an error
+MAX_NAMED = 3  # files listed in an error
 
 ATTEMPTS = 3  # per file
 BACKOFF = 1.0  # seconds before the second attempt; twice as long before the third
-TIMEOUT = (10, 60)  # seconds to connect, and without a byte
-AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be better the next time
+TIMEOUT = (10, 60)  # seconds to connect, and between bytes
+RETRY_STATUS = (408, 429, 500, 502, 503, 504)  # transient HTTP errors
 DATA_REMEDY = "set SRLIB_DATA to a folder that can be written"
 
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 OFFICIAL = "official"  # weights, not images; see `srlib.official`
-BY_HAND = ("DIV2K", "DIV2K-val")  # archives of several GB
+MANUAL = ("DIV2K", "DIV2K-val")  # archives of several GB
 
-# Splits of City100's 100 scenes beside its authors' own (95 and 5), the same for both cameras. train13: what the released
-# networks were trained on. test20: the authors' five and 15 more, drawn with seed 0 from the 82 scenes that are neither theirs
-# nor in train13, so that the released networks can be tested on it, too (tests/data/test_registry.py draws them again).
-# train80: all others.
+# Splits of City100's 100 scenes in addition to the authors' train (95) and test (5), the same for both cameras.
+# train13: training set of the released networks. test20: the authors' test scenes and 15 more, drawn with seed 0 from the 82
+# scenes outside test and train13, so that it is held out for the released networks, too (redrawn in
+# tests/data/test_registry.py). train80: the complement of test20.
 CITY100 = ("City100-nikon", "City100-iphone")
 _SCENES = [f"{number:03d}" for number in range(1, 101)]
 _TEST20 = "001 016 019 028 031 041 048 049 052 057 060 061 064 066 070 074 088 089 093 098".split()
@@ -60,12 +62,12 @@ def _read_table(file: Path):
 
 
 def datasets() -> list[str]:
-    """Return the names of the datasets in the registry, in its order."""
+    """Return the names of the registry's datasets, in file order."""
     return list(dict.fromkeys(table().dataset))
 
 
 def splits(dataset: str) -> list[str]:
-    """Return the names of the splits of a dataset: those of the registry and, of City100, `CITY100_SPLITS`."""
+    """Return the names of a dataset's splits: those in the registry and, for City100, `CITY100_SPLITS`."""
     rows = table()
     return [*dict.fromkeys(rows.split[rows.dataset == dataset]), *(CITY100_SPLITS if dataset in CITY100 else ())]
 
@@ -80,7 +82,7 @@ def files(dataset: str):
     if name not in set(rows.dataset):
         raise unknown("dataset", dataset, datasets())
     if split and split not in splits(name):
-        raise unknown("dataset", dataset, [f"{name}/{one}" for one in splits(name)])
+        raise unknown("dataset", dataset, [f"{name}/{known}" for known in splits(name)])
     rows = rows[rows.dataset == name]
     if split in set(rows.split):
         rows = rows[rows.split == split]
@@ -91,20 +93,20 @@ def files(dataset: str):
 
 
 def paths(dataset: str) -> list[Path]:
-    """Return the files of a dataset, or of a split, all of them present and of the right hash; nothing is downloaded.
+    """Return the files of a dataset or split after checking that all exist with the right hash; never downloads.
 
-    Hashes are remembered (`file_hashes`); one that is not right is computed again before the file is refused. Raises SRError
-    that names what is missing or wrong, where it was looked for and how to get it.
+    Hashes are cached (`file_hashes`); a mismatch is recomputed before the file is rejected. Raises SRError that names the
+    missing or wrong files, the folder searched and the command to fetch them.
     """
     rows, root = files(dataset), data_dir()
-    found = [root / file for file in rows.file]
-    missing = [file for file, path in zip(rows.file, found, strict=True) if not path.is_file()]
+    local = [root / file for file in rows.file]
+    missing = [file for file, path in zip(rows.file, local, strict=True) if not path.is_file()]
     if missing:
         raise SRError(
-            f"{dataset}: {len(missing)} of {len(rows)} files are missing in {root}: {_few(missing)}. "
+            f"{dataset}: {len(missing)} of {len(rows)} files are missing in {root}: {_abbreviate(missing)}. "
             f"Run `make data` or `python -m srlib data {dataset}`, or set SRLIB_DATA to a folder that has them"
         )
-    hashes = _hashes(found, rows.sha256)
+    hashes = _hashes(local, rows.sha256)
     checked = zip(rows.file, rows.sha256, hashes, strict=True)
     wrong = [(file, expected, got) for file, expected, got in checked if expected != got]
     if wrong:
@@ -112,13 +114,13 @@ def paths(dataset: str) -> list[Path]:
         more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
         raise SRError(
             f"{dataset}: {root / file} has sha256 {got}, expected {expected}{more}: a damaged copy or another "
-            f"edition of the picture. `python -m srlib data {dataset}` replaces it"
+            f"version of the image. `python -m srlib data {dataset}` replaces it"
         )
-    return found
+    return local
 
 
 def verify(dataset: str):
-    """Hash every file of a dataset anew; return a DataFrame of file and status ("ok", "missing", "wrong hash")."""
+    """Rehash every file of a dataset; return a DataFrame of file and status ("ok", "missing", "wrong hash")."""
     import pandas as pd
 
     rows, root = files(dataset), data_dir()
@@ -127,39 +129,42 @@ def verify(dataset: str):
 
 
 def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path]:
-    """Download what is missing or damaged of a dataset into `paths.data_dir()`; return its files, all verified.
+    """Download the missing and damaged files of a dataset to `paths.data_dir()`; return all its files, verified.
 
-    Files that are there and right are kept, so that a fetch that was cut short goes on where it stopped; a file
-    appears whole and verified or not at all. progress: show one bar, in bytes. workers: simultaneous downloads.
-    Raises SRError that names the files that could not be fetched and why, and for a folder that cannot be written.
+    Files with the right hash are kept, so an interrupted fetch resumes; a file is moved into place only once verified.
+    progress: show one progress bar, in bytes. workers: number of parallel downloads.
+    Raises SRError that lists the failed files with reasons, and for a folder that cannot be written.
     """
-    if dataset in BY_HAND:
+    if dataset in MANUAL:
         raise SRError(
             f"{dataset}: not fetched, it comes as archives of several GB. Download DIV2K_train_HR.zip (or "
             f"DIV2K_valid_HR.zip) from {DIV2K_URL} and unpack it in {data_dir() / 'DIV2K'}"
         )
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise SRError(f"workers: got {workers!r}, expected a whole number of at least 1")
+    check_int("workers", workers, 1)
     rows, root = files(dataset), data_dir()
-    if _wanted(rows, root):
-        with locked(root / os.path.commonpath([Path(file).parent for file in rows.file]), DATA_REMEDY):
-            wanted = _wanted(rows, root)  # another process may have fetched them meanwhile
-            failed = _download_all(dataset, wanted, root, progress, workers)
-        if failed:
-            reasons = _few([f"{file} ({reason})" for file, reason in failed])
+    if _outdated(rows, root):
+        folder = root / os.path.commonpath([Path(file).parent for file in rows.file])
+        with locked(folder, DATA_REMEDY):
+            outdated = _outdated(rows, root)  # another process may have fetched them meanwhile
+            try:
+                failures = _download(dataset, outdated, folder, root, progress, workers)
+            except OSError as error:
+                raise cannot_write(folder, error, DATA_REMEDY) from error
+        if failures:
+            reasons = _abbreviate([f"{row.file} ({failures[row.file]})" for row in outdated if row.file in failures])
             raise SRError(
-                f"{dataset}: {len(failed)} of {len(rows)} files could not be fetched into {root}: {reasons}. "
+                f"{dataset}: {len(failures)} of {len(rows)} files could not be fetched into {root}: {reasons}. "
                 f"The others are kept; run `make data` with a network, or set SRLIB_DATA to a folder that has them"
             )
     return paths(dataset)
 
 
-def _hashes(found: list[Path], expected: Iterable[str]) -> list[str]:
-    """Return the sha256 of each file; a remembered one that is not the expected one is computed again."""
-    hashes = dict(zip(found, file_hashes(found), strict=True))
-    doubtful = [path for path, right in zip(found, expected, strict=True) if hashes[path] != right]
-    hashes.update(zip(doubtful, file_hashes(doubtful, again=True), strict=True))
-    return [hashes[path] for path in found]
+def _hashes(files: list[Path], expected: Iterable[str]) -> list[str]:
+    """Return the sha256 of each file; a cached hash other than the expected one is recomputed."""
+    hashes = dict(zip(files, file_hashes(files), strict=True))
+    mismatched = [path for path, right in zip(files, expected, strict=True) if hashes[path] != right]
+    hashes.update(zip(mismatched, file_hashes(mismatched, refresh=True), strict=True))
+    return [hashes[path] for path in files]
 
 
 def _status(path: Path, expected: str) -> str:
@@ -168,71 +173,74 @@ def _status(path: Path, expected: str) -> str:
     return "ok" if sha256(path) == expected else "wrong hash"
 
 
-def _wanted(rows, root: Path) -> list:
-    """Return the rows whose file is missing or not what it should be."""
+def _outdated(rows, root: Path) -> list:
+    """Return the rows whose file is missing or has another hash."""
     rows = list(rows.itertuples())
     present = [row for row in rows if (root / row.file).is_file()]
     hashes = _hashes([root / row.file for row in present], [row.sha256 for row in present])
-    good = {row.file for row, got in zip(present, hashes, strict=True) if got == row.sha256}
-    return [row for row in rows if row.file not in good]
+    valid = {row.file for row, got in zip(present, hashes, strict=True) if got == row.sha256}
+    return [row for row in rows if row.file not in valid]
 
 
-def _download_all(dataset: str, rows: list, root: Path, progress: bool, workers: int) -> list[tuple[str, str]]:
-    """Download rows in parallel; return (file, reason) of each one that failed, in the order of the rows."""
+def _download(dataset: str, rows: list, folder: Path, root: Path, progress: bool, workers: int) -> dict[str, str]:
+    """Download rows in parallel through a staging folder in `folder`; return file -> reason of each failure."""
+    import pooch
+    import requests
     from tqdm.auto import tqdm
 
-    stop, failed, arrived = threading.Event(), {}, 0
-    total = sum(int(row.bytes) for row in rows)
-    with tqdm(total=total, desc=dataset, unit="B", unit_scale=True, disable=not progress) as bar:
+    pooch.get_logger().setLevel("WARNING")  # otherwise one line per file
+    http = pooch.HTTPDownloader(chunk_size=1 << 16, timeout=TIMEOUT)
+    offline = threading.Event()  # no server can be reached: skip the rest
+
+    def download(url: str, target: str, store: pooch.Pooch) -> None:
+        """Retry what may succeed the next time; pooch's own retries would repeat a 404 and a wrong hash, too."""
+        for attempt in range(ATTEMPTS):
+            if offline.wait(BACKOFF * 2 ** (attempt - 1) if attempt else 0):
+                raise CancelledError
+            try:
+                return http(url, target, store)
+            except requests.RequestException as error:
+                permanent = isinstance(error, requests.HTTPError) and error.response.status_code not in RETRY_STATUS
+                if permanent or attempt == ATTEMPTS - 1:
+                    raise
+
+    failures, succeeded = {}, 0
+    hashes, urls = {row.file: row.sha256 for row in rows}, {row.file: row.url for row in rows}
+    bar = tqdm(total=sum(int(row.bytes) for row in rows), desc=dataset, unit="B", unit_scale=True, disable=not progress)
+    # Its name is one that `locked` removes after a kill.
+    with bar, TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as name:
+        staging = Path(name)
+        for parent in {Path(row.file).parent for row in rows}:
+            (root / parent).mkdir(parents=True, exist_ok=True)
+            (staging / parent).mkdir(parents=True, exist_ok=True)  # here, as parallel fetches would race for it
+        store = pooch.create(staging, base_url="", registry=hashes, urls=urls)
         pool = ThreadPoolExecutor(workers)
         try:
-            jobs = {pool.submit(_download, row, root / row.file, stop): row for row in rows}
+            jobs = {pool.submit(store.fetch, row.file, downloader=download): row for row in rows}
             for job in as_completed(jobs):
-                reason, unreachable = job.result()
-                if reason:
-                    failed[jobs[job].file] = reason
-                    if unreachable and not arrived:  # no network: do not wait for every other file to find out
-                        stop.set()
+                row = jobs[job]
+                try:
+                    verified = job.result()
+                except requests.HTTPError as error:
+                    failures[row.file] = f"{error.response.status_code} {error.response.reason} from {row.url}"
+                except requests.RequestException as error:
+                    failures[row.file] = f"{type(error).__name__}: {urlsplit(row.url).netloc}"
+                    if not succeeded:
+                        offline.set()
+                except CancelledError:
+                    failures[row.file] = "not tried, no network"
+                except ValueError as error:  # a wrong hash
+                    failures[row.file] = str(error)
                 else:
-                    arrived += 1
-                    bar.update(int(jobs[job].bytes))
-        finally:  # also after Ctrl-C and a full disk
-            stop.set()
+                    os.replace(verified, root / row.file)
+                    succeeded += 1
+                    bar.update(int(row.bytes))
+        finally:  # also after Ctrl-C and on a full disk
+            offline.set()
             pool.shutdown(cancel_futures=True)
-    return [(row.file, failed[row.file]) for row in rows if row.file in failed]
+    return failures
 
 
-class _WrongHash(Exception):
-    """What arrived is not the file of the registry."""
-
-
-def _download(row, target: Path, stop: threading.Event) -> tuple[str, bool]:
-    """Download one file; return (why it failed or "", whether its server could not be reached)."""
-    import requests
-    from pooch import HTTPDownloader
-
-    download = HTTPDownloader(chunk_size=1 << 16, timeout=TIMEOUT)
-    for attempt in range(ATTEMPTS):
-        if stop.wait(BACKOFF * 2 ** (attempt - 1) if attempt else 0):
-            return "not tried, no network", True
-        try:
-            with atomic(target, DATA_REMEDY) as temp:
-                download(row.url, temp, None)
-                got = sha256(temp)
-                if got != row.sha256:
-                    raise _WrongHash(f"sha256 {got}, expected {row.sha256}; the source changed or a proxy answered")
-            return "", False
-        except _WrongHash as error:  # another attempt would bring the same
-            return str(error), False
-        except requests.HTTPError as error:
-            reason, unreachable = f"{error.response.status_code} {error.response.reason} from {row.url}", False
-            if error.response.status_code not in AGAIN:
-                break
-        except requests.RequestException as error:
-            reason, unreachable = f"{type(error).__name__}: {urlsplit(row.url).netloc}", True
-    return reason, unreachable
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _abbreviate(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

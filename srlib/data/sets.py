@@ -20,7 +20,7 @@ from srlib.data.images import image_area, list_images, read_image
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
 EMBEDDED = ("astronaut", "brick", "grass", "gravel", "ihc", "motorcycle_left", "page", "text")
 EMBEDDED_TEST = ("camera", "chelsea", "coffee", "coins", "rocket")
-FOLDERS = ("folder:", "pairs:")
+PREFIXES = ("folder:", "pairs:")
 TEST_CROP = 256  # pixels; keeps a quick evaluation quick
 
 DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
@@ -32,26 +32,26 @@ CAMERA = {"embedded-camera": "embedded", "embedded-camera-test": "embedded-test"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """HR images in a fixed order, decoded when asked for: iterating gives (name, uint8 image), `images[i]` an image.
+    """HR images in a fixed order, decoded lazily: iteration yields (name, uint8 image), `images[i]` an image.
 
-    Sets of pairs (`paired`) have LR images of their own, see `lr`, and give all images as RGB.
+    Paired sets (`paired`) have their own LR images, see `lr`, and return all images as RGB.
     """
 
     name: str
-    names: tuple[str, ...]  # unique within the set; the file name without its suffix where that is enough
+    names: tuple[str, ...]  # unique; the file stem if that is unambiguous
     paths: tuple[Path, ...]
     fingerprint: str  # sha256 over names and contents
     lr_folders: tuple[Path | None, ...] = ()  # per image, the folder with X2/0001x2.png and the like
     crop: int | None = None  # largest height and width; the centre is kept
-    lr_files: tuple[Path, ...] = ()  # of a set of pairs: the LR file of each image
+    lr_files: tuple[Path, ...] = ()  # of a paired set: the LR file of each image
     camera: bool = False  # the LR images are simulated photographs of the HR images
-    scale: int | None = None  # of the LR files, where the name of the set tells; 1: of the size of HR
+    scale: int | None = None  # of the LR files, if known from the set's name; 1: LR of the size of HR
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        image = _centre(read_image(self.paths[i]), self.crop)
+        image = _center_crop(read_image(self.paths[i]), self.crop)
         return _rgb(image) if self.paired else image
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -59,24 +59,24 @@ class ImageSet:
             yield name, self[i]
 
     def area(self, i: int) -> int:
-        """Return how many pixels the file of image i has, without decoding it."""
+        """Return the number of pixels in the file of image i, without decoding it."""
         return image_area(self.paths[i])
 
     @property
     def paired(self) -> bool:
-        """Whether the set has LR images that no protocol makes: photographs, or what stands for them."""
+        """Whether the set has its own LR images, real or simulated photographs, which no protocol computes."""
         return bool(self.lr_files) or self.camera
 
     def check_scale(self, scale: int) -> None:
-        """Raise SRError where the set is one of pairs of another scale."""
+        """Raise SRError for a paired set of another scale."""
         if self.scale is not None and scale != self.scale:
             kind = "LR and HR of one size (scale 1)" if self.scale == 1 else f"pairs of scale {self.scale}"
             raise SRError(f"scale: got {scale}, but {self.name} has {kind}; take a model of that scale, or another set")
 
     def lr(self, i: int, hr: np.ndarray, scale: int) -> np.ndarray:
-        """Return the uint8 RGB LR image that belongs to `hr`, image i of a set of pairs.
+        """Return the uint8 RGB LR image of `hr`, image i of a paired set.
 
-        (H // scale, W // scale, 3); scale 1 is LR of the size of HR. Raises SRError where the sizes do not match.
+        (H // scale, W // scale, 3); scale 1: LR of the size of HR. Raises SRError if the sizes do not match.
         """
         self.check_scale(scale)
         if self.camera:
@@ -86,15 +86,15 @@ class ImageSet:
         lr = _rgb(read_image(self.lr_files[i]))
         expected = (hr.shape[0] // scale, hr.shape[1] // scale)
         if lr.shape[:2] != expected:
-            got, wanted, whole = (f"{h}x{w}" for h, w in (lr.shape[:2], expected, hr.shape[:2]))
+            got, needed, full = (f"{h}x{w}" for h, w in (lr.shape[:2], expected, hr.shape[:2]))
             raise SRError(
-                f"image {self.lr_files[i]}: {got} pixels, expected {wanted} for scale {scale}: "
-                f"its HR image {self.paths[i].name} has {whole}"
+                f"image {self.lr_files[i]}: {got} pixels, expected {needed} for scale {scale}: "
+                f"its HR image {self.paths[i].name} has {full}"
             )
         return lr
 
     def lr_path(self, i: int, scale: int) -> Path | None:
-        """Return the official LR file of image i, or None where the set has none for this scale."""
+        """Return the official LR file of image i, or None if the set has none for this scale."""
         folder = self.lr_folders[i] if self.lr_folders else None
         if folder is None or not (folder / f"X{scale}").is_dir():
             return None
@@ -109,7 +109,7 @@ def known_sets() -> list[str]:
 
 
 def open_set(name: str | ImageSet) -> ImageSet:
-    """Open a set of HR images, or of pairs; a set that is open already is returned as it is.
+    """Open a set of HR images or a paired set; an ImageSet is returned unchanged.
 
     name: a dataset of the registry (Set5, B100, ...); "embedded" and "embedded-test", the photographs of the
     scikit-image package (grey and colour; no network); "DIV2K" (800) and "DIV2K-val" (100) in their official folders
@@ -117,27 +117,27 @@ def open_set(name: str | ImageSet) -> ImageSet:
     Pairs: "City100-nikon" and "City100-iphone" (all 100 scenes), their authors' "/train" (95) and "/test" (5), and
     "/train80", "/test20" and "/train13" (`registry.CITY100_SPLITS`); "RealSR-NTIRE19" (16); "embedded-camera" and
     "embedded-camera-test", simulated from the embedded photographs; "RealSR-V2-x2/train" and the like (`layouts.LAYOUTS`)
-    in their official folders; "pairs:PATH" (see `layouts.own`).
-    A set is whole or not opened. Raises SRError for an unknown name, for files that are missing, damaged or not images, for
-    LR without HR or HR without LR, and for a sum of sets that share images.
+    in their official folders; "pairs:PATH" (see `layouts.custom`).
+    Raises SRError for an unknown name, an incomplete set, damaged files or non-images, unmatched LR or HR files, and a sum
+    of sets that share images.
     """
     if isinstance(name, ImageSet):
         return name
     if not isinstance(name, str):
         raise SRError(f"data: got {name!r}, expected the name of a set: {', '.join(known_sets())}, folder:PATH, pairs:PATH")
-    parts = [name] if name.startswith(FOLDERS) else [part.strip() for part in name.split("+")]
+    parts = [name] if name.startswith(PREFIXES) else [part.strip() for part in name.split("+")]
     for part in parts:
-        if part not in known_sets() and not part.startswith(FOLDERS):
+        if part not in known_sets() and not part.startswith(PREFIXES):
             raise unknown("dataset", part, [*known_sets(), "folder:PATH", "pairs:PATH"])
     if len(parts) == 1:
-        return _open_one(parts[0])
+        return _open_single(parts[0])
     repeated = [part for part, count in Counter(parts).items() if count > 1]
     if repeated:
         raise SRError(f"data: {name!r} names {repeated[0]!r} twice; name every set once")
-    return _joined(name, [_open_one(part) for part in parts])
+    return _concatenate(name, [_open_single(part) for part in parts])
 
 
-def _open_one(name: str) -> ImageSet:
+def _open_single(name: str) -> ImageSet:
     if name in ("embedded", "embedded-test"):
         return _embedded(name)
     if name in CAMERA:
@@ -149,21 +149,21 @@ def _open_one(name: str) -> ImageSet:
     if name in layouts.LAYOUTS:
         return _from_pairs(name, layouts.published(name), layouts.LAYOUTS[name].scale)
     if name.startswith("pairs:"):
-        return _from_pairs(name, layouts.own(name), None)
+        return _from_pairs(name, layouts.custom(name), None)
     if name.startswith("folder:"):
-        found = list_images(Path(name.removeprefix("folder:")).expanduser())
-        return _from_files(name, found, file_hashes(found))
+        image_paths = list_images(Path(name.removeprefix("folder:")).expanduser())
+        return _from_files(name, image_paths, file_hashes(image_paths))
     return _from_files(name, registry.paths(name), list(registry.files(name).sha256))
 
 
-def _from_files(name: str, found: list[Path], hashes: list[str], lr_folder: Path | None = None) -> ImageSet:
-    names = _unique_names(found)
-    return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (lr_folder,) * len(found))
+def _from_files(name: str, image_paths: list[Path], hashes: list[str], lr_folder: Path | None = None) -> ImageSet:
+    names = _unique_names(image_paths)
+    return ImageSet(name, names, tuple(image_paths), _fingerprint(names, hashes), (lr_folder,) * len(image_paths))
 
 
-def _from_pairs(name: str, pairs: layouts.Found, scale: int | None) -> ImageSet:
+def _from_pairs(name: str, pairs: layouts.PairFiles, scale: int | None) -> ImageSet:
     hr, lr = zip(*pairs.values(), strict=True)
-    hashes = [f"{one} {other}" for one, other in zip(file_hashes(hr), file_hashes(lr), strict=True)]
+    hashes = [f"{hr_hash} {lr_hash}" for hr_hash, lr_hash in zip(file_hashes(hr), file_hashes(lr), strict=True)]
     fingerprint = _fingerprint(pairs, hashes)
     return ImageSet(name, tuple(pairs), hr, fingerprint, (None,) * len(hr), lr_files=lr, scale=scale)
 
@@ -172,16 +172,16 @@ def _embedded(name: str) -> ImageSet:
     names, crop = (EMBEDDED, None) if name == "embedded" else (EMBEDDED_TEST, TEST_CROP)
     spec = importlib.util.find_spec("skimage")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    found = []
-    for picture in names:
-        files = sorted(folder.glob(f"{picture}.*"))
+    image_paths = []
+    for photo in names:
+        files = sorted(folder.glob(f"{photo}.*"))
         if not files:
-            raise SRError(f"{name}: no photograph {picture!r} in {folder}; install scikit-image 0.25 or later again")
-        found.append(files[0])
-    # releases of scikit-image store the same photograph in different files: the decoded pixels tell
-    images = (_centre(read_image(path), crop) for path in found)
+            raise SRError(f"{name}: no photograph {photo!r} in {folder}; install scikit-image 0.25 or later again")
+        image_paths.append(files[0])
+    # hash the pixels: releases of scikit-image store the same photograph in different files
+    images = (_center_crop(read_image(path), crop) for path in image_paths)
     hashes = [hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest() for image in images]
-    return ImageSet(name, names, tuple(found), _fingerprint(names, hashes), (None,) * len(names), crop)
+    return ImageSet(name, names, tuple(image_paths), _fingerprint(names, hashes), (None,) * len(names), crop)
 
 
 def _camera(name: str) -> ImageSet:
@@ -189,54 +189,56 @@ def _camera(name: str) -> ImageSet:
 
     images = _embedded(CAMERA[name])
     pattern = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
-    made = [hashlib.sha256(photograph(pattern, scale, 0).tobytes()).hexdigest() for scale in (1, 2)]
-    fingerprint = _fingerprint([name, "same size", "smaller"], [images.fingerprint, *made])  # of the simulation, too
+    samples = [hashlib.sha256(photograph(pattern, scale, 0).tobytes()).hexdigest() for scale in (1, 2)]
+    fingerprint = _fingerprint([name, "same size", "smaller"], [images.fingerprint, *samples])  # includes the simulation
     return replace(images, name=name, camera=True, fingerprint=fingerprint)
 
 
 def _div2k(name: str) -> ImageSet:
     folder, first, last, lr_folder = DIV2K[name]
     root = paths.data_dir() / "DIV2K"
-    found = [root / folder / f"{number:04d}.png" for number in range(first, last + 1)]
-    missing = [path.name for path in found if not path.is_file()]
+    image_paths = [root / folder / f"{number:04d}.png" for number in range(first, last + 1)]
+    missing = [path.name for path in image_paths if not path.is_file()]
     if missing:
         raise SRError(
-            f"{name}: {len(missing)} of {len(found)} images are missing in {root / folder}, the first is {missing[0]}. "
+            f"{name}: {len(missing)} of {len(image_paths)} images are missing in {root / folder}, the first is {missing[0]}. "
             f"Download {folder}.zip (and, if wanted, {lr_folder}_X2.zip ...) from {registry.DIV2K_URL} and unpack it "
             f"in {root}"
         )
-    return _from_files(name, found, file_hashes(found), root / lr_folder)
+    return _from_files(name, image_paths, file_hashes(image_paths), root / lr_folder)
 
 
-def _joined(name: str, sets: list[ImageSet]) -> ImageSet:
+def _concatenate(name: str, sets: list[ImageSet]) -> ImageSet:
     if len({images.crop for images in sets}) > 1:
         cropped = next(images.name for images in sets if images.crop is not None)
         raise SRError(f"data: {name!r} mixes the cropped set {cropped!r} with others; name it alone")
     if len({(bool(images.lr_files), images.camera, images.scale) for images in sets}) > 1:
         raise SRError(f"data: {name!r} mixes sets of pairs with others, or pairs of several scales; name them alone")
-    names = [one for images in sets for one in images.names]
-    found = [path for images in sets for path in images.paths]
-    twice = [path for path, count in Counter(found).items() if count > 1]
-    if twice:
-        shared = " and ".join(images.name for images in sets if twice[0] in images.paths)
-        raise SRError(f"data: {name!r} has {len(twice)} images twice, the first is {twice[0]} in {shared}; name one of these")
-    unique = tuple(names) if len(set(names)) == len(names) else _unique_names(found)
+    names = [name for images in sets for name in images.names]
+    image_paths = [path for images in sets for path in images.paths]
+    repeated = [path for path, count in Counter(image_paths).items() if count > 1]
+    if repeated:
+        shared = " and ".join(images.name for images in sets if repeated[0] in images.paths)
+        raise SRError(
+            f"data: {name!r} has {len(repeated)} images twice, the first is {repeated[0]} in {shared}; name one of these"
+        )
+    unique = tuple(names) if len(set(names)) == len(names) else _unique_names(image_paths)
     return replace(
         sets[0],
         name=name,
         names=unique,
-        paths=tuple(found),
+        paths=tuple(image_paths),
         fingerprint=_fingerprint([images.name for images in sets], [images.fingerprint for images in sets]),
         lr_folders=tuple(folder for images in sets for folder in images.lr_folders),
         lr_files=tuple(path for images in sets for path in images.lr_files),
     )
 
 
-def _unique_names(found: list[Path]) -> tuple[str, ...]:
-    stems = Counter(path.stem for path in found)
-    files = Counter(path.name for path in found)
+def _unique_names(image_paths: list[Path]) -> tuple[str, ...]:
+    stems = Counter(path.stem for path in image_paths)
+    files = Counter(path.name for path in image_paths)
     names = []
-    for path in found:
+    for path in image_paths:
         if stems[path.stem] == 1:
             names.append(path.stem)
         else:
@@ -246,16 +248,16 @@ def _unique_names(found: list[Path]) -> tuple[str, ...]:
 
 def _fingerprint(names, hashes) -> str:
     lines = "".join(f"{name} {value}\n" for name, value in zip(names, hashes, strict=True))
-    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()  # names that are no UTF-8, too
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()  # file names may be invalid UTF-8
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    from srlib.core.color import to_rgb  # only here: it loads torch, which listing and fetching sets do not need
+    from srlib.core.color import to_rgb  # imports torch, not needed to list and fetch sets
 
     return to_rgb(image)
 
 
-def _centre(image: np.ndarray, crop: int | None) -> np.ndarray:
+def _center_crop(image: np.ndarray, crop: int | None) -> np.ndarray:
     if crop is None:
         return image
     top, left = (max(0, (length - crop) // 2) for length in image.shape[:2])

@@ -20,7 +20,7 @@ import torch
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import write_json
-from srlib.core.output import say, tolerant
+from srlib.core.output import print_line, tolerant
 from srlib.core.protocols import protocol
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
@@ -201,7 +201,7 @@ def speeds(found: list[Status]) -> dict[str, float]:
     new = {_kind(one.planned): one.planned.experiment for one in found if one.left}
     new = {kind: experiment for kind, experiment in new.items() if kind not in known | timed}
     if new:
-        say(f"timing a step of what was not trained here yet ({len(new)} networks); {file} keeps that", sys.stderr)
+        print_line(f"timing a step of what was not trained here yet ({len(new)} networks); {file} keeps that", sys.stderr)
     for kind, experiment in new.items():
         timed[kind] = seconds_per_step(experiment)
         write_json(file, timed)
@@ -277,7 +277,7 @@ def _train_leg(experiment: Experiment, start: dict[str, Path]) -> None:
         try:
             train(experiment, start=start, progress="lines")
         except SRError as error:
-            say(f"error: {error}", sys.stderr)
+            print_line(f"error: {error}", sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)
@@ -317,7 +317,7 @@ class _Queue:
             )
         planned, number, experiment, files = found
         part = f", leg {number + 1} of {planned.legs}" if planned.legs > 1 else ""
-        say(f"{planned}{part}: {experiment.steps:,} steps ({planned.comparison})")
+        print_line(f"{planned}{part}: {experiment.steps:,} steps ({planned.comparison})")
         process = self.context.Process(target=_train_leg, args=(experiment, files), daemon=True)
         process.start()
         self.running[process] = planned

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from srlib.core.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
 from srlib.core.errors import SRError
 from srlib.core.imresize import imresize, modcrop
-from srlib.core.metrics import HR_LEAVES, check_range, score
+from srlib.core.metrics import HR_MARGIN, check_range, score
 from srlib.core.protocols import Protocol, lr_from_hr
 from srlib.data.sets import ImageSet, open_set
 from srlib.nn.models import makes_images
@@ -133,7 +133,7 @@ def upscale(
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
         raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
-    check_range("lr", lr, HR_LEAVES)
+    check_range("lr", lr, HR_MARGIN)
     with _evaluating(model):
         if lr.ndim == 2:
             planes = to_rgb(lr) if model.channels == 3 else lr[..., None]

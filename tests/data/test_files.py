@@ -78,10 +78,10 @@ def test_hashes_can_be_computed_again(tmp_path):
     one = tmp_path / "one"
     one.write_bytes(b"abc")
     right = files.file_hashes([one])
-    memory = files._memory_file(tmp_path)
-    memory.write_text(memory.read_text().replace(right[0], "0" * 64))
+    cache = files._cache_file(tmp_path)
+    cache.write_text(cache.read_text().replace(right[0], "0" * 64))
     assert files.file_hashes([one]) == ["0" * 64]
-    assert files.file_hashes([one], again=True) == right == files.file_hashes([one])
+    assert files.file_hashes([one], refresh=True) == right == files.file_hashes([one])
 
 
 def test_a_folder_whose_name_is_no_utf8(tmp_path):
@@ -121,11 +121,11 @@ class TestCheckWritable:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '{"one": 3}', '{"one": ["x"]}'])
-def test_a_damaged_memory_of_hashes_is_ignored(tmp_path, content):
+def test_a_damaged_cache_of_hashes_is_ignored(tmp_path, content):
     one = tmp_path / "one"
     one.write_bytes(b"abc")
     expected = files.file_hashes([one])
-    files._memory_file(tmp_path).write_text(content)
+    files._cache_file(tmp_path).write_text(content)
     assert files.file_hashes([one]) == expected
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_a_cache_that_cannot_be_written_gives_a_warning_only(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SRLIB_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(UserWarning, match="not remembered.*SRLIB_CACHE"):
+    with pytest.warns(UserWarning, match="not cached.*SRLIB_CACHE"):
         assert len(files.file_hashes([tmp_path / "file"])) == 1
 
 
