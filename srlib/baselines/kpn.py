@@ -56,7 +56,7 @@ class Trunk(nn.Module):
         return x + self.body(x)
 
 
-def features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
+def head_features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
     """Return the layers from trunk to kernel head: pixel shuffle by `factor`, two convolutions with ReLU, `out` channels."""
     shuffle = nn.PixelShuffle(factor) if factor > 1 else nn.Identity()
     return nn.Sequential(shuffle, conv(width // factor**2, width), nn.ReLU(), conv(width, out or width), nn.ReLU())
@@ -101,7 +101,7 @@ def cosines(kernel: int) -> Tensor:
     return torch.kron(waves, waves).float()
 
 
-def check(init: str, kernel: int, basis: str) -> None:
+def check_arguments(init: str, kernel: int, basis: str) -> None:
     """Raise SRError for an unknown initialisation or basis, and for an even kernel size."""
     if init not in INITS:
         raise unknown("init", init, INITS)
@@ -144,9 +144,9 @@ class KPN(SameSize):
         basis: str = "pixels",
     ):
         super().__init__(scale)
-        check(init, kernel, basis)
+        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
-        self.features = features(width, CELL)
+        self.features = head_features(width, CELL)
         self.head = KernelLayer(width, kernel, basis)
         self.context = max(context(3, self.trunk.cells), kernel // 2)
         initialise(self, init, [self.features[-2]], [self.head], share=1.0)
@@ -214,9 +214,9 @@ class LPKPN(SameSize):
         basis: str = "pixels",
     ):
         super().__init__(scale)
-        check(init, kernel, basis)
+        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
-        self.features = nn.ModuleList(features(width, CELL // 2**level) for level in range(LEVELS))
+        self.features = nn.ModuleList(head_features(width, CELL // 2**level) for level in range(LEVELS))
         self.heads = nn.ModuleList(KernelLayer(width, kernel, basis) for _ in range(LEVELS))
         # The quarter level has the largest receptive field: three layers, REDUCE or the kernels, and two EXPANDs.
         self.context = context(3, max(self.trunk.cells + 3, kernel // 2 + 2) + 2)
@@ -225,7 +225,7 @@ class LPKPN(SameSize):
     def kernels(self, lr: Tensor) -> list[Tensor]:
         """Return the kernels of the levels of an image whose sides are multiples of four: full, half, quarter size."""
         x = self.trunk(lr)  # (N, width, H/4, W/4)
-        return [head(features(x)) for features, head in zip(self.features, self.heads, strict=True)]
+        return [head(layers(x)) for layers, head in zip(self.features, self.heads, strict=True)]
 
     def levels(self, lr: Tensor) -> list[Tensor]:
         """Return the filtered Laplacian levels of an image whose sides are multiples of four: full, half, quarter size."""
