@@ -43,7 +43,7 @@ LIMIT = 120  # minutes
 SLOWEST, FASTER = 0.9, 1.1
 NETWORKS = ("btsrn/vdsr_x2", "btsrn/btsrn_x2", "btsrn/srcnn_x2", "btsrn/fsrcnn_x2", "difficulty_sr/idn_x2")
 NETWORKS += ("difficulty_sr/difficulty_sr_x4", "prosrn/prosrn_x2", "ddet/ddet_x1", "ddet/kpn_x1", "d2c_sr/lp_kpn_x1")
-NETWORKS += ("d2c_sr/srresnet_rgb_x1", "ddet/edrn_x1", "d2c_sr/rcan_rgb_x1", "d2c_sr/d2c_sr_x1")
+NETWORKS += ("d2c_sr/srresnet_rgb_x1", "d2c_sr/rcan_rgb_x1", "d2c_sr/d2c_sr_x1")
 
 
 SCORES = re.compile(r"(?P<dataset>.+)_x(?P<scale>\d+)_(?P<by>\w+?)_[0-9a-f]{8}(_first\d+)?(?P<ensemble>_ensemble)?\.csv")

@@ -23,7 +23,6 @@ ARGUMENTS = {
     "rrdbnet": {"blocks": 1},
     "divergence": {"groups": 1, "blocks": 1, "width": 16},
     "d2c_sr": {"groups": 1, "blocks": 1, "width": 16},
-    "edrn": {"width": 16, "blocks": 2},
     "cdc": {"width": 16},
 }
 

@@ -5,7 +5,7 @@ import pytest
 
 from srlib import papers
 from srlib.data.sets import known_sets
-from srlib.papers import d2c_sr, prosrn
+from srlib.papers import d2c_sr, ddet, prosrn
 from srlib.reproduce.claims import load_claims, published_differences
 
 COLUMNS = ["paper", "table", "dataset", "scale", "method", "metric", "value"]
@@ -31,7 +31,8 @@ PRINTED_SCALES = {"d2c_sr": (2, 3, 4, 8), "ddet": (2, 3, 4)}  # where our stand-
 NO_DATASET = "-"  # of what belongs to a network
 CAMERAS = {"RealSR", "DRealSR", "D2CRealSR"}  # named as the paper prints them, where ours have a version and a scale
 PATCHES = ("patches", "hard patches", "easy patches")  # of Urban100, in Difficulty-SR's Tables 3 and 4
-PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_ONLY, *d2c_sr.PUBLISHED_ONLY}  # printed, but not among the experiments
+# Printed, but not among the experiments.
+PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_ONLY, *d2c_sr.PUBLISHED_ONLY, *ddet.PUBLISHED_ONLY}
 NOT_FOR_PSNR = ["srgan_vgg54", "prosrgan", "srflow"]
 # ProSRN's VDSR at x8 is no better than bicubic on Set14 alone: 23.20 and 23.19 dB, and the same SSIM.
 SLIPS = [("prosrn", "Set14", 8, "vdsr")]

@@ -4,7 +4,6 @@ from srlib.baselines.aplus import APlus
 from srlib.baselines.cdc import CDC
 from srlib.baselines.drcn import DRCN
 from srlib.baselines.drrn import DRRN
-from srlib.baselines.edrn import EDRN
 from srlib.baselines.edsr import EDSR
 from srlib.baselines.espcn import ESPCN
 from srlib.baselines.fsrcnn import FSRCNN
@@ -42,6 +41,5 @@ register("cdc", CDC, PAIRS)
 register("memnet", MemNet, SCALES)
 register("idn", IDN, SCALES)
 register("lapsrn", LapSRN, POWERS)
-register("edrn", EDRN, SAME_SIZE)
 register("kpn", KPN, SAME_SIZE)
 register("lp_kpn", LPKPN, SAME_SIZE)

@@ -1,4 +1,4 @@
-"""CDC: hourglasses in a row, an image and a mask after every second one: flat regions, edges, corners.
+"""CDC: stacked hourglasses; after every second one an image and a mask, for flat regions, edges and corners.
 
 P. Wei et al., "Component Divide-and-Conquer for Real-World Image Super-Resolution", ECCV 2020. Their code has 39,920,530
 parameters at x4 (39,698,962 at x2, 39,703,570 at x3).
@@ -8,15 +8,15 @@ parameters at x4 (39,698,962 at x2, 39,703,570 at x3).
                    image, mask        image, mask        image, mask     -> sum of masks * images
 
 Departures:
-- An hourglass is built from the paper's description and not from the code: down four times by pooling, residual blocks on the
-  way, a residual block on each skip, up by nearest neighbour. Parameters: x2 39,637,196, x4 40,080,332, close to the code's and
+- An hourglass is built from the paper's description and not from the code: four levels of pooling, residual blocks at each,
+  a residual block on each skip, nearest-neighbour up-sampling. Parameters: x2 39,637,196, x4 40,080,332, close to the code's but
   not equal.
-- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do. They and what they
-  weigh are in float32 also under autocast.
-- The loss here compares every image with the HR image; the paper counts each only in its own region, which it finds with a
-  Harris detector, and weighs the last by gradients.
-- Images whose sides are not multiples of 16 are extended by their border pixels. There is no `context`: the hourglasses look
-  further than tiles are wide.
+- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do. Images and masks are
+  fused in float32 also under autocast.
+- The loss here compares every image with the HR image; the paper restricts each to its own region, found by a Harris detector,
+  and weights the last by gradients.
+- Images are padded to multiples of 16 by repeating border pixels. `context` is None: the receptive field of the hourglasses is
+  larger than a tile.
 """
 
 import torch
@@ -24,41 +24,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.nn.blocks import conv, single, tail
+from srlib.nn.blocks import ResidualBlock, conv, single, tail
+from srlib.nn.borders import crop_corner, pad_to_multiple
 
 COMPONENTS = ("flat", "edges", "corners")
 
 
-class Residual(nn.Module):
-    """`x` plus convolution, ReLU, convolution."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.body = nn.Sequential(conv(width, width), nn.ReLU(True), conv(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 def _residuals(blocks: int, width: int) -> nn.Sequential:
-    return nn.Sequential(*(Residual(width) for _ in range(blocks)))
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
 
 
 class Hourglass(nn.Module):
-    """`levels` times to half the size and back, with `blocks` residual blocks at every stop; sides divisible by 2**levels."""
+    """`levels` times down to half the size and back up, `blocks` residual blocks at each; sides divisible by 2**levels."""
 
     def __init__(self, levels: int, blocks: int, width: int):
         super().__init__()
-        self.before, self.after, self.skip = _residuals(blocks, width), _residuals(blocks, width), Residual(width)
+        self.before, self.after, self.skip = _residuals(blocks, width), _residuals(blocks, width), ResidualBlock(width)
         self.inner = Hourglass(levels - 1, blocks, width) if levels > 1 else _residuals(blocks, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        small = self.inner(self.before(F.max_pool2d(x, 2)))
-        return self.skip(x) + F.interpolate(self.after(small), scale_factor=2)
+        small = self.inner(self.before(F.max_pool2d(x, 2)))  # (N, C, H/2, W/2)
+        return self.skip(x) + F.interpolate(self.after(small), scale_factor=2)  # (N, C, H, W)
 
 
 class Component(nn.Module):
-    """Hourglasses, and what makes an image and the logits of its mask of their features."""
+    """Hourglasses, and the heads for an image and the logits of its mask."""
 
     def __init__(self, scale: int, hourglasses: int, levels: int, blocks: int, width: int):
         super().__init__()
@@ -69,15 +59,15 @@ class Component(nn.Module):
         self.up, self.image, self.mask = nn.Sequential(*up), image, conv(half, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.body(x)
-        large = self.up(self.reduce(features))
-        return features, self.image(large), self.mask(large)
+        features = self.body(x)  # (N, C, H, W)
+        large = self.up(self.reduce(features))  # (N, C/2, sH, sW)
+        return features, self.image(large), self.mask(large)  # (N, 3, sH, sW), (N, 1, sH, sW)
 
 
 class CDC(nn.Module):
     """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`; in training the images of the components, then the result.
 
-    hourglasses: of each component. levels: how often one halves. blocks: residual blocks at each stop. width: channels, even.
+    hourglasses: of each component. levels: of each hourglass. blocks: residual blocks at each level. width: channels, even.
     """
 
     channels = 3
@@ -93,17 +83,16 @@ class CDC(nn.Module):
 
     def components(self, lr: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the images of flat regions, edges and corners, and their masks `(N, 3, scale*H, scale*W)`."""
-        height, width = (side * self.scale for side in lr.shape[-2:])
-        below, beside = (-side % self.multiple for side in lr.shape[-2:])
-        x, images, masks = self.head(F.pad(lr, (0, beside, 0, below), mode="replicate")), [], []
+        size = [side * self.scale for side in lr.shape[-2:]]
+        x, images, masks = self.head(pad_to_multiple(lr, self.multiple)), [], []  # (N, C, H', W')
         for part in self.parts:
             x, image, mask = part(x)
-            images.append(image[..., :height, :width])
-            masks.append(mask[..., :height, :width])
+            images.append(crop_corner(image, *size))
+            masks.append(crop_corner(mask, *size))
         return images, single(torch.cat(masks, dim=1)).softmax(dim=1)
 
     def fusion_weights(self, lr: Tensor) -> Tensor:
-        """Return the masks alone."""
+        """Return the masks `(N, 3, scale*H, scale*W)`, which add up to 1."""
         return self.components(lr)[1]
 
     def forward(self, lr: Tensor) -> Tensor | list[Tensor]:

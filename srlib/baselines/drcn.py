@@ -1,11 +1,11 @@
-"""DRCN: one convolution used sixteen times, and the mean of what each use gives, weighted.
+"""DRCN: one convolution applied sixteen times; the output is a weighted mean of the predictions from every recursion.
 
 J. Kim, J. K. Lee, K. M. Lee, "Deeply-Recursive Convolutional Network for Image Super-Resolution", CVPR 2016.
 
     bicubic -> embed (2) -> recurse (1, sixteen times) -> after each: reconstruct (2) + bicubic = prediction d
     output = sum of weights_d * prediction_d
 
-256 channels, ReLU: 1,774,080 weights, 20 convolutions passed in a row.
+256 channels, ReLU: 1,774,080 weights, depth 20.
 
 Departures: the losses of the sixteen predictions and of their mean count equally, instead of a decaying share; Adam instead
 of SGD; one network per scale.
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from srlib.core.errors import SRError
 from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import conv, init_he
 
 
 class DRCN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training all predictions, then their mean.
 
-    recursions: uses of the one convolution. width: channels.
+    recursions: of the shared convolution. width: channels.
     """
 
     channels = 1
@@ -32,25 +33,19 @@ class DRCN(nn.Module):
             raise SRError(f"recursions (={recursions}) must be at least 1")
         self.scale, self.recursions = scale, recursions
         self.context = 4 + -(-(recursions + 4) // scale)
-        self.embed = nn.Sequential(
-            nn.Conv2d(1, width, 3, padding=1), nn.ReLU(True), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True)
-        )
-        self.recurse = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True))
-        self.reconstruct = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(True), nn.Conv2d(width, 1, 3, padding=1))
+        self.embed = nn.Sequential(conv(1, width), nn.ReLU(True), conv(width, width), nn.ReLU(True))
+        self.recurse = nn.Sequential(conv(width, width), nn.ReLU(True))
+        self.reconstruct = nn.Sequential(conv(width, width), nn.ReLU(True), conv(width, 1))
         self.weights = nn.Parameter(torch.full((recursions,), 1 / recursions))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+        init_he(self)
         nn.init.normal_(self.reconstruct[-1].weight, std=0.001)
-        # The paper's choice: at first a recursion hands on what it gets.
-        nn.init.dirac_(self.recurse[0].weight)
+        nn.init.dirac_(self.recurse[0].weight)  # identity, as in the paper
 
     def forward(self, lr: Tensor) -> Tensor | list[Tensor]:
-        base = upsample_bicubic(lr, self.scale)
-        h, predictions = self.embed(base), []
+        base = upsample_bicubic(lr, self.scale)  # (N, 1, sH, sW)
+        h, predictions = self.embed(base), []  # (N, 256, sH, sW)
         for _ in range(self.recursions):
             h = self.recurse(h)
-            predictions.append(base + self.reconstruct(h))
+            predictions.append(base + self.reconstruct(h))  # (N, 1, sH, sW)
         mean = sum(weight * prediction for weight, prediction in zip(self.weights, predictions, strict=True))
         return [*predictions, mean] if self.training else mean

@@ -14,25 +14,13 @@ up-sampler, for pairs of equal size) are not in the paper.
 
 from torch import Tensor, nn
 
-from srlib.nn.blocks import conv, mean_colour, tail, tail_context
-
-
-class Block(nn.Module):
-    """`x + res_scale * conv(ReLU(conv(x)))`."""
-
-    def __init__(self, width: int, res_scale: float = 1.0):
-        super().__init__()
-        self.res_scale = res_scale
-        self.body = nn.Sequential(conv(width, width), nn.ReLU(True), conv(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.res_scale * self.body(x)
+from srlib.nn.blocks import ResidualBlock, conv, mean_colour, tail, tail_context
 
 
 class EDSR(nn.Module):
     """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
 
-    blocks, width: residual blocks and their channels. res_scale: what a block's residual is multiplied with.
+    blocks, width: residual blocks and their channels. res_scale: factor of every block's residual.
     """
 
     channels = 3
@@ -43,9 +31,9 @@ class EDSR(nn.Module):
         self.context = 2 * blocks + 2 + tail_context(scale)
         self.register_buffer("mean", mean_colour(), persistent=False)
         self.head = conv(3, width)
-        self.body = nn.Sequential(*(Block(width, res_scale) for _ in range(blocks)), conv(width, width))
+        self.body = nn.Sequential(*(ResidualBlock(width, res_scale) for _ in range(blocks)), conv(width, width))
         self.tail = tail(scale, width)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr - self.mean)
-        return self.tail(x + self.body(x)) + self.mean
+        x = self.head(lr - self.mean)  # (N, 64, H, W)
+        return self.tail(x + self.body(x)) + self.mean  # (N, 3, sH, sW)

@@ -8,16 +8,21 @@ Departures: "same" zero padding; trained with Adam.
 
 from torch import Tensor, nn
 
+from srlib.nn.blocks import conv
+
 
 class ESPCN(nn.Module):
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`."""
+
     channels = 1
     context = 2 + 1 + 1
 
     def __init__(self, scale: int):
         super().__init__()
         self.scale = scale
-        self.features = nn.Sequential(nn.Conv2d(1, 64, 5, padding=2), nn.Tanh(), nn.Conv2d(64, 32, 3, padding=1), nn.Tanh())
-        self.subpixel = nn.Sequential(nn.Conv2d(32, scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.features = nn.Sequential(conv(1, 64, 5), nn.Tanh(), conv(64, 32), nn.Tanh())
+        self.subpixel = nn.Sequential(conv(32, scale**2), nn.PixelShuffle(scale))
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.subpixel(self.features(lr))
+        x = self.features(lr)  # (N, 32, H, W)
+        return self.subpixel(x)  # (N, 1, sH, sW)

@@ -5,7 +5,7 @@ Z. Hui, X. Wang, X. Gao, "Fast and Accurate Single Image Super-Resolution via In
 
     lr -> 3x3, 3x3 -> 4 distillation blocks -> transposed 17x17, stride scale -> + bicubic(lr)
 
-    block:  3 convolutions (64-48-32-64) -> split: 48 go on, 16 are kept
+    block:  3 convolutions (64-48-32-64) -> split: 48 enhanced further, 16 kept
             3 convolutions (48-64-48-80) -> + [kept, block input] -> 1x1 back to 64
 
 `grouped=True` is the original: the second and fifth convolution of a block in 4 groups, LeakyReLU also after the first two
@@ -15,24 +15,28 @@ Departures: the bicubic image is MATLAB's (a = -0.5), where Difficulty-SR's code
 0..255; the output is scale times the input, where IDN's is one pixel short of it.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import conv
+from srlib.nn.borders import crop_corner
 
 SLOPE = 0.05
 
 
 def _layers(widths: list[int], groups: int) -> nn.Sequential:
-    """Three 3x3 convolutions, each with LeakyReLU; the second in groups."""
+    """Return three 3x3 convolutions, each with LeakyReLU; the second in groups."""
     layers = []
-    for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
-        layers += [nn.Conv2d(before, after, 3, padding=1, groups=groups if i == 1 else 1), nn.LeakyReLU(SLOPE, inplace=True)]
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups if i == 1 else 1), nn.LeakyReLU(SLOPE, inplace=True)]
     return nn.Sequential(*layers)
 
 
 class Distillation(nn.Module):
-    """One block: `enhance` grows short and long features in two halves, `compress` brings them back to `width`."""
+    """Distillation block: `first` and `second` enhance short- and long-path features, `compress` reduces them to `width`."""
 
     def __init__(self, width: int, grouped: bool):
         super().__init__()
@@ -41,22 +45,22 @@ class Distillation(nn.Module):
         # The original groups the inner convolution of each half, 48 -> 32 and 64 -> 48.
         self.first = _layers([width, wide, middle, width], groups)
         self.second = _layers([wide, width, wide, width + self.kept], groups)
-        self.compress = nn.Conv2d(width + self.kept, width, 1)
+        self.compress = conv(width + self.kept, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.first(x)
+        y = self.first(x)  # (N, 64, H, W)
         if self.grouped:
             kept, y = y[:, : self.kept], y[:, self.kept :]
             return nn.functional.leaky_relu(self.compress(self.second(y) + torch.cat([x, kept], dim=1)), SLOPE)
-        y, kept = y[:, : -self.kept], y[:, -self.kept :]
-        return self.compress(self.second(y) + torch.cat([kept, x], dim=1))
+        y, kept = y[:, : -self.kept], y[:, -self.kept :]  # (N, 48, H, W), (N, 16, H, W)
+        return self.compress(self.second(y) + torch.cat([kept, x], dim=1))  # (N, 80, H, W) -> (N, 64, H, W)
 
 
 class IDN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
 
-    grouped: the original network, else Difficulty-SR's. blocks, width: distillation blocks, their channels (a multiple of 16).
-    padding: of the transposed convolution; it aligns the output. IDN's code: 9 - scale, and what is beyond the image is cut off.
+    grouped: the original network; else Difficulty-SR's. blocks, width: distillation blocks and their channels (a multiple of 16).
+    padding: of the transposed convolution, which aligns the output. IDN's code: 9 - scale, with the excess cropped.
     Parameters at every scale: 677,185; grouped 552,769.
     """
 
@@ -65,16 +69,16 @@ class IDN(nn.Module):
     def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64, padding: int = 8):
         super().__init__()
         self.scale = scale
-        entry = [nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)]
+        entry = [conv(1, width), conv(width, width)]
         if grouped:
             entry = [entry[0], nn.LeakyReLU(SLOPE, inplace=True), entry[1], nn.LeakyReLU(SLOPE, inplace=True)]
         self.entry = nn.Sequential(*entry)
         self.blocks = nn.Sequential(*(Distillation(width, grouped) for _ in range(blocks)))
-        self.exit = nn.ConvTranspose2d(
-            width, 1, 17, stride=scale, padding=padding, output_padding=max(scale + 2 * padding - 17, 0)
-        )
+        output_padding = max(scale + 2 * padding - 17, 0)
+        self.exit = nn.ConvTranspose2d(width, 1, 17, stride=scale, padding=padding, output_padding=output_padding)
         self.context = 2 + 6 * blocks + -(-8 // scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        base = upsample_bicubic(lr, self.scale)
-        return base + self.exit(self.blocks(self.entry(lr)))[..., : base.shape[-2], : base.shape[-1]]
+        x = self.blocks(self.entry(lr))  # (N, 64, H, W)
+        base = upsample_bicubic(lr, self.scale)  # (N, 1, sH, sW)
+        return base + crop_corner(self.exit(x), *base.shape[-2:])

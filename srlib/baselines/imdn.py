@@ -1,10 +1,10 @@
-"""IMDN: blocks that keep a quarter of their channels after each convolution and refine the rest.
+"""IMDN: blocks that set a quarter of their channels aside after each convolution and refine the rest.
 
 Z. Hui, X. Gao, Y. Yang, X. Wang, "Lightweight Image Super-Resolution with Information Multi-distillation Network", ACM
 Multimedia 2019. Layers as in the authors' code: LeakyReLU 0.05, six blocks of 64 channels.
 Parameters: x2 694,404, x3 703,059, x4 715,176. D2C-SR prints 0.874M for its IMDN, which is no known configuration.
 
-The attention takes means and deviations over the whole image, so there is no `context`. Scale 1 has no pixel shuffle.
+The attention takes means and deviations over the whole image, so `context` is None.
 """
 
 import torch
@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.nn.blocks import conv, factors
+from srlib.nn.blocks import FusedBlocks, conv, factors
 
 SLOPE = 0.05
 
 
 class ContrastAttention(nn.Module):
-    """Multiply each channel by a number in 0..1, found from the sum of mean and deviation of all channels (section 3.3)."""
+    """Scale each channel by a weight in 0..1, predicted from mean plus standard deviation of all channels (section 3.3)."""
 
     def __init__(self, width: int, reduction: int = 16):
         super().__init__()
@@ -27,11 +27,11 @@ class ContrastAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         variance, mean = torch.var_mean(x, dim=(-2, -1), keepdim=True, correction=0)
-        return x * self.weigh(mean + (variance + 1e-8).sqrt())
+        return x * self.weigh(mean + (variance + 1e-8).sqrt())  # weights (N, C, 1, 1)
 
 
 class Distillation(nn.Module):
-    """Information multi-distillation block (Figure 3): four convolutions, of the first three a quarter is kept as it is."""
+    """Information multi-distillation block (Figure 3): four convolutions, a quarter of the first three's output set aside."""
 
     def __init__(self, width: int):
         if width % 4:
@@ -45,33 +45,25 @@ class Distillation(nn.Module):
         self.fusion = conv(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        rest, kept = x, []
+        refined, distilled = x, []
         for layer in self.layers:
-            part, rest = F.leaky_relu(layer(rest), SLOPE).split(self.split, dim=1)
-            kept.append(part)
-        kept.append(self.last(rest))
-        return x + self.fusion(self.attention(torch.cat(kept, dim=1)))
+            part, refined = F.leaky_relu(layer(refined), SLOPE).split(self.split, dim=1)  # (N, C/4, H, W), (N, 3C/4, H, W)
+            distilled.append(part)
+        distilled.append(self.last(refined))
+        return x + self.fusion(self.attention(torch.cat(distilled, dim=1)))  # (N, C, H, W)
 
 
-class Distillations(nn.Module):
-    """Blocks in a row, and a 1x1 convolution with LeakyReLU of all their outputs."""
+class Distillations(FusedBlocks):
+    """Blocks in sequence, and a 1x1 convolution with LeakyReLU over all their outputs."""
 
     def __init__(self, blocks: int, width: int):
-        super().__init__()
-        self.blocks = nn.ModuleList(Distillation(width) for _ in range(blocks))
-        self.fusion = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE, True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs = []
-        for block in self.blocks:
-            x = block(x)
-            outputs.append(x)
-        return self.fusion(torch.cat(outputs, dim=1))
+        distillations = [Distillation(width) for _ in range(blocks)]
+        super().__init__(distillations, nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE, True)))
 
 
 def shuffle_tail(scale: int, width: int) -> nn.Sequential:
-    """Return one convolution to `3 * scale**2` channels and the pixel shuffle that makes them the image."""
-    factors(scale)  # the same scales as every other network
+    """Return one convolution to `3 * scale**2` channels and a pixel shuffle to RGB."""
+    factors(scale)  # refuses other scales
     return nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
 
 
@@ -89,5 +81,5 @@ class IMDN(nn.Module):
         self.body = nn.Sequential(Distillations(blocks, width), conv(width, width))
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr)
-        return self.tail(x + self.body(x))
+        x = self.head(lr)  # (N, 64, H, W)
+        return self.tail(x + self.body(x))  # (N, 3, sH, sW)

@@ -1,22 +1,22 @@
-"""KPN and LP-KPN: a network predicts a kernel for every pixel, on one size or on the levels of a Laplacian pyramid.
+"""KPN and LP-KPN: a network predicts a kernel for every pixel, at full size or on the levels of a Laplacian pyramid.
 
 J. Cai, H. Zeng, H. Yong, Z. Cao, L. Zhang, "Toward Real-World Single Image Super-Resolution: A New Benchmark and a New Model",
 ICCV 2019; layers as in the authors' code (csjcai/RealSR). Kernels are neither normalised nor restricted to sum to one.
 
     lr -> cells of 4x4 as channels -> entry -> 16 blocks -> exit, + entry -> features at a quarter of the size    (Trunk)
     features -> shuffle x4 -> two convolutions -> K*K channels: the kernels of lr                                 (KPN)
-    features -> shuffle x4, x2, x1 -> the same thrice: the kernels of the pyramid's three levels                  (LP-KPN)
+    features -> shuffle x4, x2, x1 -> three such heads: the kernels of the pyramid's three levels                  (LP-KPN)
 
 Departures:
-- `init="identity"`, the default, starts with kernels that leave the image as it is, give or take a little, and with residual
-  blocks whose last layer is a tenth of the usual, so that sixteen of them do not blow up. So are the features before the heads:
-  the first steps of Adam move all elements of all kernels together, which costs less then. `init="caffe"` is the code's:
-  normal with variance 2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
-- `basis="dct"` lets a head's last layer hold its weights in the K*K cosines of a kernel (DCT-II, orthonormal) instead of its
-  pixels: the same networks, with another start for Adam. Neighbouring pixels are nearly equal, and so are the gradients of all
-  elements of a kernel; of Adam's steps, which are alike for all, only their sum is left, and kernels keep one shape. On KPN
-  (K=7) after 240 steps of 1e-4 (four patches of 48 px) shapes deviate over pixels by 0.0009 of the mean kernel in "pixels", the
-  default, and by 0.14 in "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
+- `init="identity"`, the default, starts with nearly identity kernels, and scales the last layer of every residual block by 0.1,
+  so that activations do not grow over sixteen of them. The features before the heads are scaled likewise: the first steps of
+  Adam move all elements of all kernels together, which then costs less. `init="caffe"` is the code's: normal with variance
+  2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
+- `basis="dct"` parametrises a head's last layer by the K*K DCT-II coefficients of a kernel (orthonormal) instead of its pixels:
+  the same functions, optimised differently by Adam. Neighbouring pixels are nearly equal, and so are the gradients of all
+  elements of a kernel; Adam then moves all by equal steps, which changes only their sum, and kernels keep one shape. On KPN
+  (K=7) after 240 steps of 1e-4 (four patches of 48 px) shapes deviate over pixels by 0.0009 of the mean kernel with "pixels", the
+  default, and by 0.14 with "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
   code supervises the three levels of the Laplacian pyramid, which `levels` and `laplacian` give; `forward` gives the image.
 """
@@ -28,14 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError, unknown
-from srlib.nn.blocks import conv
+from srlib.nn.blocks import ResidualBlock, conv, init_he
 from srlib.nn.dynamic_filter import dynamic_filter
-from srlib.nn.same_size import CELL, Block, SameSize, context, crop_like, pad
+from srlib.nn.same_size import CELL, SameSize, context, crop_like, pad
 
 INITS = ("identity", "caffe")
 BASES = ("pixels", "dct")
-SMALL = 3e-5  # deviation of a kernel layer's weights at the start
-FADE = 0.1  # of the last layer of residual blocks, and of the features before a head, at the start
+SMALL = 3e-5  # standard deviation of a kernel layer's initial weights
+FADE = 0.1  # factor on initial weights: last layer of residual blocks, features before a head
 
 
 class Trunk(nn.Module):
@@ -44,37 +44,37 @@ class Trunk(nn.Module):
     def __init__(self, width: int, blocks: int):
         super().__init__()
         if width < CELL**2 or width % CELL**2:
-            raise SRError(f"width (={width}) must be a multiple of 16, which the shuffle by four spreads over the pixels")
+            raise SRError(f"width (={width}) must be a multiple of 16, for the pixel shuffle by four")
         if blocks < 0:
             raise SRError(f"blocks (={blocks}) must not be negative")
         self.entry = conv(CELL**2, width)
-        self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), conv(width, width))
-        self.cells = 2 * blocks + 2  # how far it reaches
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), conv(width, width))
+        self.cells = 2 * blocks + 2  # receptive field to each side
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.entry(F.pixel_unshuffle(lr, CELL))
+        x = self.entry(F.pixel_unshuffle(lr, CELL))  # (N, 16, H/4, W/4) -> (N, width, H/4, W/4)
         return x + self.body(x)
 
 
-def features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
-    """Return the layers from the trunk to a kernel head: shuffle by `factor`, two convolutions to `out` channels, ReLUs."""
+def head_features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
+    """Return the layers from trunk to kernel head: pixel shuffle by `factor`, two convolutions with ReLU, `out` channels."""
     shuffle = nn.PixelShuffle(factor) if factor > 1 else nn.Identity()
     return nn.Sequential(shuffle, conv(width // factor**2, width), nn.ReLU(), conv(width, out or width), nn.ReLU())
 
 
 class KernelLayer(nn.Conv2d):
-    """The 3x3 convolution that makes the kernels: features `(N, C, H, W)` -> `(N, K*K, H, W)`.
+    """The 3x3 convolution that predicts the kernels: features `(N, C, H, W)` -> `(N, K*K, H, W)`.
 
-    basis: what its weights are of, the "pixels" of a kernel or its cosines ("dct").
+    basis: in which its weights are kept, the "pixels" of a kernel or its cosines ("dct").
     """
 
-    def __init__(self, inside: int, kernel: int, basis: str):
-        super().__init__(inside, kernel**2, 3, padding=1)
-        # (K*K, K*K) from what the layer holds to kernels, or None
+    def __init__(self, inputs: int, kernel: int, basis: str):
+        super().__init__(inputs, kernel**2, 3, padding=1)
+        # (K*K, K*K) from coefficients to kernels; None for pixels
         self.register_buffer("basis", cosines(kernel) if basis == "dct" else None, persistent=False)
 
     def start_at(self, share: float) -> None:
-        """Give nearly zero but for `share` in the centre of each kernel."""
+        """Initialise so that kernels are nearly zero, and `share` in the centre."""
         nn.init.normal_(self.weight, std=SMALL)
         centre = self.out_channels // 2
         with torch.no_grad():
@@ -88,21 +88,21 @@ class KernelLayer(nn.Conv2d):
             return super().forward(x)
         basis = self.basis.to(self.weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            weight = torch.einsum("kc,c...->k...", basis, self.weight)
+            weight = torch.einsum("kc,c...->k...", basis, self.weight)  # (K*K, C, 3, 3)
             bias = basis @ self.bias
         return self._conv_forward(x, weight, bias)
 
 
 def cosines(kernel: int) -> Tensor:
-    """Return the matrix `(K*K, K*K)` whose columns are the cosines of a kernel, orthonormal, lowest frequencies first."""
+    """Return the 2-D DCT-II basis of a kernel as orthonormal columns `(K*K, K*K)`, lowest frequencies first."""
     index = torch.arange(kernel, dtype=torch.float64)
     waves = torch.cos(math.pi / kernel * (index[:, None] + 0.5) * index)
     waves = waves / waves.norm(dim=0)
     return torch.kron(waves, waves).float()
 
 
-def check(init: str, kernel: int, basis: str) -> None:
-    """Raise SRError for an unknown initialisation or basis, or a size of kernels that has no centre."""
+def check_arguments(init: str, kernel: int, basis: str) -> None:
+    """Raise SRError for an unknown initialisation or basis, and for an even kernel size."""
     if init not in INITS:
         raise unknown("init", init, INITS)
     if basis not in BASES:
@@ -112,19 +112,16 @@ def check(init: str, kernel: int, basis: str) -> None:
 
 
 def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[KernelLayer], share: float) -> None:
-    """Give a network its first weights.
+    """Initialise a network.
 
-    init: "caffe" for MSRA and zero biases throughout; "identity" also fades the residual blocks and `last`, the layers that make
-    the features, and lets each of `heads`, the layers that make kernels, give nearly zero but for `share` in the centre.
+    init: "caffe" for MSRA and zero biases throughout; "identity" also scales down the residual blocks and `last`, the layers
+    before the heads, and lets each of `heads` predict nearly zero, and `share` in the centre.
     """
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+    init_he(net)
     if init == "caffe":
         return
     with torch.no_grad():
-        for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, Block))]:
+        for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, ResidualBlock))]:
             layer.weight.mul_(FADE)
     for head in heads:
         head.start_at(share)
@@ -147,15 +144,15 @@ class KPN(SameSize):
         basis: str = "pixels",
     ):
         super().__init__(scale)
-        check(init, kernel, basis)
+        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
-        self.features = features(width, CELL)
+        self.features = head_features(width, CELL)
         self.head = KernelLayer(width, kernel, basis)
         self.context = max(context(3, self.trunk.cells), kernel // 2)
         initialise(self, init, [self.features[-2]], [self.head], share=1.0)
 
     def predict(self, lr: Tensor) -> Tensor:
-        return self.head(self.features(self.trunk(lr)))
+        return self.head(self.features(self.trunk(lr)))  # (N, K*K, H, W)
 
     def kernels(self, lr: Tensor) -> list[Tensor]:
         """Return the kernels of each pixel, `[(N, K*K, H, W)]`."""
@@ -175,19 +172,19 @@ def _binomial(image: Tensor) -> Tensor:
 
 
 def reduce(image: Tensor) -> Tensor:
-    """Blur `(N, 1, H, W)` and keep every second row and column. Burt and Adelson 1983, REDUCE."""
+    """Blur `(N, 1, H, W)` and subsample by two: REDUCE of Burt and Adelson 1983."""
     return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), _binomial(image), stride=2)
 
 
 def expand(image: Tensor) -> Tensor:
-    """Interpolate `(N, 1, H, W)` to twice its size with the same filter. Burt and Adelson 1983, EXPAND."""
-    wide = F.conv_transpose2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 4 * _binomial(image), stride=2)
+    """Interpolate `(N, 1, H, W)` to twice its size by the same filter: EXPAND of Burt and Adelson 1983."""
+    enlarged = F.conv_transpose2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 4 * _binomial(image), stride=2)
     height, width = image.shape[-2:]
-    return wide[..., 4 : 4 + 2 * height, 4 : 4 + 2 * width]
+    return enlarged[..., 4 : 4 + 2 * height, 4 : 4 + 2 * width]
 
 
 def laplacian(image: Tensor) -> list[Tensor]:
-    """Split `(N, 1, H, W)`, sides multiples of four, in two bands of detail and the rest: full, half and quarter size."""
+    """Return the Laplacian pyramid of `(N, 1, H, W)`, sides multiples of four: full, half, quarter size."""
     bands = []
     for _ in range(LEVELS - 1):
         smaller = reduce(image)
@@ -217,18 +214,18 @@ class LPKPN(SameSize):
         basis: str = "pixels",
     ):
         super().__init__(scale)
-        check(init, kernel, basis)
+        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
-        self.features = nn.ModuleList(features(width, CELL // 2**level) for level in range(LEVELS))
+        self.features = nn.ModuleList(head_features(width, CELL // 2**level) for level in range(LEVELS))
         self.heads = nn.ModuleList(KernelLayer(width, kernel, basis) for _ in range(LEVELS))
-        # The quarter level reaches farthest: three layers, the filter of the pyramid or the kernels, and two EXPANDs.
+        # The quarter level has the largest receptive field: three layers, REDUCE or the kernels, and two EXPANDs.
         self.context = context(3, max(self.trunk.cells + 3, kernel // 2 + 2) + 2)
         initialise(self, init, [layers[-2] for layers in self.features], list(self.heads), share=1.0)
 
     def kernels(self, lr: Tensor) -> list[Tensor]:
         """Return the kernels of the levels of an image whose sides are multiples of four: full, half, quarter size."""
-        x = self.trunk(lr)
-        return [head(features(x)) for features, head in zip(self.features, self.heads, strict=True)]
+        x = self.trunk(lr)  # (N, width, H/4, W/4)
+        return [head(layers(x)) for layers, head in zip(self.features, self.heads, strict=True)]
 
     def levels(self, lr: Tensor) -> list[Tensor]:
         """Return the filtered Laplacian levels of an image whose sides are multiples of four: full, half, quarter size."""

@@ -1,4 +1,4 @@
-"""LapSRN: a pyramid that doubles the image level by level, and carries its features from one level to the next.
+"""LapSRN: a Laplacian pyramid that doubles the image level by level; features are passed on from level to level.
 
 W.-S. Lai, J.-B. Huang, N. Ahuja, M.-H. Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR
 2017; `shared=True`: "Fast and Accurate Image Super-Resolution with Deep Laplacian Pyramid Networks" (MS-LapSRN), TPAMI 2018.
@@ -7,8 +7,8 @@ Layers as in the authors' code (phoenix104104/LapSRN).
     features -> 10 convolutions -> double -> predict -> residual       each level has its own layers,
     image    -> bilinear x2 ---------------------------- + --> image   or all levels the same (shared)
 
-Departures: Adam and a mean instead of SGD and a sum (the training's business); patches are flipped and turned, not resized;
-the first layer starts like the others, where the code starts it near zero, which costs hundreds of steps.
+Departures: trained with Adam and a mean instead of SGD and a sum; patches are flipped and rotated, not resized; the first layer
+is initialised like the others, where the code starts it near zero, which costs hundreds of steps.
 `shared=True` shares the level of LapSRN as it is; MS-LapSRN also shares convolutions inside a level and works with fewer.
 """
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
+from srlib.nn.blocks import conv
+from srlib.nn.borders import crop_corner
 from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
 
 
@@ -24,18 +26,18 @@ class Level(nn.Module):
 
     def __init__(self, depth: int, width: int, padding: int = 1):
         super().__init__()
-        layers = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]
-        self.extract = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE))))
+        layers = [layer for _ in range(depth) for layer in (conv(width, width), nn.LeakyReLU(SLOPE))]
+        self.extract = nn.Sequential(*layers)
         self.up = nn.Sequential(double(width, padding), nn.LeakyReLU(SLOPE))
-        self.predict = nn.Conv2d(width, 1, 3, padding=1)
+        self.predict = conv(width, 1)
         self.image_up = bilinear()
         initialise(self, last=self.predict)
 
     def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = (2 * side for side in features.shape[-2:])
-        features = self.up(self.extract(features))[..., :height, :width]
-        with torch.autocast(image.device.type, enabled=False):  # images stay as exact as they came
-            enlarged = self.image_up(image)
+        size = [2 * side for side in features.shape[-2:]]
+        features = crop_corner(self.up(self.extract(features)), *size)  # (N, 64, H, W) -> (N, 64, 2H, 2W)
+        with torch.autocast(image.device.type, enabled=False):  # keeps the precision of the image
+            enlarged = self.image_up(image)  # (N, 1, 2H, 2W)
         return features, enlarged + self.predict(features)
 
 
@@ -43,7 +45,7 @@ class LapSRN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training the images of all levels, small to large.
 
     scale: a power of two. shared: one set of layers for all levels. depth, width: convolutions of a level, their channels.
-    padding: of the layers that double features; 0 is that of the authors' code (`nn.progressive.double`).
+    padding: of the layers that double features; 0 in the authors' code (`nn.progressive.double`).
     Parameters: x2 407,441, x4 814,242, x8 1,221,043; shared 407,441.
     """
 
@@ -56,7 +58,7 @@ class LapSRN(nn.Module):
         if depth < 1:
             raise SRError(f"depth (={depth}) must be at least 1")
         self.scale, self.steps = scale, scale.bit_length() - 1
-        self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
+        self.entry = nn.Sequential(conv(1, width), nn.LeakyReLU(SLOPE))
         self.levels = nn.ModuleList(Level(depth, width, padding) for _ in range(1 if shared else self.steps))
         self.context = 1 + context(depth + 1, self.steps)
         nn.init.kaiming_normal_(self.entry[0].weight, a=SLOPE, nonlinearity="leaky_relu")

@@ -1,21 +1,22 @@
-"""RCAN: residual groups of residual blocks that weigh their channels.
+"""RCAN: residual groups of residual blocks with channel attention.
 
 Y. Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018. Layers as in the
 authors' code.
 
-Ten groups of twenty blocks, 64 channels, reduction 16: x2 15,444,643, x3 15,629,283, x4 15,592,355, x8 15,740,067.
+Parameters of the defaults, ten groups of twenty blocks, 64 channels, reduction 16: x2 15,444,643, x3 15,629,283,
+x4 15,592,355, x8 15,740,067.
 
-Departure: the mean colour is a constant, where the code has frozen 1x1 convolutions of 24 parameters. The attention takes
-means over the whole image: tiles would change it, so there is no `context`.
+Departure: the mean colour is a constant, where the code has frozen 1x1 convolutions of 24 parameters. The attention pools over
+the whole image, which tiles would change, so `context` is None.
 """
 
 from torch import Tensor, nn
 
-from srlib.nn.blocks import conv, mean_colour, tail
+from srlib.nn.blocks import Residual, conv, mean_colour, tail
 
 
 class ChannelAttention(nn.Module):
-    """Multiply each channel by a number in 0..1, found from the means of all channels (section 3.3)."""
+    """Scale each channel by a weight in 0..1, predicted from the means of all channels (section 3.3)."""
 
     def __init__(self, width: int, reduction: int = 16):
         super().__init__()
@@ -25,36 +26,28 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weigh(x)
+        return x * self.weigh(x)  # weights (N, C, 1, 1)
 
 
-class RCAB(nn.Module):
-    """Residual channel attention block (section 3.4): `x` plus convolution, ReLU, convolution, attention."""
+class RCAB(Residual):
+    """Residual channel attention block (section 3.4): convolution, ReLU, convolution, attention, plus the input."""
 
     def __init__(self, width: int, reduction: int = 16):
-        super().__init__()
-        self.body = nn.Sequential(conv(width, width), nn.ReLU(True), conv(width, width), ChannelAttention(width, reduction))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        super().__init__(conv(width, width), nn.ReLU(True), conv(width, width), ChannelAttention(width, reduction))
 
 
-class ResidualGroup(nn.Module):
+class ResidualGroup(Residual):
     """`blocks` RCABs and a convolution, plus the input (section 3.2)."""
 
     def __init__(self, blocks: int, width: int, reduction: int = 16):
-        super().__init__()
-        self.body = nn.Sequential(*(RCAB(width, reduction) for _ in range(blocks)), conv(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        super().__init__(*(RCAB(width, reduction) for _ in range(blocks)), conv(width, width))
 
 
 class RCAN(nn.Module):
     """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
 
-    groups, blocks: residual groups and the blocks of each. width: channels; reduction: how many times fewer inside the
-    attention (at least one).
+    groups, blocks: residual groups and the blocks of each. width: channels. reduction: of channels inside the attention, where
+    at least one is left.
     """
 
     channels = 3
@@ -70,5 +63,5 @@ class RCAN(nn.Module):
         self.body = nn.Sequential(*body, conv(width, width))
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr - self.mean)
-        return self.tail(x + self.body(x)) + self.mean
+        x = self.head(lr - self.mean)  # (N, 64, H, W)
+        return self.tail(x + self.body(x)) + self.mean  # (N, 3, sH, sW)

@@ -1,7 +1,7 @@
-"""RDN: dense blocks inside, their outputs fused at the end.
+"""RDN: residual dense blocks, whose outputs are fused at the end.
 
 Y. Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018. Layers as in EDSR-PyTorch's version, which
-is the authors' in all but the tail of narrow variants.
+differs from the authors' only in the tail of narrow variants.
 
     lr - mean -> F-1 -> F0 -> dense blocks F1..FD -> 1x1 of all, 3x3 -> + F-1 -> sub-pixel tail -> + mean
 
@@ -14,11 +14,11 @@ D2C-SR prints 6.02M for its RDN, which is no known configuration; D 7, C 6, G 64
 import torch
 from torch import Tensor, nn
 
-from srlib.nn.blocks import conv, factors, mean_colour, tail_context
+from srlib.nn.blocks import FusedBlocks, conv, factors, mean_colour, tail_context
 
 
 class DenseBlock(nn.Module):
-    """`layers` convolutions that each see the input and all outputs before; 1x1 fusion, plus the input (section 3.3)."""
+    """Residual dense block (section 3.3): `layers` densely connected convolutions, 1x1 fusion, plus the input."""
 
     def __init__(self, width: int, layers: int, growth: int):
         super().__init__()
@@ -26,38 +26,30 @@ class DenseBlock(nn.Module):
         self.fusion = conv(width + layers * growth, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
+        features = x  # (N, G0, H, W)
         for layer in self.layers:
-            seen = torch.cat([seen, torch.relu(layer(seen))], dim=1)
-        return x + self.fusion(seen)
+            features = torch.cat([features, torch.relu(layer(features))], dim=1)  # G more channels each
+        return x + self.fusion(features)  # (N, G0, H, W)
 
 
-class DenseBlocks(nn.Module):
-    """Dense blocks in a row and the fusion of all their outputs, 1x1 and 3x3 (section 3.4)."""
+class DenseBlocks(FusedBlocks):
+    """Dense blocks in sequence and the fusion of all their outputs, 1x1 and 3x3 (section 3.4)."""
 
     def __init__(self, blocks: int, width: int, layers: int, growth: int):
-        super().__init__()
-        self.blocks = nn.ModuleList(DenseBlock(width, layers, growth) for _ in range(blocks))
-        self.fusion = nn.Sequential(conv(blocks * width, width, 1), conv(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs = []
-        for block in self.blocks:
-            x = block(x)
-            outputs.append(x)
-        return self.fusion(torch.cat(outputs, dim=1))
+        dense = [DenseBlock(width, layers, growth) for _ in range(blocks)]
+        super().__init__(dense, nn.Sequential(conv(blocks * width, width, 1), conv(width, width)))
 
 
 def _tail(scale: int, width: int, growth: int) -> nn.Sequential:
-    layers, inside = [], width
+    layers, channels = [], width
     for factor in factors(scale):
-        layers += [conv(inside, growth * factor**2), nn.PixelShuffle(factor)]
-        inside = growth
-    return nn.Sequential(*layers, conv(inside, 3))
+        layers += [conv(channels, growth * factor**2), nn.PixelShuffle(factor)]
+        channels = growth
+    return nn.Sequential(*layers, conv(channels, 3))
 
 
 class RDN(nn.Module):
-    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`. Arguments: see the table of symbols above."""
+    """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`. Arguments: see the symbols above."""
 
     channels = 3
 
@@ -71,5 +63,5 @@ class RDN(nn.Module):
         self.tail = _tail(scale, width, growth)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.first(lr - self.mean)
-        return self.tail(x + self.body(self.second(x))) + self.mean
+        x = self.first(lr - self.mean)  # F-1, (N, G0, H, W)
+        return self.tail(x + self.body(self.second(x))) + self.mean  # (N, 3, sH, sW)

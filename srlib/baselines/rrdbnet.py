@@ -1,7 +1,7 @@
-"""RRDBNet, the generator of ESRGAN: dense blocks in residuals in residuals.
+"""RRDBNet, the generator of ESRGAN: residual-in-residual dense blocks.
 
 X. Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks", ECCV Workshops 2018. Layers as in the
-authors' code: LeakyReLU 0.2, residuals times 0.2, nearest neighbour and a convolution for each step of the up-sampling.
+authors' code: LeakyReLU 0.2, residuals times 0.2, nearest neighbour and a convolution for each step of up-sampling.
 23 blocks, 64 channels, growth 32: x4 16,697,987.
 
 Departures: scales other than 4 have a step for each doubling, one for x3, none for scale 1 (the code is for x4 only). ESRGAN's
@@ -13,46 +13,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.nn.blocks import conv, factors
+from srlib.nn.blocks import Residual, conv, factors, init_he
 
 SLOPE = 0.2
-DAMPING = 0.2
+RES_SCALE = 0.2
 
 
 class DenseBlock(nn.Module):
-    """Five convolutions, each of the input and all outputs before; times 0.2, plus the input."""
+    """Five densely connected convolutions; times 0.2, plus the input."""
 
     def __init__(self, width: int, growth: int):
         super().__init__()
         self.layers = nn.ModuleList(conv(width + i * growth, growth if i < 4 else width) for i in range(5))
-        for layer in self.layers:
-            nn.init.kaiming_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)
-            with torch.no_grad():
-                layer.weight *= 0.1
+        init_he(self, factor=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
+        features = x  # (N, width, H, W)
         for layer in self.layers[:-1]:
-            seen = torch.cat([seen, F.leaky_relu(layer(seen), SLOPE)], dim=1)
-        return x + DAMPING * self.layers[-1](seen)
+            features = torch.cat([features, F.leaky_relu(layer(features), SLOPE)], dim=1)  # `growth` more channels each
+        return x + RES_SCALE * self.layers[-1](features)  # (N, width, H, W)
 
 
-class RRDB(nn.Module):
+class RRDB(Residual):
     """Residual-in-residual dense block: three dense blocks; times 0.2, plus the input (Figure 4)."""
 
-    REACH = 15  # convolutions in a row
+    REACH = 15  # depth in 3x3 convolutions
 
     def __init__(self, width: int, growth: int):
-        super().__init__()
-        self.body = nn.Sequential(*(DenseBlock(width, growth) for _ in range(3)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + DAMPING * self.body(x)
+        super().__init__(*(DenseBlock(width, growth) for _ in range(3)), res_scale=RES_SCALE)
 
 
 def nearest_tail(scale: int, width: int) -> nn.Sequential:
-    """Return the layers from features to the image: nearest neighbour and convolution per step, then two convolutions."""
+    """Return the layers from features to RGB: nearest neighbour and convolution per step, then two convolutions."""
     layers: list[nn.Module] = []
     for factor in factors(scale):
         layers += [nn.Upsample(scale_factor=factor), conv(width, width), nn.LeakyReLU(SLOPE, True)]
@@ -73,5 +65,5 @@ class RRDBNet(nn.Module):
         self.tail = nearest_tail(scale, width)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.head(lr)
-        return self.tail(x + self.body(x))
+        x = self.head(lr)  # (N, 64, H, W)
+        return self.tail(x + self.body(x))  # (N, 3, sH, sW)

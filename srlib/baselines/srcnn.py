@@ -10,6 +10,7 @@ like every baseline here, not SGD with a tenth of the rate in the last layer.
 from torch import Tensor, nn
 
 from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import conv
 
 
 class SRCNN(nn.Module):
@@ -24,13 +25,13 @@ class SRCNN(nn.Module):
         super().__init__()
         self.scale = scale
         self.context = 4 + -(-8 // scale)
-        self.extraction = nn.Conv2d(1, 64, 9, padding=4, padding_mode=padding_mode)
-        self.mapping = nn.Conv2d(64, 32, 5, padding=2, padding_mode=padding_mode)
-        self.reconstruction = nn.Conv2d(32, 1, 5, padding=2, padding_mode=padding_mode)
+        self.extraction = conv(1, 64, 9, padding_mode=padding_mode)
+        self.mapping = conv(64, 32, 5, padding_mode=padding_mode)
+        self.reconstruction = conv(32, 1, 5, padding_mode=padding_mode)
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = upsample_bicubic(lr, self.scale)
-        x = self.activation(self.extraction(x))
-        x = self.activation(self.mapping(x))
-        return self.reconstruction(x)
+        x = upsample_bicubic(lr, self.scale)  # (N, 1, sH, sW)
+        x = self.activation(self.extraction(x))  # (N, 64, sH, sW)
+        x = self.activation(self.mapping(x))  # (N, 32, sH, sW)
+        return self.reconstruction(x)  # (N, 1, sH, sW)

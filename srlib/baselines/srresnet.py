@@ -14,25 +14,20 @@ loss is the mean squared error plus 1e-3 times the adversarial term.
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.nn.blocks import conv, factors
+from srlib.nn.blocks import Residual, conv, factors, init_he
 
 SLOPE = 0.1
 
 
-class Block(nn.Module):
-    """`x` plus two convolutions with an activation between them; norm: batch normalisation after each."""
+class Block(Residual):
+    """Convolution, activation, convolution, plus the input. norm: batch normalisation after each convolution."""
 
     def __init__(self, width: int, norm: bool = True):
-        super().__init__()
         layers = [conv(width, width), nn.BatchNorm2d(width), nn.PReLU(), conv(width, width), nn.BatchNorm2d(width)]
-        self.body = nn.Sequential(*(layers if norm else [layers[0], nn.ReLU(True), layers[3]]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        super().__init__(*(layers if norm else [layers[0], nn.ReLU(True), layers[3]]))
 
 
 def _leaky() -> nn.Module:
@@ -45,18 +40,8 @@ def _up(scale: int, width: int, activation: Callable[[], nn.Module]) -> nn.Seque
 
 
 def plain_tail(scale: int, width: int) -> nn.Sequential:
-    """Return what makes MSRResNet's residual image of features: up-sampler, a convolution at full size, the last one."""
+    """Return MSRResNet's layers from features to the residual image: up-sampler and two convolutions at full size."""
     return nn.Sequential(*_up(scale, width, _leaky), conv(width, width), _leaky(), conv(width, 3))
-
-
-def _start_small(network: nn.Module) -> None:
-    """BasicSR's initialisation: He's, times 0.1."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)
-            with torch.no_grad():
-                layer.weight *= 0.1
 
 
 class SRResNet(nn.Module):
@@ -77,17 +62,17 @@ class SRResNet(nn.Module):
             self.body = nn.Sequential(*body, conv(width, width), nn.BatchNorm2d(width))
             self.up = _up(scale, width, nn.PReLU)
             self.exit = conv(width, 3, 9)
-            # Nine-pixel ends reach 4, each 3x3 one; those after a shuffle count for less, rounded up.
+            # 9x9 reaches 4 pixels, 3x3 one; after the shuffles they are HR pixels, so fewer in LR, rounded up.
             self.context = 4 + 2 * blocks + 1 + levels + -(-4 // scale)
         else:
             self.entry = nn.Sequential(conv(3, width), _leaky())
             self.body = nn.Sequential(*(Block(width, norm=False) for _ in range(blocks)))
             self.up, self.exit = nn.Identity(), plain_tail(scale, width)
             self.context = 1 + 2 * blocks + levels + 2
-            _start_small(self)
+            init_he(self, factor=0.1)  # as in BasicSR
 
     def forward(self, lr: Tensor) -> Tensor:
-        x = self.entry(lr)
+        x = self.entry(lr)  # (N, 64, H, W)
         if self.norm:
-            return self.exit(self.up(x + self.body(x)))
+            return self.exit(self.up(x + self.body(x)))  # (N, 3, sH, sW)
         return self.exit(self.up(self.body(x))) + F.interpolate(lr, scale_factor=self.scale, mode="bilinear")

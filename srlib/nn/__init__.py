@@ -1,1 +1,1 @@
-"""Parts of networks, what networks cost, and the registry of networks, discriminators and mechanisms."""
+"""Building blocks of networks, their cost, and the registry of networks."""

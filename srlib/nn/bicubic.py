@@ -1,9 +1,9 @@
-"""Bicubic interpolation as a model: the first row of every table, and the base that residual networks add to.
+"""Bicubic interpolation: the first row of every table, and the base image of networks that predict a residual.
 
 Reference: R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981 (a = -0.5).
 
-Two implementations decide the published rows: MATLAB's `imresize` (most papers) and Pillow's `BICUBIC` on 8-bit
-images (BTSRN's code, through an old `scipy.misc.imresize`). They differ at the border and by rounding.
+Published rows come from two implementations: MATLAB's `imresize` (most papers) and Pillow's `BICUBIC` on 8-bit
+images (BTSRN's code, through an old `scipy.misc.imresize`). They differ at the border and in rounding.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from srlib.core.imresize import imresize, pil_bicubic
 
 
 def upsample_bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Upscale `(N, C, H, W)` by MATLAB-compatible bicubic, in float32 at least, also under autocast."""
+    """Upscale `(N, C, H, W)` by MATLAB-compatible bicubic, at least in float32, also under autocast."""
     with torch.autocast(lr.device.type, enabled=False):
         return imresize(lr if lr.dtype == torch.float64 else lr.float(), scale)
 
@@ -23,10 +23,11 @@ def upsample_bicubic(lr: Tensor, scale: int) -> Tensor:
 class Bicubic(nn.Module):
     """Bicubic upscaling of any number of channels.
 
-    kernel: "matlab" (float in, float out) or "pillow" (rounded to 8 bits before and after, as Pillow does).
+    kernel: "matlab" (float in, float out) or "pillow" (rounded to 8 bits before and after, as Pillow does). Raises SRError for
+    another.
     """
 
-    channels = None  # takes luma or RGB alike
+    channels = None  # luma or RGB
     context = 4
 
     def __init__(self, scale: int, kernel: str = "matlab"):

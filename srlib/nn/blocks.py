@@ -1,15 +1,19 @@
-"""What the RGB networks share: EDSR's convolution, sub-pixel tail, mean colour and precision.
+"""Building blocks that networks share: convolution, residual block, sub-pixel tail, initialisation, mean colour.
 
 B. Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops (NTIRE) 2017; W. Shi et
-al., CVPR 2016, for the sub-pixel layer. Scale 1 is for pairs of equal size: every tail is then without up-sampling.
+al., CVPR 2016, for the sub-pixel layer; K. He et al., ICCV 2015, for the initialisation.
+
+Scale 1 is for pairs of equal size: every tail is then without up-sampling.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
 
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in the order RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, RGB
 
 
 def mean_colour() -> Tensor:
@@ -17,18 +21,63 @@ def mean_colour() -> Tensor:
     return torch.tensor(MEAN).view(1, 3, 1, 1)
 
 
-def conv(inside: int, outside: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = True, padding_mode: str = "zeros") -> nn.Conv2d:
     """Return a convolution that keeps height and width."""
-    return nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=bias)
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias, padding_mode=padding_mode)
 
 
 def single(x: Tensor) -> Tensor:
-    """Return `x` in float32, or as it is where that is no less exact."""
+    """Cast to float32; float64 stays as it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+@torch.no_grad()
+def init_he(network: nn.Module, slope: float = 0.0, factor: float = 1.0) -> None:
+    """Initialise every convolution as He et al. for (Leaky)ReLU of this slope, times `factor`; biases zero."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=slope)
+            layer.weight *= factor
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class Residual(nn.Module):
+    """`x + res_scale * body(x)`, where the body is a sequence of layers."""
+
+    def __init__(self, *body: nn.Module, res_scale: float = 1.0):
+        super().__init__()
+        self.res_scale = res_scale
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.body(x) if self.res_scale == 1 else self.res_scale * self.body(x))
+
+
+class ResidualBlock(Residual):
+    """Convolution, ReLU, convolution, plus the input; no batch normalisation, no activation after the sum."""
+
+    def __init__(self, width: int, res_scale: float = 1.0):
+        super().__init__(conv(width, width), nn.ReLU(True), conv(width, width), res_scale=res_scale)
+
+
+class FusedBlocks(nn.Module):
+    """Blocks in sequence whose outputs are all concatenated and fused. fusion: `len(blocks) * width` -> `width` channels."""
+
+    def __init__(self, blocks: Iterable[nn.Module], fusion: nn.Module):
+        super().__init__()
+        self.blocks, self.fusion = nn.ModuleList(blocks), fusion
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return self.fusion(torch.cat(outputs, dim=1))
+
+
 def factors(scale: int) -> list[int]:
-    """Return the steps of an up-sampling: 1 none, 3 one, a power of two as many as doublings; SRError for any other scale."""
+    """Return the factors of the up-sampling steps: none for scale 1, [3] for 3, a 2 per doubling; SRError for other scales."""
     if scale == 3:
         return [3]
     if scale < 1 or scale & (scale - 1):
@@ -42,10 +91,10 @@ def upsampler(scale: int, width: int) -> list[nn.Module]:
 
 
 def tail(scale: int, width: int) -> nn.Sequential:
-    """Return the up-sampler and the convolution that makes the RGB image."""
+    """Return the sub-pixel tail of EDSR: the up-sampler and the convolution to RGB."""
     return nn.Sequential(*upsampler(scale, width), conv(width, 3))
 
 
 def tail_context(scale: int) -> int:
-    """Return how many LR pixels around a pixel a tail looks at: at most one per convolution."""
+    """Return the receptive field of a tail in LR pixels to each side: at most one per convolution."""
     return len(factors(scale)) + 1

@@ -1,8 +1,8 @@
-"""What a network costs: parameters, mult-adds and the memory that a training step keeps.
+"""What a network costs: parameters, mult-adds, and the memory of a training step.
 
 Mult-adds follow the convention of the CARN tables: weights times output pixels of each layer, for a 1280x720 output,
 biases and activations ignored, a recursive layer counted at every use. Transposed convolutions are counted at their
-output resolution there; counting them per input pixel is what the work amounts to, and what BTSRN's and IDN's counts
+output resolution there; the operations really needed are those per input pixel, which BTSRN's and IDN's counts
 use. At x3 the LR image is taken as exactly a third (426.67 pixels wide); counts made with 426 are 0.16 % lower.
 """
 
@@ -12,13 +12,16 @@ import torch
 from torch import nn
 
 OUTPUT_PIXELS = 1280 * 720
-PROBE = 24  # LR pixels per side of the pass that counts, where a model does not want more; costs are linear in the pixels
+PROBE = 24  # LR pixels a side of the counting pass, unless a model has its own `probe`; costs are linear in the pixels
 
 
 @dataclass(frozen=True)
 class Summary:
-    """parameters: count with biases; weights: without; mult_adds: for a 1280x720 output, transposed convolutions per
-    input pixel; mult_adds_carn: at output resolution."""
+    """Counted cost of a network.
+
+    parameters: with biases. weights: of convolutions, without biases. mult_adds: for a 1280x720 output, transposed convolutions
+    per input pixel. mult_adds_carn: the same at output resolution.
+    """
 
     parameters: int
     weights: int
@@ -28,7 +31,7 @@ class Summary:
 
 @torch.no_grad()
 def summary(model: nn.Module) -> Summary:
-    """Count a model from its modules, by one pass over a small image."""
+    """Count parameters and mult-adds of a model by hooks during one pass over a small image."""
     counts, side = {"input": 0.0, "output": 0.0}, getattr(model, "probe", PROBE)
 
     def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
@@ -58,9 +61,12 @@ def summary(model: nn.Module) -> Summary:
 
 @dataclass(frozen=True)
 class Structure:
-    """input: "LR", or "bicubic LR" where the first layer sees an enlarged image. layers: (transposed) convolutions, each once.
-    in_a_row: on the longest way from input to output, each as often as it is passed. mode: "progressive" where the network
-    makes images of several sizes, else "direct"."""
+    """Structure of a network, as ProSRN's Table 1 describes it.
+
+    input: "LR", or "bicubic LR" where the first layer sees an enlarged image. layers: (transposed) convolutions, each once.
+    in_a_row: depth, the convolutions on the longest path from input to output, a recursive one at every use. mode:
+    "progressive" where the network makes images of several sizes, else "direct".
+    """
 
     input: str
     layers: int
@@ -69,10 +75,10 @@ class Structure:
 
 
 def structure(model: nn.Module) -> Structure:
-    """Describe a model by running it in training mode on a small image."""
+    """Describe a model by one pass in training mode over a small image."""
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
-    seen, training = [], model.training
-    handles = [layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1])) for layer in layers]
+    widths, training = [], model.training
+    handles = [layer.register_forward_hook(lambda _, inputs, __: widths.append(inputs[0].shape[-1])) for layer in layers]
     try:
         outputs = model.train()(torch.rand(2, model.channels or 3, PROBE, PROBE))
     finally:
@@ -81,31 +87,31 @@ def structure(model: nn.Module) -> Structure:
             handle.remove()
     images = outputs if isinstance(outputs, list) else [outputs]
     return Structure(
-        input="LR" if seen[0] == PROBE else "bicubic LR",
+        input="LR" if widths[0] == PROBE else "bicubic LR",
         layers=len(layers),
-        in_a_row=_longest(images[-1].grad_fn),
+        in_a_row=_depth(images[-1].grad_fn),
         mode="progressive" if len({image.shape[-1] for image in images}) > 1 else "direct",
     )
 
 
-def _longest(output) -> int:
-    """Return the largest number of convolutions on a way through the graph that autograd has recorded."""
+def _depth(output) -> int:
+    """Return the number of convolutions on the longest path through autograd's graph."""
     depth, stack = {None: 0}, [output]
     while stack:
         node = stack[-1]
-        inputs = [one for one, _ in node.next_functions]
-        waiting = [one for one in inputs if one not in depth]
-        if waiting:
-            stack += waiting
+        inputs = [source for source, _ in node.next_functions]
+        pending = [source for source in inputs if source not in depth]
+        if pending:
+            stack += pending
             continue
-        depth[stack.pop()] = max((depth[one] for one in inputs), default=0) + (node.name() == "ConvolutionBackward0")
+        depth[stack.pop()] = max((depth[source] for source in inputs), default=0) + (node.name() == "ConvolutionBackward0")
     return depth[output]
 
 
 def saved_bytes(model: nn.Module, lr: torch.Tensor) -> int:
-    """Return the bytes that one forward pass over `lr` keeps for the backward pass, each storage once.
+    """Return the bytes that one forward pass over `lr` saves for the backward pass, each storage once.
 
-    It is what a training step needs beside weights and optimiser, and the same on every device.
+    A training step needs them in addition to weights and optimiser state; they are the same on every device.
     """
     storages = {}
 

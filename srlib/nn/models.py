@@ -5,16 +5,16 @@
 Every network maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
 - `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact;
-- where they apply: `probe`, the LR side of the smallest input that shows all it does (default 24); `valid_padding`, True where
-  its output in training is only the centre of HR; `selective`, True where a batch may leave all trained layers out;
-  `makes_images`, False where it gives something else, as the logits of Difficulty-SR's identifier.
+- optionally: `probe`, the LR side of the smallest input that runs all its layers (default 24); `valid_padding`, True where
+  its output in training covers only the centre of HR; `selective`, True where a batch may bypass all trained layers;
+  `makes_images`, False where it predicts something else, such as the logits of Difficulty-SR's identifier.
 
 In training mode a network that is supervised at several levels returns a list of images, the final one last; one that makes
 several predictions (`divergence`, `d2c_tree`) returns `(N, P, C, H, W)`, and in eval mode their mean. A network with a
 method `fit(batches, seed)` is fitted in closed form, not by gradient descent.
 
-Mechanisms that `scoring.vitals` looks at are methods: `predictions(lr)` -> `(N, P, 3, H, W)`, `fusion_weights(lr)` ->
-`(N, P, H, W)`, `kernels(lr)` -> a list with `(N, K*K, H, W)` for each head.
+`scoring.vitals` examines mechanisms through methods: `predictions(lr)` -> `(N, P, 3, H, W)`, `fusion_weights(lr)` ->
+`(N, P, H, W)`, `kernels(lr)` -> a list of `(N, K*K, H, W)`, one per head.
 """
 
 import inspect
@@ -26,27 +26,27 @@ from srlib.core import plugins
 from srlib.core.errors import SRError, unknown
 
 SCALES = (2, 3, 4, 8)
-SAME_SIZE = (1,)  # LR and HR of one size
+SAME_SIZE = (1,)  # LR and HR of equal size
 PAIRS = (*SAME_SIZE, *SCALES)
 POWERS = tuple(2**level for level in range(1, 9))
 _MODELS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {}
 
 
 def register(name: str, build: Callable[..., nn.Module], scales: Collection[int] = SCALES) -> None:
-    """Add a network: `build(scale, **args)`, its class or a function. Raises SRError for a name that is taken."""
+    """Register `build(scale, **args)`, a class or a function, under a name. Raises SRError for a name that is taken."""
     if name in _MODELS and _MODELS[name][0] is not build:
         raise SRError(f"model {name!r} is registered already, as {_MODELS[name][0].__qualname__}; choose another name")
     _MODELS[name] = (build, tuple(scales))
 
 
 def names() -> list[str]:
-    """Return the names of all networks that upscale."""
+    """Return the names of all registered networks that upscale."""
     plugins.load()
     return [name for name, (build, _) in _MODELS.items() if getattr(build, "makes_images", True)]
 
 
 def scales(name: str) -> tuple[int, ...]:
-    """Return the scales that a network is made for; raises SRError for an unknown name."""
+    """Return the scales that a network supports; raises SRError for an unknown name."""
     if name not in _MODELS:
         plugins.load()
     if name not in _MODELS:
@@ -61,11 +61,11 @@ def fitted(name: str) -> bool:
 
 
 def check(name: str, scale: int, args: dict) -> None:
-    """Raise SRError for an unknown name, a scale that the network lacks, or an argument that it does not take."""
-    whole = hasattr(scale, "__index__") and not isinstance(scale, bool)
-    if not whole or scale not in scales(name):
-        known = ", ".join(str(s) for s in scales(name))
-        raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {known}")
+    """Raise SRError for an unknown name, an unsupported scale or an unknown argument."""
+    integer = hasattr(scale, "__index__") and not isinstance(scale, bool)
+    if not integer or scale not in scales(name):
+        supported = ", ".join(str(s) for s in scales(name))
+        raise SRError(f"scale (={scale!r}) is not one that model {name!r} has: {supported}")
     known = [arg for arg in inspect.signature(_MODELS[name][0]).parameters if arg != "scale"]
     for arg in args:
         if arg not in known:
@@ -84,5 +84,5 @@ def makes_images(model: nn.Module) -> bool:
 
 
 def levels(outputs: Tensor | list[Tensor]) -> list[Tensor]:
-    """Return what a network gave in training as a list, small to large."""
+    """Return the outputs of a network in training as a list, small to large."""
     return [outputs] if isinstance(outputs, Tensor) else outputs

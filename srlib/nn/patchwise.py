@@ -1,16 +1,16 @@
-"""What A+ and RFL share: features of every LR pixel, one predicted residual patch for each, their average.
+"""What A+ and RFL share: features of the patch around every LR pixel, a residual patch predicted from them, averaging.
 
 R. Zeyde, M. Elad, M. Protter, "On Single Image Scale-Up Using Sparse-Representations", Curves and Surfaces 2010, whose
 features and patches A+ (Timofte et al. 2014) and RFL (Schulter et al. 2015) take over.
 
 Around each LR pixel lies a patch of 3x3 LR pixels, which is 3*scale HR pixels a side. Its features are the gradients of
-first and second order, along both axes, of the bicubic image at all HR pixels of the patch, reduced by a PCA without mean.
-All of this is linear in the 9x9 LR pixels around the centre, so one matrix (`projection`) takes its place: the same
-numbers at the cost of the LR grid, which makes x8 cheap. Each patch predicts HR minus bicubic at its HR pixels, and the
-nine predictions for a pixel are averaged.
+first and second order, along both axes, of the bicubic image at all HR pixels of the patch, reduced by an uncentred PCA.
+All of this is linear in the 9x9 LR pixels around the centre, so a single matrix (`projection`) replaces it: the same
+features at the cost of the LR grid, which makes x8 cheap. Each patch predicts HR minus bicubic at its HR pixels, and the
+nine predictions of a pixel are averaged.
 
-Departures: the gradients of first order are centred at odd scales too (the code's lie half a pixel aside); the image is
-mirrored at its border, where the code has fewer patches.
+Departures: the gradients of first order are centred at odd scales too (the code's are off by half a pixel); the image is
+padded symmetrically, where the code has fewer patches at the border.
 """
 
 from collections.abc import Iterable
@@ -25,29 +25,29 @@ from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.borders import mirror
 
 PATCH = 3  # LR pixels a side
-WINDOW = 9  # LR pixels a side that the features depend on: the patch, 1 on each side for the gradients, 2 for bicubic
-INSIDE = 2  # LR pixels from a sample's centre to the border of its training patch: the patch and the gradients fit
-CHUNK = 8192  # patches that are predicted at a time, to bound the memory
+WINDOW = 9  # LR pixels a side, receptive field of the features: the patch, 1 on each side for the gradients, 2 for bicubic
+INSIDE = 2  # LR pixels, at least, from a sample's centre to the border of its training patch: patch and gradients fit
+CHUNK = 8192  # patches predicted at a time, to bound memory
 SCALES = (2, 3, 4, 8)
 
 
-def _framed(x: Tensor, margin: int) -> Tensor:
+def _pad(x: Tensor, margin: int) -> Tensor:
     return mirror(x, (margin, margin), (margin, margin))
 
 
 def rows(x: Tensor) -> Tensor:
-    """Turn `(N, D, L)`, as F.unfold makes it, into a row per patch `(N * L, D)`."""
+    """Reshape `(N, D, L)`, as returned by F.unfold, to a row per patch, `(N * L, D)`."""
     return x.transpose(1, 2).reshape(-1, x.shape[1])
 
 
 def gradients(scale: int) -> np.ndarray:
-    """Return the matrix (81, 4 * (3*scale)**2) from 9x9 LR pixels to the gradients of the patch in their middle."""
+    """Return the matrix (81, 4 * (3*scale)**2) from 9x9 LR pixels to the gradients of the central patch."""
     impulses = torch.eye(WINDOW**2, dtype=torch.float64).view(-1, 1, WINDOW, WINDOW)
     image = upsample_bicubic(impulses, scale)[:, 0].numpy()
     side, half = PATCH * scale, (scale + 1) // 2
 
     def at(dy: int, dx: int) -> np.ndarray:
-        """Return the patch, moved by whole HR pixels."""
+        """Return the patch, shifted by whole HR pixels."""
         return image[:, side + dy : 2 * side + dy, side + dx : 2 * side + dx]
 
     parts = [
@@ -59,11 +59,11 @@ def gradients(scale: int) -> np.ndarray:
     return np.concatenate([part.reshape(len(image), -1) for part in parts], axis=1)
 
 
-def principal(windows: np.ndarray, scale: int, components: int) -> np.ndarray:
+def principal_components(windows: np.ndarray, scale: int, components: int) -> np.ndarray:
     """Return the matrix (81, components) from windows (n, 81) to the leading principal components of their gradients.
 
-    The covariance of the gradients follows from that of the windows, so that no array grows with n times scale**2. It is summed
-    in float64, and the largest entry of every component is positive: processors differ in their last bits and in signs.
+    The covariance of the gradients is computed from that of the windows, so no array grows with n times scale**2. It is summed in
+    float64, and the largest entry of every component is made positive: CPUs differ in the last bits and in signs.
     """
     parts = (windows[first : first + CHUNK].astype(np.float64) for first in range(0, len(windows), CHUNK))
     variances, axes = np.linalg.eigh(sum(part.T @ part for part in parts) / len(windows))
@@ -74,10 +74,10 @@ def principal(windows: np.ndarray, scale: int, components: int) -> np.ndarray:
     return matrix @ (directions * np.sign(largest)).T
 
 
-def apply(maps: Tensor, chosen: Tensor, x: Tensor) -> Tensor:
-    """Multiply each row of `x` (n, C) by its own matrices and add: `maps` (M, C, D), `chosen` (n, T) -> (n, D).
+def apply_selected(maps: Tensor, chosen: Tensor, x: Tensor) -> Tensor:
+    """Multiply each row of `x` (n, C) by its selected matrices and sum: `maps` (M, C, D), `chosen` (n, T) -> (n, D).
 
-    A weighted bag of rows, so that no matrix is copied.
+    A weighted embedding bag, so that no matrix is copied.
     """
     count, inner, _ = maps.shape
     index = chosen[:, :, None] * inner + torch.arange(inner, device=x.device)
@@ -88,8 +88,8 @@ def apply(maps: Tensor, chosen: Tensor, x: Tensor) -> Tensor:
 class Patchwise(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; bicubic until `fit` has been called.
 
-    A subclass predicts residual patches from features (`predict`) and learns to (`learn`).
-    components: of the PCA. samples: the most that are kept for learning, drawn uniformly from all that `fit` sees.
+    A subclass predicts residual patches from features (`predict`) and is fitted to samples of both (`learn`).
+    components: of the PCA. samples: maximum kept for fitting, drawn uniformly from all patches given to `fit`.
     """
 
     channels = 1
@@ -111,64 +111,64 @@ class Patchwise(nn.Module):
         raise NotImplementedError
 
     def learn(self, features: np.ndarray, residuals: np.ndarray, rng: np.random.Generator) -> None:
-        """Set the buffers of the subclass from float32 samples `(n, components)` and `(n, (3*scale)**2)`, and may spoil these."""
+        """Fit the buffers of the subclass to float32 samples `(n, components)` and `(n, (3*scale)**2)`; may overwrite them."""
         raise NotImplementedError
 
     @property
-    def least(self) -> tuple[int, str]:
-        """The samples that `learn` needs at least, and the arguments that decide it."""
+    def min_samples(self) -> tuple[int, str]:
+        """The minimum number of samples for `learn`, and the arguments that determine it."""
         raise NotImplementedError
 
     @torch.no_grad()
     def forward(self, lr: Tensor) -> Tensor:
         base = upsample_bicubic(lr, self.scale)
         with torch.autocast(lr.device.type, enabled=False):
-            windows = rows(F.unfold(_framed(lr.to(base), self.context), WINDOW))
-            patches = torch.cat([self.predict(self._features(some)) for some in windows.split(CHUNK)])
+            windows = rows(F.unfold(_pad(lr.to(base), self.context), WINDOW))  # (N * (H+2) * (W+2), 81)
+            patches = torch.cat([self.predict(self._features(chunk)) for chunk in windows.split(CHUNK)])
             return base + self._averaged(patches.to(base), *lr.shape[-2:])
 
     def _features(self, windows: Tensor) -> Tensor:
-        """In double precision, so that the anchor or leaf of a patch does not depend on the tile that it lies in."""
+        """Return the features in float64, so that the anchor or leaf of a patch does not depend on the tile."""
         return windows.double() @ self.projection.double()
 
     def _averaged(self, patches: Tensor, height: int, width: int) -> Tensor:
-        """Lay `(N * (height + 2) * (width + 2), (3*scale)**2)` over each other; the frame's outer parts fall away."""
+        """Average overlapping patches `(N * (height + 2) * (width + 2), (3*scale)**2)` to an image; padding is cropped."""
         scale = self.scale
         patches = patches.view(-1, (height + 2) * (width + 2), patches.shape[1]).transpose(1, 2)
-        framed = F.fold(patches, ((height + 4) * scale, (width + 4) * scale), PATCH * scale, stride=scale)
-        return framed[..., 2 * scale : -2 * scale, 2 * scale : -2 * scale] / PATCH**2
+        padded = F.fold(patches, ((height + 4) * scale, (width + 4) * scale), PATCH * scale, stride=scale)
+        return padded[..., 2 * scale : -2 * scale, 2 * scale : -2 * scale] / PATCH**2
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
-        """Learn from float batches of `(lr, hr)` patches, `hr` scale times the size of `lr`, luma in 0..1.
+        """Fit in closed form to batches of `(lr, hr)` patches, `hr` scale times the size of `lr`, float luma in 0..1.
 
-        Samples lie at least 2 LR pixels inside of a patch; beyond, bicubic sees the patch mirrored. The same batches and
-        seed give the same weights on one thread. Raises SRError where there are too few samples.
+        Samples lie at least 2 LR pixels inside a patch, which is padded symmetrically for bicubic. The same batches and seed give
+        the same weights on one thread. Raises SRError for too few samples.
         """
         rng = np.random.default_rng(seed)
         windows, residuals, seen = self._collect(batches, rng)
-        needed, arguments = self.least
+        needed, arguments = self.min_samples
         if len(windows) < needed:
             raise SRError(
                 f"{type(self).__name__} has {len(windows)} samples (seen {seen}, samples={self.samples}) and needs at least "
                 f"{needed} for {arguments}; give more or larger patches (n - {2 * INSIDE} squared each for n LR pixels a "
                 "side), raise samples, or lower these arguments"
             )
-        projection = principal(windows, self.scale, self.projection.shape[1])
+        projection = principal_components(windows, self.scale, self.projection.shape[1])
         self.projection.copy_(torch.from_numpy(projection))
         self.learn(windows @ projection.astype(np.float32), residuals, rng)
 
     def _collect(self, batches, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-        """Draw at most `samples` windows and residual patches uniformly from a stream (Vitter's algorithm R)."""
+        """Draw at most `samples` windows and residual patches uniformly from a stream: Vitter's algorithm R."""
         scale, seen = self.scale, 0
         windows = np.empty((self.samples, WINDOW**2), np.float32)
         residuals = np.empty((self.samples, (PATCH * scale) ** 2), np.float32)
         for lr, hr in batches:
             if min(lr.shape[-2:]) <= 2 * INSIDE:
-                continue  # no sample in it: too small a patch shows as too few samples
+                continue  # too small to hold a sample
             cut = scale * (INSIDE - PATCH // 2)
             residual = (hr - upsample_bicubic(lr, scale))[..., cut:-cut, cut:-cut]
-            x = rows(F.unfold(_framed(lr, WINDOW // 2 - INSIDE), WINDOW)).cpu().numpy()
+            x = rows(F.unfold(_pad(lr, WINDOW // 2 - INSIDE), WINDOW)).cpu().numpy()
             y = rows(F.unfold(residual, PATCH * scale, stride=scale)).cpu().numpy()
             slots = np.arange(seen, seen + len(x))
             late = slots >= self.samples

@@ -1,13 +1,17 @@
-"""What the progressive networks share: LapSRN's slope, its interpolating layer, and how far unrolled levels look."""
+"""What the progressive networks share: LapSRN's layers, its initialisation, and the context of unrolled levels.
+
+W.-S. Lai, J.-B. Huang, N. Ahuja, M.-H. Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR
+2017.
+"""
 
 import torch
 from torch import nn
 
-SLOPE = 0.2
+SLOPE = 0.2  # of LeakyReLU
 
 
 def bilinear() -> nn.ConvTranspose2d:
-    """Return a transposed convolution 4x4 of stride 2 for one channel, which interpolates linearly until it is trained."""
+    """Return a 4x4 transposed convolution of stride 2 for one channel, initialised to bilinear interpolation."""
     layer = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
@@ -16,15 +20,15 @@ def bilinear() -> nn.ConvTranspose2d:
 
 
 def double(width: int, padding: int = 1) -> nn.ConvTranspose2d:
-    """Return the transposed convolution 3x3 that enlarges features to exactly twice their size.
+    """Return a 3x3 transposed convolution of stride 2, which doubles the size of features exactly.
 
-    padding: 1; with 0 it is aligned to the first pixel, and gives a row and a column more.
+    padding: 1, or 0 for an output aligned to the first pixel, with an extra row and column.
     """
     return nn.ConvTranspose2d(width, width, 3, stride=2, padding=padding, output_padding=padding)
 
 
 def initialise(network: nn.Module, last: nn.Conv2d) -> None:
-    """He initialisation for LeakyReLU, no bias, and nearly nothing from the layer that predicts a residual."""
+    """Initialise for LeakyReLU (He), biases zero; `last`, which predicts the residual, near zero. `bilinear` is kept."""
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
             nn.init.kaiming_normal_(layer.weight, a=SLOPE, nonlinearity="leaky_relu")
@@ -33,5 +37,5 @@ def initialise(network: nn.Module, last: nn.Conv2d) -> None:
 
 
 def context(reach: int, levels: int) -> int:
-    """Return how many LR pixels `levels` networks in a row look at, each of which looks at `reach` pixels of its input."""
+    """Return the receptive field, in LR pixels to each side, of `levels` doublings that each reach `reach` input pixels."""
     return sum(-(-reach // 2**level) for level in range(levels))

@@ -1,49 +1,36 @@
-"""What networks for pairs of the same size have in common: scale 1, luma, and sides that they need as multiples of four.
+"""What networks for pairs of equal size (scale 1, luma) share.
 
-They work on features a quarter as large. An image of any size is continued to the right and below by its last column and row
-and cropped back, so pixels keep their place in the cells of 4x4. Tiles agree with the whole image where their corners are
-multiples of four; `context` is one.
+They work on features at a quarter of the resolution. An image of any size is padded to multiples of four on the right and
+below, and the output cropped, so that pixels keep their place in the 4x4 cells. Tiles agree with the whole image where their
+corners are multiples of four, and so is `context`.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.nn.blocks import conv
+from srlib.nn.borders import crop_corner, pad_to_multiple
 
 CELL = 4
 
 
 def pad(image: Tensor) -> Tensor:
-    """Continue `(N, C, H, W)` to the right and below, by its last column and row, to the next multiples of four."""
-    height, width = image.shape[-2:]
-    return F.pad(image, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+    """Pad `(N, C, H, W)` on the right and below to multiples of four."""
+    return pad_to_multiple(image, CELL)
 
 
 def crop_like(image: Tensor, lr: Tensor) -> Tensor:
-    """Undo `pad`: the upper left of `image` in the size of `lr`."""
-    return image[..., : lr.shape[-2], : lr.shape[-1]]
+    """Undo `pad`: crop `image` to the size of `lr`."""
+    return crop_corner(image, *lr.shape[-2:])
 
 
 def context(pixels: int, cells: int) -> int:
-    """Return a context for layers that reach `pixels` in full resolution, then `cells` of 4x4 pixels."""
+    """Return the context of layers that reach `pixels` at full resolution after `cells` at a quarter of it."""
     reach = pixels + cells * CELL + CELL - 1
     return -(-reach // CELL) * CELL
 
 
-class Block(nn.Module):
-    """conv, ReLU, conv, and the input added; no activation after it."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.body = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 class SameSize(nn.Module):
-    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size: `enhance`, on sides that are multiples of four.
+    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size. A subclass has `enhance`, for sides that are multiples of four.
 
     Raises SRError for a scale other than 1.
     """

@@ -11,7 +11,7 @@ from srlib.core.protocols import protocol
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.nn.bicubic import Bicubic, upsample_bicubic
-from srlib.nn.patchwise import PATCH, WINDOW, apply, gradients, principal
+from srlib.nn.patchwise import PATCH, WINDOW, apply_selected, gradients, principal_components
 from srlib.scoring.evaluation import evaluate, forward
 from srlib.train.loop import to_batch
 from srlib.train.run import load_weights
@@ -72,7 +72,7 @@ def test_principal_components_are_those_of_the_gradients():
     windows = np.random.default_rng(0).random((500, WINDOW**2)).astype(np.float32)
     features = windows @ gradients(2)
     expected = np.linalg.svd(features, full_matrices=False)[1][:5]
-    got = windows @ principal(windows, 2, 5)
+    got = windows @ principal_components(windows, 2, 5)
     assert np.allclose(np.linalg.norm(got, axis=0), expected, rtol=1e-4)
     assert np.allclose(got.T @ got, np.diag(expected**2), atol=1e-3 * expected[0] ** 2)
 
@@ -81,7 +81,7 @@ def test_apply_adds_the_chosen_products():
     maps, x = torch.rand(5, 3, 4), torch.rand(6, 3)
     chosen = torch.randint(5, (6, 2))
     expected = torch.einsum("nc,ntcd->nd", x, maps[chosen])
-    assert torch.allclose(apply(maps, chosen, x), expected, atol=1e-6)
+    assert torch.allclose(apply_selected(maps, chosen, x), expected, atol=1e-6)
 
 
 def test_regressors_are_the_ridge_of_the_neighbours():

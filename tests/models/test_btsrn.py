@@ -8,9 +8,9 @@ import torch
 from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.nn.bicubic import upsample_bicubic
-from srlib.nn.borders import mirror
+from srlib.nn.borders import crop_centre, mirror
 from srlib.nn.cost import saved_bytes, summary
-from srlib.papers.btsrn.model import BLOCKS, BTSRN, LeakyReLU, crop
+from srlib.papers.btsrn.model import BLOCKS, BTSRN, LeakyReLU
 
 SMALL = {"width": 8, "bottleneck": 4}
 
@@ -64,7 +64,7 @@ def test_valid_testing_is_the_codes(scale, margin, height, width):
     net = BTSRN(scale, padding="valid", **SMALL)
     lr = torch.rand(1, 3, height, width)
     with torch.no_grad():
-        framed = net.train()(mirror(lr, (15, 15), (15, 15))) - crop(
+        framed = net.train()(mirror(lr, (15, 15), (15, 15))) - crop_centre(
             upsample_bicubic(mirror(lr, (15, 15), (15, 15)), scale), height * scale + 2 * margin, width * scale + 2 * margin
         )
         expected = framed[..., margin:-margin, margin:-margin] + upsample_bicubic(lr, scale)
@@ -82,7 +82,7 @@ def test_valid_and_same_agree_away_from_the_border(scale):
     lr = torch.rand(1, 3, 24, 24)
     with torch.no_grad():
         middle = valid(lr)
-        assert torch.allclose(crop(same(lr), *middle.shape[-2:]), middle, atol=1e-5)
+        assert torch.allclose(crop_centre(same(lr), *middle.shape[-2:]), middle, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])

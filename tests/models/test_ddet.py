@@ -6,12 +6,11 @@ import torch
 from scipy.fft import dct
 
 from srlib import papers
-from srlib.baselines.edrn import EDRN
 from srlib.baselines.kpn import BASES, KPN, LPKPN, KernelLayer, collapse, cosines, laplacian
 from srlib.core.errors import SRError
 from srlib.nn.cost import summary
 from srlib.nn.dynamic_filter import dynamic_filter
-from srlib.nn.same_size import Block, pad
+from srlib.nn.same_size import pad
 from srlib.papers.ddet.model import DDet
 from srlib.reproduce.store import load_released
 from srlib.scoring.evaluation import forward
@@ -25,9 +24,7 @@ NETWORKS = {
     "DDet wide": lambda **more: DDet(**SMALL, wide=True, **more),
     "DDet paper": lambda **more: DDet(**SMALL, variant="paper", **more),
     "plain": lambda **more: DDet(**SMALL, **PLAIN, **more),
-    "EDRN": lambda **more: EDRN(width=8, blocks=1, **more),
 }
-PREDICTING = [name for name in NETWORKS if name != "EDRN"]
 every = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -70,11 +67,6 @@ class TestSizes:
         sizes = [summary(DDet(**rung)).parameters for rung in rungs]
         assert sizes == [1_295_473, 1_296_690, 1_334_835, 1_428_919]
         assert sizes[1] - sizes[0] == 640 + 577 and sizes[2] - sizes[1] == 38_145
-
-    def test_edrn_is_near_the_published_size(self):
-        parameters = summary(EDRN()).parameters
-        assert parameters == 33_823_041
-        assert parameters * 4 / 1e6 == pytest.approx(131.9, rel=0.03)
 
     def test_kernels_have_the_sizes_of_their_source(self):
         lr = torch.rand(2, 1, 9, 10)
@@ -142,10 +134,10 @@ class TestSameSize:
 
 
 class TestInitialisation:
-    @pytest.mark.parametrize("net", [KPN, LPKPN, DDet, EDRN])
+    @pytest.mark.parametrize("net", [KPN, LPKPN, DDet])
     def test_a_fresh_network_returns_nearly_its_input(self, net):
         torch.manual_seed(0)
-        fresh, lr = net(**{"width": 16} if net is EDRN else {}).eval(), photograph()
+        fresh, lr = net().eval(), photograph()
         with torch.no_grad():
             error = (fresh(lr) - lr).square().mean()
         assert -10 * torch.log10(error) > 50  # dB
@@ -171,7 +163,7 @@ class TestInitialisation:
             assert (kernels[:, centre] - 1 / 3).abs().max() < 0.01
             assert torch.cat([kernels[:, :centre], kernels[:, centre + 1 :]], dim=1).abs().max() < 0.01
 
-    @pytest.mark.parametrize("name", PREDICTING)
+    @every
     def test_caffe_is_msra_everywhere(self, name):
         torch.manual_seed(0)
         net, lr = NETWORKS[name](init="caffe").eval(), photograph()
@@ -190,7 +182,7 @@ class TestInitialisation:
             faded, msra = (KPN(init=init).trunk(lr).std() for init in ("identity", "caffe"))
         assert faded < 5 < 500 < msra
 
-    @pytest.mark.parametrize("name", PREDICTING)
+    @every
     def test_unknown_initialisation(self, name):
         with pytest.raises(SRError, match="unknown init 'cafe'.*'caffe'"):
             NETWORKS[name](init="cafe")
@@ -206,7 +198,7 @@ class TestBasis:
         assert torch.allclose(waves[:, 0], torch.full((kernel**2,), 1 / kernel))
         assert np.allclose(waves.numpy(), np.kron(*2 * [dct(np.eye(kernel), norm="ortho")]), atol=1e-6)
 
-    @pytest.mark.parametrize("name", PREDICTING)
+    @every
     def test_a_network_is_the_one_of_pixels_with_its_weights_transformed(self, name):
         net, plain = NETWORKS[name](basis="dct"), NETWORKS[name]()
         shaken(net)
@@ -220,7 +212,7 @@ class TestBasis:
         with torch.no_grad():
             assert torch.allclose(net.eval()(lr), plain.eval()(lr), atol=1e-4)
 
-    @pytest.mark.parametrize("name", PREDICTING)
+    @every
     def test_starts_near_the_identity(self, name):
         torch.manual_seed(0)
         lr = photograph()
@@ -241,7 +233,7 @@ class TestBasis:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 assert net(lr).isfinite().all()
 
-    @pytest.mark.parametrize("name", PREDICTING)
+    @every
     def test_unknown_basis(self, name):
         with pytest.raises(SRError, match="unknown basis 'dtc'.*'dct'"):
             NETWORKS[name](basis="dtc")
@@ -297,7 +289,6 @@ class TestDDet:
             (KPN, {"kernel": 4}, r"kernel \(=4\) must be odd"),
             (LPKPN, {"kernel": -1}, r"kernel \(=-1\) must be odd"),
             (LPKPN, {"blocks": -1}, r"blocks \(=-1\) must not be negative"),
-            (EDRN, {"blocks": -1}, r"blocks \(=-1\) must not be negative"),
         ],
     )
     def test_bad_arguments_are_named(self, net, arguments, message):
@@ -326,14 +317,6 @@ class TestPyramid:
         with torch.no_grad():
             assert [one.shape[-1] for one in net.kernels(lr)] == [16, 8, 4]
             assert torch.equal(collapse(net.levels(lr)), net(lr))
-
-
-class TestEDRN:
-    def test_normalises_only_where_the_size_changes(self):
-        net = EDRN(width=8, blocks=1)
-        inside = [name for name, layer in net.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-        assert inside == ["down.0.1", "down.1.1", "up.0.1", "up.1.1"]
-        assert sum(isinstance(layer, Block) for layer in net.modules()) == 6
 
 
 @pytest.mark.parametrize("name", ["ddet", "ddet_cdm", "ddet_refine", "kpn", "kpn_5", "kpn_13", "kpn_19"])

@@ -30,7 +30,6 @@ NARROW = {
     "imdn": {"width": 16, "blocks": 2},
     "cdc": {"width": 8, "hourglasses": 1, "levels": 2, "blocks": 1},
     **dict.fromkeys(("kpn", "lp_kpn", "ddet"), {"width": 16, "blocks": 1}),
-    "edrn": {"width": 8, "blocks": 1},
     "divergence": {"width": 8, "groups": 1, "blocks": 1},
     "d2c_sr": {"width": 8, "groups": 1, "blocks": 1, "freeze": False},
     "d2c_tree": {"body": "srresnet", "width": 8, "blocks": 1},

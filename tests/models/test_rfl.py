@@ -154,7 +154,7 @@ def test_too_few_samples(arguments, message):
         ({"trees": 0}, r"trees \(=0\) must be at least 1"),
         ({"leaves": 1}, r"leaves \(=1\) must be at least 2"),
         ({"rank": 37}, r"rank \(=37\) must be from 1 to 36"),
-        ({"kappa": -1.0}, r"penalty \(=0.01\) must be above 0 and kappa \(=-1.0\) not below"),
+        ({"kappa": -1.0}, r"penalty \(=0.01\) must be above 0 and kappa \(=-1.0\) must not be negative"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

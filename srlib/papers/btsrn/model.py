@@ -24,15 +24,9 @@ from torch import Tensor, nn
 
 from srlib.core.errors import SRError, unknown
 from srlib.nn.bicubic import upsample_bicubic
-from srlib.nn.borders import mirror
+from srlib.nn.borders import crop_centre, mirror
 
 SLOPE = 0.2
-
-
-def crop(x: Tensor, height: int, width: int) -> Tensor:
-    """Return the centre of `x`, `height` by `width` pixels."""
-    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    return x[..., top : top + height, left : left + width]
 
 
 class Block(nn.Module):
@@ -42,7 +36,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
-        return y.add_(crop(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
+        return y.add_(crop_centre(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -197,4 +191,4 @@ class BTSRN(nn.Module):
         residual = self.exit(self.high(self.up(x)))
         height = min(base.shape[-2], residual.shape[-2])
         width = min(base.shape[-1], residual.shape[-1])
-        return crop(base, height, width) + crop(residual, height, width)
+        return crop_centre(base, height, width) + crop_centre(residual, height, width)

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from srlib.baselines import edsr, imdn, rdn, rrdbnet, srresnet
+from srlib.baselines import imdn, rdn, rrdbnet, srresnet
 from srlib.core.errors import SRError, unknown
-from srlib.nn.blocks import conv, factors
+from srlib.nn.blocks import ResidualBlock, conv, factors
 from srlib.papers.d2c_sr.model import Fused, Tree, leaf_tail
 
 DENSE_LAYERS = 8  # RDN's C
@@ -65,7 +65,7 @@ def _vdsr_tail(scale: int, width: int) -> nn.Module:
 
 
 def _edsr(blocks: int, width: int) -> nn.Module:
-    return nn.Sequential(*(edsr.Block(width) for _ in range(blocks)), conv(width, width))
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), conv(width, width))
 
 
 def _rdn(blocks: int, width: int) -> nn.Module:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from srlib.baselines.kpn import SMALL, KernelLayer, Trunk, check, features, initialise
+from srlib.baselines.kpn import SMALL, KernelLayer, Trunk, check_arguments, head_features, initialise
 from srlib.core.errors import SRError, unknown
 from srlib.nn.blocks import conv
 from srlib.nn.dynamic_filter import dynamic_filter
@@ -107,10 +107,10 @@ class DDet(SameSize):
         if wide and variant == "paper":
             raise SRError("wide (=True) is of the official variant: the paper's network has one width; leave it out")
         sizes = HEADS[variant] if mda else PLAIN
-        check(init, sizes[0][0], basis)
+        check_arguments(init, sizes[0][0], basis)
         out = 2 * width if wide else width
         self.trunk = Trunk(width, blocks)
-        self.features = features(width, CELL, out)
+        self.features = head_features(width, CELL, out)
         self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
         self.cdm = detail(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None

@@ -27,7 +27,7 @@ from srlib.core.color import luma
 from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.nn.bicubic import upsample_bicubic
-from srlib.nn.borders import mirror
+from srlib.nn.borders import crop_corner, mirror
 
 PATCH = 48  # LR pixels
 THRESHOLDS = (30.0, 35.0, 40.0, 45.0)  # dB
@@ -181,7 +181,7 @@ class DualWay(nn.Module):
         for (y, x), some in zip(corners, patches.split(images), strict=True):
             total[..., y * s : y * s + side, x * s : x * s + side] += some
             count[y * s : y * s + side, x * s : x * s + side] += 1
-        return (total / count)[..., : height * s, : width * s]
+        return crop_corner(total / count, height * s, width * s)
 
     def branches(self, patches: Tensor, easy: Tensor) -> Tensor:
         """Upscale patches `(N, C, 48, 48)`, the easy ones by the plain branch and the others by the complex one."""
