@@ -15,9 +15,9 @@ from srlib.nn import models
 from srlib.papers.prosrn import gan as gan_module
 from srlib.train import loop, losses
 from srlib.train.experiment import Experiment
-from srlib.train.loop import digest, train
 from srlib.train.run import Run
 from srlib.train.trainer import Adversary, Trainer
+from srlib.train.training import digest, train
 
 PROSRN = {"model": "prosrn", "model_args": {"width": 8, "depth": 2}, "scale": 4, "hr_patch": 32}
 NETWORKS = {

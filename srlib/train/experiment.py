@@ -49,7 +49,7 @@ class Experiment:
     clip: maximum gradient norm, 0 for no clipping. ema: decay of the exponential moving average of the weights, 0 for none.
     precision: "fp32", or "bf16" for mixed precision. seed: of initial weights and patch sampling.
     discriminator, discriminator_args: of `losses.adversarial`, "" for none; with one the generator's loss is content * loss
-    + adversarial * `Adversarial.generator_loss`. start: `loop.digest` of the weights files that the network is initialised
+    + adversarial * `Adversarial.generator_loss`. start: `training.digest` of the weights files that the network is initialised
     from, "" for random initialisation. Raises SRError for an invalid field.
     """
 

@@ -13,7 +13,7 @@ from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.train import losses
 from srlib.train.experiment import Experiment
-from srlib.train.run import load_weights
+from srlib.train.weights import load_weights
 
 
 def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:

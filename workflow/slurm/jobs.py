@@ -120,8 +120,7 @@ def cancel(log: str, interrupted: bool = False) -> list[str]:
     if interrupted:
         cancelled |= set(ask(*squeue, "--states=CANCELLED").stdout.split())
     told = [
-        f"  stopped {jobs.notebook.get(job, 'a notebook')}, SLURM job {job}"
-        for job in sorted(cancelled - jobs.failed, key=int)
+        f"  stopped {jobs.notebook.get(job, 'a notebook')}, SLURM job {job}" for job in sorted(cancelled - jobs.failed, key=int)
     ]
     if left.returncode or left.stdout.strip():
         trouble = why(left) if left.returncode else f"jobs {', '.join(left.stdout.split())} have not ended"
