@@ -14,7 +14,7 @@ STATEMENTS = {
     "torch": "import torch",
     "torch, srlib": "import torch, srlib",
     "torch, srlib and its models": "import torch, srlib, srlib.nn.models",
-    "torch, srlib.train.loop (with accelerate and pandas)": "import torch, srlib, srlib.train.loop",
+    "torch, srlib.train.training (with accelerate and pandas)": "import torch, srlib, srlib.train.training",
 }
 LIMIT = 0.3
 

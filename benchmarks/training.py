@@ -1,7 +1,7 @@
 """The training loop with its data path against the bare optimiser step on one fixed batch.
 
 Reference: `Trainer.step` on the same float batch again and again, which is what a network costs at best. Compared: the
-loop of `srlib.train.loop` as a run has it, with patches cut from the packed images, their conversion, learning rates, looks at
+loop of `srlib.train.loop` as a run has it, with patches cut from the packed images, their conversion, learning rates, checks of
 the loss; validations and checkpoints left out. Blocks of both alternate in one process, and the median of the ratios of
 neighbours counts, which what else the machine does disturbs least. Target: at least 0.95 of the bare speed.
 
@@ -21,8 +21,9 @@ from accelerate import Accelerator
 from srlib import papers
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.train.loop import Trainer, _Batches, _Loop
+from srlib.train.loop import Batches, Loop
 from srlib.train.run import Run
+from srlib.train.trainer import Trainer
 
 LIMIT = 0.95
 
@@ -50,11 +51,11 @@ def main() -> int:
     accelerator = Accelerator()
     bare, trainer = Trainer(experiment, accelerator), Trainer(experiment, accelerator)
     with tempfile.TemporaryDirectory() as folder:
-        batches = _Batches(sampler, trainer)
-        loop = _Loop(trainer, batches, Run(experiment, pairs.fingerprint, Path(folder)), "none")
+        batches = Batches(sampler, trainer)
+        loop = Loop(trainer, batches, Run(experiment, pairs.fingerprint, Path(folder)), "none")
         fixed = batches.get(0)
         batches.close()
-        loop.batches = batches = _Batches(sampler, trainer)
+        loop.batches = batches = Batches(sampler, trainer)
 
         def step_on_fixed_batch() -> None:
             for _ in range(args.steps):
@@ -64,7 +65,7 @@ def main() -> int:
         def step_on_fresh_batches() -> None:
             for _ in range(args.steps):
                 loop.take_step()
-            loop.look()
+            loop.check_loss()
 
         kinds = {"bare step": step_on_fixed_batch, "training loop": step_on_fresh_batches}
         times = {name: [] for name in kinds}

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from srlib.core.imresize import imresize
 from srlib.train.experiment import Experiment
-from srlib.train.loop import train
 from srlib.train.run import Run
+from srlib.train.training import train
 
 # Started once for all experiments: starting processes takes longer than these trainings.
 WORKER = """
@@ -23,7 +23,7 @@ import torch
 torch.set_num_threads(1)
 from srlib.core.errors import SRError
 from srlib.train.experiment import Experiment
-from srlib.train.loop import train
+from srlib.train.training import train
 try:
     for fields in eval(sys.argv[1]):
         train(Experiment(**fields), progress="lines")

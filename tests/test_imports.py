@@ -30,7 +30,7 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_training_loads_nothing_that_it_does_not_need():
-    modules = loaded("import srlib.train.loop, srlib.papers, srlib.reproduce.store")
+    modules = loaded("import srlib.train.training, srlib.papers, srlib.reproduce.store")
     assert "torch" in modules
     assert sorted(modules & set(UNWANTED)) == []
 

@@ -80,7 +80,7 @@ class TestLevels:
     def test_targets_are_hr_reduced_bicubically(self):
         hr = torch.rand(2, 1, 24, 16, generator=torch.Generator().manual_seed(1))
         outputs = [torch.zeros(2, 1, 24 // s, 16 // s) for s in (4, 2, 1)]
-        small, middle, large = losses.targets(outputs, hr)
+        small, middle, large = losses.level_targets(outputs, hr)
         assert large is hr
         for target, scale in ((small, 4), (middle, 2)):
             expected = np.stack([imresize(one[0].double().numpy(), 1 / scale) for one in hr])
@@ -88,19 +88,19 @@ class TestLevels:
 
     def test_levels_of_one_size_share_their_target(self):
         hr = torch.rand(1, 1, 8, 8)
-        assert all(target is hr for target in losses.targets([torch.zeros(1, 1, 8, 8)] * 3, hr))
+        assert all(target is hr for target in losses.level_targets([torch.zeros(1, 1, 8, 8)] * 3, hr))
 
     @pytest.mark.parametrize("name", ALL)
     def test_total_is_the_sum_over_the_levels(self, name):
         hr, loss = torch.rand(2, 1, 8, 8), losses.get(name)
         outputs = [torch.rand(2, 1, 4, 4), torch.rand(2, 1, 8, 8)]
-        parts = [loss(*both) for both in zip(outputs, losses.targets(outputs, hr), strict=True)]
-        assert min(parts) > 0 and torch.allclose(losses.total(loss, outputs, hr), sum(parts))
-        assert losses.total(loss, outputs[1:], hr) == losses.total(loss, outputs[1], hr) == parts[1]
+        parts = [loss(*both) for both in zip(outputs, losses.level_targets(outputs, hr), strict=True)]
+        assert min(parts) > 0 and torch.allclose(losses.multi_level(loss, outputs, hr), sum(parts))
+        assert losses.multi_level(loss, outputs[1:], hr) == losses.multi_level(loss, outputs[1], hr) == parts[1]
 
     def test_total_moves_every_level(self):
         outputs = [torch.rand(1, 1, side, side, requires_grad=True) for side in (2, 4, 8)]
-        losses.total(losses.mse, outputs, torch.rand(1, 1, 8, 8)).backward()
+        losses.multi_level(losses.mse, outputs, torch.rand(1, 1, 8, 8)).backward()
         assert all((image.grad != 0).all() for image in outputs)
 
     @pytest.mark.parametrize("sides", [[(8, 8)], [(6, 6)], [(4, 4), (4, 4)], [(3, 3), (16, 16)], [(8, 4), (16, 16)]])
@@ -157,10 +157,10 @@ class TestInside:
     def test_takes_the_centre_for_a_network_that_declares_valid_padding(self):
         hr = torch.arange(36.0).view(1, 1, 6, 6)
         net = torch.nn.Identity()
-        assert losses.inside(net, hr, torch.zeros(1, 1, 2, 4)) is hr
+        assert losses.crop_to_output(net, hr, torch.zeros(1, 1, 2, 4)) is hr
         net.valid_padding = True
-        assert torch.equal(losses.inside(net, hr, torch.zeros(1, 1, 2, 4)), hr[..., 2:4, 1:5])
-        assert torch.equal(losses.inside(net, hr, [torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 4)]), hr[..., 2:4, 1:5])
+        assert torch.equal(losses.crop_to_output(net, hr, torch.zeros(1, 1, 2, 4)), hr[..., 2:4, 1:5])
+        assert torch.equal(losses.crop_to_output(net, hr, [torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 4)]), hr[..., 2:4, 1:5])
 
     def test_only_btsrn_without_padding_declares_it(self):
         nets = {name: models.create(name, models.scales(name)[-1]) for name in models.names()}

@@ -24,8 +24,8 @@ from srlib.data.images import read_image
 from srlib.nn import models
 from srlib.train import experiment, probe
 from srlib.train.experiment import Experiment
-from srlib.train.loop import digest, train
 from srlib.train.run import Run
+from srlib.train.training import digest, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

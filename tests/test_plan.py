@@ -20,8 +20,8 @@ from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
 from srlib.reproduce import plan, queue, store
 from srlib.train import loop
-from srlib.train.loop import digest, train
 from srlib.train.run import Run, legs, training_budget
+from srlib.train.training import digest, train
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {"leg": 4, "restart": 0.5}

@@ -28,8 +28,8 @@ from srlib.reproduce.store import NotReleased, Trained, load_released, load_run,
 from srlib.scoring import evaluation, vitals
 from srlib.scoring.evaluation import SCORERS, evaluate
 from srlib.train.experiment import Experiment
-from srlib.train.loop import digest, train
-from srlib.train.run import Outdated, Run, budget_of
+from srlib.train.run import Outdated, Run, load_budget
+from srlib.train.training import digest, train
 
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
 
@@ -725,7 +725,7 @@ class TestSharedWeights:
         file = release(run, [large], protocol("prosrn"))
         said = store.spent(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
         assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
-        assert budget_of(file)["name"] == "prosrgan" and budget_of(file)["steps"] == run.provenance()["steps"]
+        assert load_budget(file)["name"] == "prosrgan" and load_budget(file)["steps"] == run.provenance()["steps"]
 
     def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
         run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from srlib.core.errors import SRError
 from srlib.core.files import atomic_write, sha256, write_json
 from srlib.nn import models
-from srlib.train import run as run_files
 from srlib.train.experiment import Experiment
-from srlib.train.run import Outdated, Run, load_weights
+from srlib.train.provenance import PACKAGES, provenance
+from srlib.train.run import Outdated, Run, load_budget
+from srlib.train.weights import half_precision, load_weights
 
 TINY = Experiment(name="tiny", paper="test", model="espcn", scale=2, data="embedded", steps=4)
 
@@ -85,7 +86,7 @@ class TestDirectory:
         finished(run)
         before = run.weights.read_bytes()
         aside = run.set_aside()
-        assert aside.name == f"{run.key}.outdated1" and not run.begun and Run.open(aside).weights.read_bytes() == before
+        assert aside.name == f"{run.key}.outdated1" and not run.started and Run.open(aside).weights.read_bytes() == before
         finished(run)
         assert run.set_aside().name == f"{run.key}.outdated2"
 
@@ -245,13 +246,13 @@ class TestFiles:
 
 
 def test_weights_without_run_or_card_have_no_known_budget(tmp_path):
-    assert run_files.budget_of(tmp_path / "model.safetensors") is None
+    assert load_budget(tmp_path / "model.safetensors") is None
 
 
 class TestHalfPrecision:
     def test_names_and_whole_numbers_stay(self):
         state = models.create("srresnet", 4, width=8).state_dict()
-        found = run_files.half_precision(state)
+        found = half_precision(state)
         assert list(found) == list(state)
         counts = [name for name, tensor in state.items() if not tensor.is_floating_point()]
         assert counts and all(found[name].dtype == torch.int64 for name in counts)
@@ -262,11 +263,11 @@ class TestHalfPrecision:
     def test_what_it_cannot_hold_is_refused(self, value):
         state = {"fine": torch.ones(3), "zero": torch.zeros(3), "body.weight": torch.full((4,), value)}
         with pytest.raises(SRError, match=r"'body.weight' has values up to .*, which float16 .* cannot hold within 1 %; train"):
-            run_files.half_precision(state)
+            half_precision(state)
 
     def test_small_values_beside_large_ones_do_not_matter(self):
         state = {"w": torch.tensor([1.0, 1e-9]), "large": torch.tensor([65504.0])}
-        assert run_files.half_precision(state)["w"].tolist() == [1.0, 0.0]
+        assert half_precision(state)["w"].tolist() == [1.0, 0.0]
 
 
 class TestLoadWeights:
@@ -328,9 +329,9 @@ class TestLoadWeights:
 
 class TestProvenance:
     def test_says_where_and_with_what(self):
-        got = run_files.provenance(seed=3)
+        got = provenance(seed=3)
         assert got["seed"] == 3 and got["threads"] == torch.get_num_threads()
-        assert set(got["packages"]) == set(run_files.PACKAGES) and got["packages"]["torch"] == torch.__version__
+        assert set(got["packages"]) == set(PACKAGES) and got["packages"]["torch"] == torch.__version__
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", got["date"])
         assert re.fullmatch(r".+, \d+ cores", got["hardware"])
         assert json.loads(json.dumps(got)) == got
@@ -345,14 +346,14 @@ class TestProvenance:
         subprocess.run([*git, "init", "-q"], check=True)
         subprocess.run([*git, "add", "file"], check=True)
         subprocess.run([*git, "commit", "-qm", "first"], check=True)
-        clean = run_files.provenance()
+        clean = provenance()
         assert re.fullmatch("[0-9a-f]{40}", clean["commit"]) and clean["dirty"] is False
         (tmp_path / "file").write_text("2")
-        assert run_files.provenance()["dirty"] is True
+        assert provenance()["dirty"] is True
 
     def test_without_git_says_null(self, tmp_path, monkeypatch):
         (tmp_path / "notebooks").mkdir(parents=True)
         monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
         monkeypatch.setenv("PATH", "")
-        got = run_files.provenance()
+        got = provenance()
         assert got["commit"] is None and got["dirty"] is None

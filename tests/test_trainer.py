@@ -15,9 +15,9 @@ from srlib.nn import models
 from srlib.papers.prosrn import gan as gan_module
 from srlib.train import loop, losses
 from srlib.train.experiment import Experiment
-from srlib.train.loop import digest, train
 from srlib.train.run import Run
 from srlib.train.trainer import Adversary, Trainer
+from srlib.train.training import digest, train
 
 PROSRN = {"model": "prosrn", "model_args": {"width": 8, "depth": 2}, "scale": 4, "hr_patch": 32}
 NETWORKS = {
@@ -106,7 +106,7 @@ class TestLevels:
         """A network whose first level is right and whose last one is not, and the other way round: both are told."""
         trainer = Trainer(experiment(data), Accelerator())
         lr, hr = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 32, 32)
-        right = losses.targets([torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 32, 32)], hr)
+        right = losses.level_targets([torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 32, 32)], hr)
         for wrong in (0, 1):
             images = [image + 0.5 * (i == wrong) for i, image in enumerate(right)]
             trainer.model = lambda lr, images=images: [image.requires_grad_() for image in images]

@@ -23,10 +23,11 @@ from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.nn import models
 from srlib.scoring import vitals
-from srlib.train import loop, losses
+from srlib.train import loop, losses, training
 from srlib.train.experiment import Experiment
-from srlib.train.loop import to_batch, train
 from srlib.train.run import Run
+from srlib.train.trainer import to_batch
+from srlib.train.training import train
 
 BTSRN = {"model": "btsrn", "model_args": {"width": 8, "bottleneck": 4, "low": 1, "high": 1}}
 
@@ -297,7 +298,7 @@ import torch
 torch.set_num_threads(1)
 from srlib.train import loop
 from srlib.train.experiment import Experiment
-from srlib.train.loop import train
+from srlib.train.training import train
 
 take = loop.Trainer.step
 def slow(self, *args):
@@ -412,7 +413,7 @@ class TestBudget:
     @pytest.mark.parametrize("first", [0.01, 0.5], ids=["steady", "slow first step"])
     def test_minutes_end_at_the_budget_with_an_annealed_rate(self, data, monkeypatch, first):
         """On a clock of its own: a step takes 10 ms, the first one longer where it compiles, a validation 50 ms."""
-        now, stepped, take, score = [100.0], [], loop.Trainer.step, loop._validate
+        now, stepped, take, score = [100.0], [], loop.Trainer.step, loop.validate
 
         def step(self, *args):
             now[0] += 0.01 if stepped else first
@@ -425,7 +426,7 @@ class TestBudget:
 
         monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(loop.Trainer, "step", step)
-        monkeypatch.setattr(loop, "_validate", validate)
+        monkeypatch.setattr(loop, "validate", validate)
         run = train(experiment(data, steps=None, minutes=0.05, validation=data), progress="none")
         history = run.history()
         assert now[0] - 100 == pytest.approx(3, rel=0.03)
@@ -445,7 +446,7 @@ class TestBudget:
 
     def test_interrupted_budget_keeps_its_schedule(self, data, monkeypatch):
         chosen = experiment(data, steps=None, minutes=0.02)
-        validate, seen = loop._Loop.validate, []
+        validate, seen = loop.Loop.validate, []
 
         def third(self):
             validate(self)
@@ -455,7 +456,7 @@ class TestBudget:
                 raise Stop
 
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            patch.setattr(loop._Loop, "validate", third)
+            patch.setattr(loop.Loop, "validate", third)
             train(chosen, progress="none")
         assert train(chosen, progress="none").provenance()["steps"] == seen[0]
 
@@ -513,7 +514,7 @@ class TestBadInput:
     def test_validation_of_another_scale_is_told_before_the_first_step(self, data, tmp_path, monkeypatch):
         at_step(monkeypatch, 1, interrupt)
         with monkeypatch.context() as patch, pytest.raises(SRError, match="scale: got 2, but embedded-camera-test has LR and HR"):
-            patch.setattr(loop, "open_set", lambda name: dataclasses.replace(open_set(name), scale=1))
+            patch.setattr(training, "open_set", lambda name: dataclasses.replace(open_set(name), scale=1))
             train(experiment(data, validation="embedded-camera-test"), progress="none")
         with pytest.raises(SRError, match="validation \\(=embedded-test\\) has no LR images"):
             train(experiment("embedded-camera", scale=1, model="ddet", validation="embedded-test"), progress="none")

@@ -169,7 +169,8 @@ def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
 def _train(args: argparse.Namespace) -> None:
     from srlib import papers
     from srlib.papers.profiles import profile
-    from srlib.train.loop import describe, digest, train
+    from srlib.train.loop import describe
+    from srlib.train.training import digest, train
 
     paper, name = papers.find(args.experiment, args.scale)
     method = paper.method(name)

@@ -28,9 +28,11 @@ from srlib.reproduce import store
 from srlib.reproduce.plan import LATER, Key, Planned
 from srlib.train import probe
 from srlib.train.experiment import Experiment
-from srlib.train.loop import accelerator_for, check_validation, digest, train
-from srlib.train.run import Run, checkout, legs, training_budget
+from srlib.train.loop import accelerator_for
+from srlib.train.provenance import checkout
+from srlib.train.run import Run, legs, training_budget
 from srlib.train.trainer import Trainer, to_batch
+from srlib.train.training import check_validation, digest, train
 
 WARM_UP, TIMED, LONGEST = 2, 5, 20.0  # steps before the clock runs, steps that it times at most, seconds that they take at most
 
@@ -72,8 +74,8 @@ class Ledger:
         return run
 
     def usable(self, run: Run) -> bool:
-        """Whether a run is begun or complete, by code that does what today's does; `loop.train` sets others aside."""
-        return run.begun and (made := Run.open(run.dir).probe) is not None and probe.agree(made, run.probe)
+        """Whether a run is begun or complete, by code that does what today's does; `training.train` sets others aside."""
+        return run.started and (made := Run.open(run.dir).probe) is not None and probe.agree(made, run.probe)
 
     def trainings(self, planned: Planned) -> Iterator[tuple[Experiment, dict[str, Path], Run]]:
         """Yield the complete legs of a network and then the next one; none where it waits for what it starts from."""

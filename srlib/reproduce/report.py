@@ -36,7 +36,7 @@ from srlib.reproduce import notebooks
 from srlib.reproduce.claims import KINDS
 from srlib.reproduce.tables import claims_table
 from srlib.reproduce.verdicts import VERDICTS
-from srlib.train import run as run_files
+from srlib.train.provenance import provenance
 
 TEMPLATES = Path(__file__).parent / "templates"
 PREVIEW = 800  # pixels
@@ -224,7 +224,7 @@ def _write(profile: str, out: Path) -> None:
     summary = notebook_pages(executed, out / "summary", environment)
     if not sections and not summary:
         raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")
-    made = run_files.provenance()
+    made = provenance()
     made["packages"] = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
     page = environment.get_template("index.html.j2").render(
         profile=chosen, sections=sections, summary=summary, counts=counts, made=made

@@ -31,8 +31,9 @@ from srlib.scoring import vitals
 from srlib.scoring.evaluation import SCORERS, evaluate, measure
 from srlib.train import probe
 from srlib.train.experiment import Experiment
-from srlib.train.loop import digest, train
-from srlib.train.run import Outdated, Run, half_precision, legs, load_weights, training_budget
+from srlib.train.run import Outdated, Run, legs, training_budget
+from srlib.train.training import digest, train
+from srlib.train.weights import half_precision, load_weights
 
 # Columns of `trainings`
 TRAININGS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "official", "dead", "validation", "history")

@@ -1,8 +1,8 @@
-"""Measures that try to see as people do: GMSD and gradient energy, which need no weights, and LPIPS where it is installed.
+"""Perceptual metrics: GMSD and gradient energy, which need no weights, and LPIPS where it is installed.
 
 GMSD: W. Xue et al., "Gradient Magnitude Similarity Deviation: A Highly Efficient Perceptual Image Quality Index", IEEE TIP 2014.
 LPIPS: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018; its weights come with
-the package `lpips` (and a network of torchvision, which that fetches), an optional extra.
+the optional package `lpips`, which downloads AlexNet through torchvision.
 """
 
 import importlib.util
@@ -21,12 +21,12 @@ from srlib.core.protocols import Protocol
 from srlib.data.sets import open_set
 from srlib.scoring.evaluation import super_resolve
 
-STABLE = 170.0  # GMSD's constant for 0..255
-NO_LPIPS = "LPIPS is left out: the package lpips is not installed (pip install -e .[lpips])"
+GMSD_C = 170.0  # stabilising constant for 0..255
+NO_LPIPS = "LPIPS is omitted: the package lpips is not installed (pip install -e .[lpips])"
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
-    """Return the gradient magnitude of a picture's grey at half size: means of 2x2 pixels, then Prewitt's filters over 3."""
+    """Return the gradient magnitude of an image's luminance at half resolution: 2x2 averages, then 3x3 Prewitt filters."""
     grey = to_rgb(image).astype(float) @ [0.299, 0.587, 0.114]
     height, width = (side // 2 * 2 for side in grey.shape)
     if min(height, width) < 6:
@@ -40,46 +40,46 @@ def _gradient(image: np.ndarray) -> np.ndarray:
 
 
 def gmsd(sr: np.ndarray, hr: np.ndarray) -> float:
-    """Return the deviation of the gradient magnitudes' similarity, of pictures in 0..255: 0 for equal ones, less is better."""
+    """Return the GMSD of images in 0..255: 0 for identical ones, lower is better."""
     a, b = _gradient(sr.clip(0, 255)), _gradient(hr)
-    return float(((2 * a * b + STABLE) / (a**2 + b**2 + STABLE)).std())
+    return float(((2 * a * b + GMSD_C) / (a**2 + b**2 + GMSD_C)).std())
 
 
 def sharpness(sr: np.ndarray, hr: np.ndarray) -> float:
-    """Return the gradient energy of SR over that of HR: below 1 where SR is blurrier, above where it is sharper or noisier."""
+    """Return the gradient energy of SR relative to HR: below 1 where SR is blurrier, above 1 where it is sharper or noisier."""
     a, b = (np.square(_gradient(image)).mean() for image in (sr.clip(0, 255), hr))
     return float(a / b) if b else np.nan
 
 
 @cache
 def lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
-    """Return LPIPS (AlexNet) of two pictures in 0..255, less is better, or None where the package is missing."""
+    """Return the LPIPS (AlexNet) function of two images in 0..255, lower is better; None where the package is missing."""
     if importlib.util.find_spec("lpips") is None:
         return None
     import lpips as package
 
     net = package.LPIPS(net="alex", verbose=False).eval()
 
-    def measure(sr: np.ndarray, hr: np.ndarray) -> float:
+    def distance(sr: np.ndarray, hr: np.ndarray) -> float:
         pair = (torch.from_numpy(to_rgb(x).clip(0, 255).transpose(2, 0, 1)[None] / 127.5 - 1).float() for x in (sr, hr))
         with torch.no_grad():
             return float(net(*pair))
 
-    return measure
+    return distance
 
 
 def score(model: nn.Module, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
     """Return a row per image of a set: `image`, `gmsd`, `sharpness`, and `lpips` where it is installed.
 
-    limit: only the first images. Pictures are as the protocol makes and crops them; no border is left out. Raises SRError for
-    a luma network, whose range is not that of the pictures.
+    limit: only the first images. Images are degraded and cropped as the protocol says, without shaving a border. Raises SRError
+    for a luma network, whose output does not have the range of RGB images.
     """
-    measures = {"gmsd": gmsd, "sharpness": sharpness} | ({"lpips": lpips()} if lpips() else {})
+    metrics = {"gmsd": gmsd, "sharpness": sharpness} | ({"lpips": lpips()} if lpips() else {})
     images, rows = open_set(dataset), []
-    for i, (name, hr) in enumerate(islice(images, limit)):
+    for i, (image, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, model.scale) if images.paired else None
         sr, target, _ = super_resolve(model, hr, protocol, lr=lr)
         if sr.ndim < target.ndim:
             raise SRError(f"model: makes luma alone under the protocol {protocol.name!r}, expected a network of RGB")
-        rows.append({"image": name, **{metric: measure(sr, target) for metric, measure in measures.items()}})
+        rows.append({"image": image, **{name: metric(sr, target) for name, metric in metrics.items()}})
     return pd.DataFrame(rows)

@@ -1,7 +1,6 @@
-"""What is trained, and how much of everything: `Experiment` and `Profile`.
+"""The configuration of a training, frozen: `Experiment`.
 
-An experiment is one training, named and frozen; its `key` names the run directory and changes with everything that
-shapes the result. A profile sets data and budgets for all experiments; profiles differ in parameters, never in code.
+Its `key` names the run directory and changes with every field and with the data.
 """
 
 import hashlib
@@ -19,20 +18,19 @@ from srlib.train import losses
 
 SCHEDULES = ("cosine", "warm_cosine", "steps")
 PRECISIONS = ("fp32", "bf16")
-WARM = 0.1  # part of the budget in which the rate of "warm_cosine" rises
+WARMUP = 0.1  # fraction of the budget over which the rate of "warm_cosine" rises
+
+_INTEGERS = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
+_REALS = ("minutes", "learning_rate", "factor", "clip", "ema", "content", "adversarial")
 
 
-_WHOLE = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
-_REAL = ("minutes", "learning_rate", "factor", "clip", "ema", "content", "adversarial")
-
-
-def _whole(name: str, value: Any) -> int:
+def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise SRError(f"{name} (={value!r}) must be a whole number")
     return operator.index(value)
 
 
-def _real(name: str, value: Any) -> float:
+def _finite(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise SRError(f"{name} (={value!r}) must be a finite number")
     return float(value)
@@ -40,19 +38,19 @@ def _real(name: str, value: Any) -> float:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training.
+    """Configuration of one training.
 
-    name, paper: the row of the paper's table that it fills. model, model_args, scale: `models.create`'s arguments.
-    data: name of the training images. validation: name of the images scored during training ("" for none).
+    name, paper: the row of the paper's table that it reproduces. model, model_args, scale: `models.create`'s arguments.
+    data: name of the training images. validation: name of the validation images ("" for none).
     loss, loss_args: of `losses.get`. hr_patch: side of a training patch in HR pixels, a multiple of scale. batch: patches per
-    step over all processes. steps or minutes: the budget, exactly one of them.
-    learning_rate: Adam's first rate. schedule: "cosine" to zero, "warm_cosine", the same after a linear rise over a tenth of the
-    budget, or "steps": times `factor` after each of `drops` equal parts of it. clip: largest gradient norm, 0 for none. ema:
-    decay of averaged weights, 0 for none.
-    precision: "fp32", or "bf16" for mixed precision. seed: of weights and patches.
+    step, summed over processes. steps or minutes: the budget, exactly one of them.
+    learning_rate: Adam's initial learning rate. schedule: "cosine" annealing to zero; "warm_cosine", the same after a linear
+    warm-up over a tenth of the budget; or "steps", multiplied by `factor` (gamma) after each of `drops` equal parts of it.
+    clip: maximum gradient norm, 0 for no clipping. ema: decay of the exponential moving average of the weights, 0 for none.
+    precision: "fp32", or "bf16" for mixed precision. seed: of initial weights and patch sampling.
     discriminator, discriminator_args: of `losses.adversarial`, "" for none; with one the generator's loss is content * loss
-    + adversarial * (cross entropy of being judged real). start: `loop.digest` of the weights files that the
-    network starts from, "" for fresh weights.
+    + adversarial * `Adversarial.generator_loss`. start: `training.digest` of the weights files that the network is initialised
+    from, "" for random initialisation. Raises SRError for an invalid field.
     """
 
     name: str
@@ -83,10 +81,10 @@ class Experiment:
     start: str = ""
 
     def __post_init__(self) -> None:
-        for name in _WHOLE:
-            self._set(name, _whole)
-        for name in _REAL:
-            self._set(name, _real)
+        for name in _INTEGERS:
+            self._set(name, _integer)
+        for name in _REALS:
+            self._set(name, _finite)
         models.check(self.model, self.scale, self.model_args)
         losses.get(self.loss, **self.loss_args)
         if self.schedule not in SCHEDULES:
@@ -116,7 +114,7 @@ class Experiment:
             raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
 
     def _set(self, name: str, kind: Callable[[str, Any], Any]) -> None:
-        """Bring a number to its plain type, so that 30 and 30.0 minutes, or numpy's 2 and 2, name one run."""
+        """Convert a number to a plain int or float, so that 30 and 30.0 minutes, or NumPy's 2 and 2, give the same key."""
         value = getattr(self, name)
         if value is not None or name not in ("steps", "minutes"):
             object.__setattr__(self, name, kind(name, value))
@@ -126,15 +124,17 @@ class Experiment:
         return self.hr_patch // self.scale
 
     def rate(self, progress: float) -> float:
-        """Return the learning rate at `progress`, the part of the budget that is spent (0..1)."""
+        """Return the learning rate at `progress`, the fraction of the budget that is used (0..1)."""
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
         if self.schedule == "warm_cosine":
-            return self.learning_rate * min(progress / WARM, 0.5 * (1 + math.cos(math.pi * max(progress - WARM, 0) / (1 - WARM))))
+            return self.learning_rate * min(
+                progress / WARMUP, 0.5 * (1 + math.cos(math.pi * max(progress - WARMUP, 0) / (1 - WARMUP)))
+            )
         return self.learning_rate * self.factor ** int(progress * self.drops)
 
     def key(self, fingerprint: str) -> str:
-        """Return the name of the run: readable, and unique by a hash of every field and of the data's fingerprint."""
-        described = json.dumps({**asdict(self), "fingerprint": fingerprint}, sort_keys=True)
-        digest = hashlib.sha256(described.encode()).hexdigest()[:10]
+        """Return the run's name: readable, and unique by a hash of all fields and of the data's fingerprint."""
+        config = json.dumps({**asdict(self), "fingerprint": fingerprint}, sort_keys=True)
+        digest = hashlib.sha256(config.encode()).hexdigest()[:10]
         return f"{self.name}_x{self.scale}_seed{self.seed}-{digest}"

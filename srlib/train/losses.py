@@ -1,7 +1,7 @@
-"""Training losses by name: `get("l1")` maps (what the network gave, hr, lr) to a scalar.
+"""Training losses by name: `get("l1")` returns a function of (network outputs, hr, lr) to a scalar.
 
-Those of `LOSSES` compare `(sr, hr)` in 0..1 and are means over all pixels and channels; `total` adds them up where a network is
-supervised at several levels. Those of `OTHERS` compare what else a network gives; `ADVERSARIAL` has the discriminators of GANs.
+`LOSSES` are pixel losses of `(sr, hr)` in 0..1, means over all pixels and channels; `multi_level` sums them over the levels of a
+network with deep supervision. `CUSTOM` are losses of other outputs, and `ADVERSARIAL` the GAN losses with their discriminators.
 """
 
 import inspect
@@ -40,37 +40,37 @@ def charbonnier(sr: Tensor, hr: Tensor, *, epsilon: float = 1e-3) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
-OTHERS: dict[str, tuple[Callable[..., Tensor], Callable]] = {}  # the papers register theirs: loss, the one that has its options
+CUSTOM: dict[str, tuple[Callable[..., Tensor], Callable]] = {}  # registered by the papers: loss, function with its options
 
 
 def register(name: str, loss: Callable[..., Tensor], options_of: Callable | None = None) -> None:
-    """Add a loss `(outputs, hr, lr, *, options) -> scalar` of a network that does not give images.
+    """Register a loss `(outputs, hr, lr, *, options) -> scalar` for networks whose outputs are not plain SR images.
 
-    options_of: the function whose keyword arguments are the options, where `loss` hands them on.
+    options_of: the function whose keyword-only arguments are the options, where `loss` passes them on.
     """
-    OTHERS[name] = loss, options_of or loss
+    CUSTOM[name] = loss, options_of or loss
 
 
 def get(name: str, **args) -> Callable[..., Tensor]:
-    """Return a loss `(outputs, hr, lr=None) -> scalar` by name; raises SRError for an unknown one, or an argument it lacks."""
+    """Return a loss `(outputs, hr, lr=None) -> scalar` by name; raises SRError for an unknown name or option."""
     plugins.load()
-    known = {**LOSSES, **OTHERS}
+    known = {**LOSSES, **CUSTOM}
     if name not in known:
         raise unknown("loss", name, known)
-    loss, options_of = OTHERS[name] if name in OTHERS else (LOSSES[name], LOSSES[name])
+    loss, options_of = CUSTOM[name] if name in CUSTOM else (LOSSES[name], LOSSES[name])
     options = [p.name for p in inspect.signature(options_of).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for arg in args:
         if arg not in options:
             raise unknown(f"argument of loss {name!r}:", arg, options)
     loss = partial(loss, **args)
-    return loss if name in OTHERS else partial(total, loss)
+    return loss if name in CUSTOM else partial(multi_level, loss)
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A discriminator and what it and the generator learn by.
+    """A discriminator with its loss and the generator's adversarial loss.
 
-    build: `(channels, width=64)` -> a network of an image and its LR image. discriminator_loss: `(net, fakes, reals, lr)`;
+    build: `(channels, width=64)` -> a network of (image, LR image). discriminator_loss: `(net, fakes, reals, lr)`;
     generator_loss: `(net, fakes, lr)`; fakes, reals: images of all levels, small to large.
     """
 
@@ -79,11 +79,11 @@ class Adversarial:
     generator_loss: Callable[[Callable, list[Tensor], Tensor], Tensor]
 
 
-ADVERSARIAL: dict[str, Adversarial] = {}  # the papers register theirs
+ADVERSARIAL: dict[str, Adversarial] = {}  # registered by the papers
 
 
 def adversarial(name: str, args: dict | None = None) -> Adversarial:
-    """Return a discriminator by name; raises SRError for an unknown one, and for an argument that it does not take."""
+    """Return a discriminator with its losses by name; raises SRError for an unknown name or argument."""
     plugins.load()
     if name not in ADVERSARIAL:
         raise unknown("discriminator", name, ADVERSARIAL)
@@ -93,8 +93,8 @@ def adversarial(name: str, args: dict | None = None) -> Adversarial:
     return ADVERSARIAL[name]
 
 
-def inside(net: nn.Module, hr: Tensor, outputs: Tensor | list[Tensor]) -> Tensor:
-    """Return what of `hr` a network has an output for: all of it, or the centre where it declares `valid_padding`."""
+def crop_to_output(net: nn.Module, hr: Tensor, outputs: Tensor | list[Tensor]) -> Tensor:
+    """Return `hr`, cropped to the centre that the outputs cover where a network declares `valid_padding`."""
     if not getattr(net, "valid_padding", False):
         return hr
     height, width = levels(outputs)[-1].shape[-2:]
@@ -102,19 +102,19 @@ def inside(net: nn.Module, hr: Tensor, outputs: Tensor | list[Tensor]) -> Tensor
     return hr[..., top : top + height, left : left + width]
 
 
-def targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
-    """Return what each level should be: `hr` reduced bicubically to its size. LapSRN section 3.2, ProSRN eq. 9.
+def level_targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
+    """Return the target of each level: `hr`, bicubically downscaled to its size. LapSRN section 3.2, ProSRN eq. 9.
 
-    Raises SRError where the last level does not have the size of `hr`, or another one a size that is no whole part of it.
+    Raises SRError unless the last level has the size of `hr` and the others divide it by one integer in height and width.
     """
     sizes = [tuple(image.shape[-2:]) for image in outputs]
-    whole = tuple(hr.shape[-2:])
+    full = tuple(hr.shape[-2:])
     for height, width in sizes:
-        if whole[0] % height or whole[1] % width or whole[0] // height != whole[1] // width:
-            raise _wrong_size(sizes, whole)
-    if sizes[-1] != whole:
-        raise _wrong_size(sizes, whole)
-    resized = {whole: hr}
+        if full[0] % height or full[1] % width or full[0] // height != full[1] // width:
+            raise _wrong_size(sizes, full)
+    if sizes[-1] != full:
+        raise _wrong_size(sizes, full)
+    resized = {full: hr}
     for size in sizes:
         if size not in resized:
             resized[size] = imresize(hr, size=size)
@@ -129,11 +129,11 @@ def _wrong_size(sizes: list[tuple[int, int]], hr: tuple[int, int]) -> SRError:
     )
 
 
-def total(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor | None = None) -> Tensor:
-    """Return the loss of one image batch, or the sum over the levels of a network that returns several, all equal in weight.
+def multi_level(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor | None = None) -> Tensor:
+    """Return the loss of an image batch, or its unweighted sum over the levels of a network that returns several.
 
-    lr: ignored, as these losses compare images only. Raises SRError for outputs of another size than `hr`.
+    lr: ignored; same signature as custom losses. Raises SRError for outputs that do not fit the size of `hr`.
     """
     if isinstance(outputs, Tensor):
-        return loss(outputs, *targets([outputs], hr))
-    return torch.stack([loss(image, target) for image, target in zip(outputs, targets(outputs, hr), strict=True)]).sum()
+        return loss(outputs, *level_targets([outputs], hr))
+    return torch.stack([loss(image, target) for image, target in zip(outputs, level_targets(outputs, hr), strict=True)]).sum()

@@ -1,7 +1,7 @@
-"""Probes: a few numbers that say what code does, kept with every result and compared before the result is used again.
+"""Probes: a few numbers that fingerprint what code computes, stored with every result and compared before it is reused.
 
-A run and its weights keep what their network, loss and gradient give for fixed inputs, a file of scores what the same scoring
-gives on two small pictures. A probe notices a changed forward pass, loss, protocol or metric; it does not notice that a file was
+A run and its weights store the output, loss and gradient of their network on fixed inputs; a file of scores stores the same
+scoring of two small synthetic images. A probe changes with the forward pass, loss, protocol or metric, but not when a file is
 moved or a class renamed. Numbers are compared with a tolerance, as processors round differently.
 """
 
@@ -21,44 +21,44 @@ from srlib.nn import models
 from srlib.train import losses
 from srlib.train.experiment import Experiment
 
-SIDE = 8  # LR pixels of the input, where a network does not want more
-SCORED = 48  # HR pixels of a picture that is scored, at least: metrics leave borders out and need some inside
+SIDE = 8  # LR pixels of the input, unless a network needs more
+MIN_SCORED_SIDE = 48  # HR pixels: metrics crop borders and need an interior
 TOLERANCE = 1e-5  # relative to the largest number of a probe; networks are probed in float64, but some layers in float32
-SCORE_TOLERANCE = 1e-4  # scores are of outputs in float32, rounded to 8 bits: single pixels fall to the other side
-GAINS = (0.5, 1.0)  # with the second, deep residual networks grow until a softmax chooses one; with the first, plain ones fade
+SCORE_TOLERANCE = 1e-4  # scores are of float32 outputs rounded to 8 bits, where single pixels may round the other way
+GAINS = (0.5, 1.0)  # at 1.0 deep residual networks grow until a softmax saturates; at 0.5 activations of plain ones vanish
 Groups = Sequence[Sequence[float]]
-_STEPS = (math.sqrt(2), math.sqrt(3), math.sqrt(5), math.sqrt(7), math.sqrt(11), math.sqrt(13))
+_FREQUENCIES = (math.sqrt(2), math.sqrt(3), math.sqrt(5), math.sqrt(7), math.sqrt(11), math.sqrt(13))
 
 
-def agree(one: Groups, other: Groups) -> bool:
-    """Whether two probes of networks or trainings are of the same code, up to `TOLERANCE` of the largest number of each group."""
-    return len(one) == len(other) and all(map(_close, one, other))
+def agree(first: Groups, second: Groups) -> bool:
+    """Return whether two probes of networks or trainings agree, up to `TOLERANCE` of the largest number of each group."""
+    return len(first) == len(second) and all(map(_close, first, second))
 
 
-def _close(one: Sequence[float], other: Sequence[float]) -> bool:
-    if len(one) != len(other):
+def _close(first: Sequence[float], second: Sequence[float]) -> bool:
+    if len(first) != len(second):
         return False
-    both = np.abs(np.array([one, other], float))
-    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * both[np.isfinite(both)].max(initial=0.0), equal_nan=True))
+    both = np.abs(np.array([first, second], float))
+    return bool(np.allclose(first, second, rtol=0, atol=TOLERANCE * both[np.isfinite(both)].max(initial=0.0), equal_nan=True))
 
 
-def agree_scores(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether two probes of scorings are of the same code: every number within `SCORE_TOLERANCE` of its own size."""
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=SCORE_TOLERANCE, atol=1e-6, equal_nan=True))
+def agree_scores(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Return whether two probes of scorings agree, every number within the relative `SCORE_TOLERANCE`."""
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=SCORE_TOLERANCE, atol=1e-6, equal_nan=True))
 
 
 def summarise(tensors: Tensor | Sequence[Tensor]) -> list[float]:
-    """Return the root mean square of all values together and their projections on six waves, so that any change shows."""
+    """Return the RMS of all values and their projections on six cosines, so that any change is visible."""
     values = torch.cat([tensors.flatten()] if isinstance(tensors, Tensor) else [t.flatten() for t in tensors])
     values = values.detach().double().cpu()
     index = torch.arange(len(values), dtype=torch.float64)
-    waves = [values @ torch.cos(step * index + step) / math.sqrt(len(values)) for step in _STEPS]
+    waves = [values @ torch.cos(frequency * index + frequency) / math.sqrt(len(values)) for frequency in _FREQUENCIES]
     return [float(value) for value in (values.square().mean().sqrt(), *waves)]
 
 
 def picture(height: int, width: int, shift: float = 0.0) -> np.ndarray:
-    """Return a uint8 RGB picture `(height, width, 3)` of waves of all lengths, an edge and a flat part."""
+    """Return a synthetic uint8 RGB image `(height, width, 3)` with waves of many frequencies, edges and a flat area."""
     y, x = np.mgrid[0:height, 0:width].astype(float) / 8 + shift
     planes = [np.sin(x * (1 + 0.3 * c) + y * y / 9) + np.sin(3.1 * y - c) * np.cos(2.3 * x) for c in range(3)]
     image = 128 + 55 * np.stack(planes, axis=-1)
@@ -69,7 +69,7 @@ def picture(height: int, width: int, shift: float = 0.0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pictures(ImageSet):
-    """A set of pictures in memory; `lrs` makes it a set of pairs of one size."""
+    """An image set in memory; with `lrs`, a set of LR-HR pairs of scale 1."""
 
     images: tuple[np.ndarray, ...] = ()
     lrs: tuple[np.ndarray, ...] = ()
@@ -93,8 +93,8 @@ class Pictures(ImageSet):
 
 
 def pictures(model: nn.Module) -> Pictures:
-    """Return the pictures that a model's scoring is probed with: a coloured and a grey one, or a pair where its scale is 1."""
-    side = max(SCORED // model.scale, 12, getattr(model, "probe", 0))
+    """Return the images that a model's scoring is probed with: a colour and a grey one, or one pair at scale 1."""
+    side = max(MIN_SCORED_SIDE // model.scale, 12, getattr(model, "probe", 0))
     if model.scale > 1:
         hr = picture(side * model.scale, (side + 4) * model.scale)
         images = (hr, picture(side * model.scale, side * model.scale, 0.5)[..., 1])
@@ -105,42 +105,43 @@ def pictures(model: nn.Module) -> Pictures:
 
 
 def scoring(model: nn.Module, score: Callable[[ImageSet], pd.DataFrame]) -> list[float]:
-    """Probe a scoring of a model: the metrics that `score` returns for `pictures`, times left out."""
+    """Probe the scoring of a model: the metrics that `score` returns for `pictures`, without times."""
     rows = score(pictures(model)).drop(columns="seconds", errors="ignore")
     return [float(value) for value in rows.select_dtypes("number").to_numpy().ravel()]
 
 
 @torch.no_grad()
 def network(model: nn.Module) -> Groups:
-    """Probe a network with its own weights, in eval mode, and the networks that it is made of: a group each."""
+    """Probe a network with its own weights, in eval mode, and its sub-networks: a group of numbers each."""
     net = copy.deepcopy(model).cpu().double().eval()
     return [summarise(part(_input(part))) for part in _networks(net)]
 
 
 def _networks(net: nn.Module) -> list[nn.Module]:
-    """Return a network and those among its children that map an LR image themselves, such as the branches of a router."""
+    """Return a network and those of its children that take an LR image themselves, such as the branches of a router."""
     return [net, *(child for child in net.children() if hasattr(child, "scale"))]
 
 
 def training(experiment: Experiment) -> Groups:
-    """Probe what an experiment trains: output, loss and gradient of its network, and of its discriminator, with weights that
-    depend on the names of tensors alone. Empty for a network that is fitted in closed form.
+    """Probe a training: output, loss and gradient of its network, and its discriminator's loss, with weights of `fill`.
+
+    Empty for a network that is fitted in closed form.
     """
     if models.fitted(experiment.model):
         return []
-    return [group for gain in GAINS for group in _trained(experiment, gain)]
+    return [group for gain in GAINS for group in _training_groups(experiment, gain)]
 
 
-def _trained(experiment: Experiment, gain: float) -> list[list[float]]:
+def _training_groups(experiment: Experiment, gain: float) -> list[list[float]]:
     net = fill(models.create(experiment.model, experiment.scale, **experiment.model_args), gain).double()
     groups, compare = network(net), losses.get(experiment.loss, **experiment.loss_args)
     lr = _input(net)
     hr = _input(net, lr.shape[-1] * experiment.scale)
-    lr, hr = (torch.cat([image, image.flip(-1)]) for image in (lr, hr))  # two, as normalisation over a batch needs them
+    lr, hr = (torch.cat([image, image.flip(-1)]) for image in (lr, hr))  # batch normalisation needs two
     outputs = net.train()(lr)
-    loss = compare(outputs, losses.inside(net, hr, outputs), lr)
+    loss = compare(outputs, losses.crop_to_output(net, hr, outputs), lr)
     groups += [summarise(models.levels(outputs)), [float(loss.detach())]]
-    if getattr(net, "selective", False):  # these weights may send nothing through the trained branches
+    if getattr(net, "selective", False):  # these weights may route nothing through the trained branches
         branches = [part for part in _networks(net)[1:] if any(p.requires_grad for p in part.parameters())]
         loss = loss + sum(compare(branch(lr), hr, lr) for branch in branches)
     if experiment.discriminator:
@@ -156,8 +157,8 @@ def _trained(experiment: Experiment, gain: float) -> list[list[float]]:
 
 
 def fill(net: nn.Module, gain: float = 1.0) -> nn.Module:
-    """Give every trained tensor fixed values that depend on its name and shape: matrices and kernels of deviation
-    gain / sqrt(fan-in), others about 0.1. Buffers stay as they are."""
+    """Set every parameter to fixed pseudo-random values seeded by its name: matrices and kernels with standard deviation
+    gain / sqrt(fan-in), others near 0.1. Buffers are left unchanged."""
     with torch.no_grad():
         for name, tensor in net.named_parameters():
             rng = np.random.Generator(np.random.Philox(key=zlib.crc32(name.encode())))
@@ -168,7 +169,7 @@ def fill(net: nn.Module, gain: float = 1.0) -> nn.Module:
 
 
 def _side(net: nn.Module) -> int:
-    """Return the LR side of a probe's input."""
+    """Return the side of a probe's input in LR pixels."""
     valid = 2 * net.reach + 8 if getattr(net, "valid_padding", False) else 0
     return max(16 // net.scale, getattr(net, "probe", SIDE), valid)
 

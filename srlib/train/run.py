@@ -13,32 +13,24 @@ import contextlib
 import hashlib
 import io
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import filelock
 import pandas as pd
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.files import atomic_write, sha256, write_json
+from srlib.train import probe
 from srlib.train.experiment import Experiment
-
-SCALE = ".step"  # ends the name of the scales of an int8 kernel
-LOST = 0.01  # largest relative error of a tensor in float16
-PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
 
 class Outdated(SRError):
-    """A result of code that has changed since."""
+    """A result of an earlier version of the code."""
 
 
 class Run:
@@ -80,12 +72,12 @@ class Run:
         return run
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether the directory holds anything of a training."""
         return any((self.dir / name).exists() for name in ("config.json", "last.ckpt", "model.safetensors"))
 
     def set_aside(self) -> Path:
-        """Rename the directory, so that the run begins anew and nothing is lost; return where it is now."""
+        """Rename the directory, so that the run starts afresh and nothing is lost; return the new path."""
         with self.lock():
             n = 1
             while (aside := self.dir.with_name(f"{self.dir.name}.outdated{n}")).exists():
@@ -186,14 +178,35 @@ class Run:
         if expected is None:
             raise Outdated(f"{self.dir} is of version 0.1.0, which kept no checksums; train it again")
         try:
-            found = sha256(self.weights)
+            actual = sha256(self.weights)
         except OSError as error:
             raise SRError(f"{self.weights} cannot be read: {error.strerror}") from error
-        if found != expected:
+        if actual != expected:
             raise SRError(
-                f"{self.weights} is damaged or was replaced: SHA-256 {found[:10]}, the training wrote {expected[:10]}; "
+                f"{self.weights} is damaged or was replaced: SHA-256 {actual[:10]}, the training wrote {expected[:10]}; "
                 "restore the file, or delete the folder and train it again"
             )
+
+
+def reusable(run: Run) -> bool:
+    """Return whether a run is complete and valid. One whose probe differs from `run.probe` is set aside.
+
+    Raises SRError for a run whose config is missing, damaged or edited, and for weights that were changed.
+    """
+    if not run.started:
+        return False
+    saved = Run.open(run.dir)
+    if saved.key != run.key:
+        raise SRError(f"{run.dir} holds the run {saved.key}; move it back to a folder of that name")
+    if saved.probe is None or not probe.agree(saved.probe, run.probe):
+        print(
+            f"{run.key}: its network, loss or gradient were others than today's; it is kept in {run.set_aside()} "
+            "and trained anew",
+            flush=True,
+        )
+    if run.complete:
+        run.check_weights()
+    return run.complete
 
 
 def training_budget(experiment: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +225,7 @@ def start_budget(experiment: Experiment, part: str, weights: Path) -> dict[str, 
 
     With the key `leg`, which is true, where they are of an earlier leg: of the same network, whole.
     """
-    budget = budget_of(weights)
+    budget = load_budget(weights)
     if budget and not part and (budget["name"], budget["scale"]) == (experiment.name, experiment.scale):
         budget["leg"] = True
     return budget
@@ -229,104 +242,15 @@ def total_steps(budget: dict[str, Any]) -> int:
     return budget["steps"] + sum(total_steps(first) for first in budget.get("start", {}).values() if first)
 
 
-def budget_of(weights: Path) -> dict[str, Any] | None:
-    """Return the `training_budget` of a weights file, of a run or released; None where no run and no card lies beside it."""
+def load_budget(weights: Path) -> dict[str, Any] | None:
+    """Return the `training_budget` of a weights file, of a run or released; None without a run or card beside it."""
     card = weights.with_suffix(".json")
     if card.exists():
-        told = json.loads(card.read_text())
-        experiment, made = told["experiment"], told["provenance"]
+        contents = json.loads(card.read_text())
+        experiment, made = contents["experiment"], contents["provenance"]
     elif (weights.parent / "provenance.json").exists():
         run = Run.open(weights.parent)
         experiment, made = vars(run.experiment), run.provenance()
     else:
         return None
     return training_budget(experiment, made)
-
-
-def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors as they are released: floats in float16, whole numbers as they are.
-
-    Raises SRError for a tensor that float16 cannot hold: numbers above 65504, or so small that most of it is lost.
-    """
-    found = {}
-    for name, tensor in state.items():
-        found[name] = half = tensor.half() if tensor.is_floating_point() else tensor
-        lost = (half.double() - tensor.double()).norm()
-        if not lost <= LOST * tensor.double().norm():  # also where one of them is not finite
-            raise SRError(
-                f"tensor {name!r} has values up to {tensor.abs().max():.3g}, which float16 (6e-8 to 65504) cannot hold within "
-                f"{100 * LOST:g} %; train it with another rate or initial value, or rescale its layer"
-            )
-    return found
-
-
-def dequantize(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors whose kernels are int8 with a scale per output channel, as older releases have them, as floats."""
-    scales = {name.removesuffix(SCALE): scale.float() for name, scale in state.items() if name.endswith(SCALE)}
-    kept = {name: tensor for name, tensor in state.items() if not name.endswith(SCALE)}
-    return {name: tensor.float() * scales[name] if name in scales else tensor for name, tensor in kept.items()}
-
-
-def load_weights(model: torch.nn.Module, path: Path, part: str = "") -> torch.nn.Module:
-    """Load safetensors (any float precision, or int8 as in `dequantize`) into a model, strictly; return it in eval mode.
-
-    part: the name of the model in a larger network; where the file is of such a network, only its tensors are taken.
-    """
-    try:
-        state = dequantize(load(Path(path).read_bytes()))
-    except OSError as error:
-        raise SRError(f"weights {path} cannot be read: {error.strerror}") from error
-    except Exception as error:
-        raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
-    prefix = f"{part}."
-    state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if part and name.startswith(prefix)} or state
-    expected = model.state_dict()
-    wrong = [k for k in expected.keys() | state.keys() if k not in state or k not in expected]
-    wrong += [k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape]
-    if wrong:
-        raise SRError(
-            f"{path} does not fit this model: {len(wrong)} tensors differ, first {sorted(wrong)[0]!r}; "
-            "take weights of a network of the same arguments"
-        )
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
-    return model.eval()
-
-
-def _git(*args: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *args], cwd=paths.home(), capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None  # not a checkout, or no git: the provenance says null
-    return done.stdout.strip()
-
-
-def hardware() -> str:
-    """Name the processor and, where there is one, the GPU."""
-    cpu = platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = f"{cpu}, {cores} cores"
-    return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_available() else name
-
-
-def checkout() -> dict[str, Any]:
-    """Return the `commit` of the repository and whether it is `dirty`, that is changed since; None for both without git."""
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
-
-
-def provenance(**extra: Any) -> dict[str, Any]:
-    """Return where and with what a result was made; `extra` is added as it is."""
-    return {
-        **checkout(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "hardware": hardware(),
-        "threads": torch.get_num_threads(),
-        **extra,
-    }

@@ -1,4 +1,4 @@
-"""What one training consists of: network, optimiser, averaged weights, discriminator; it moves, saves and restores."""
+"""State of a training and its optimiser step: network, optimiser, averaged weights, discriminator."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.train import losses
 from srlib.train.experiment import Experiment
-from srlib.train.run import load_weights
+from srlib.train.weights import load_weights
 
 
 def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Turn uint8 RGB patches into float batches in 0..1, as luma where the model takes one channel."""
+    """Convert uint8 RGB patches `(N, 3, H, W)` to float batches in 0..1, as luma for a model of one channel."""
     pair = []
     for image in (lr, hr):
         x = image.to(device, non_blocking=True).float() / 255
@@ -27,7 +27,7 @@ def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tup
 
 
 class Adversary:
-    """The discriminator of a GAN and its optimiser. It judges the images of all levels, each beside the LR image."""
+    """The discriminator of a GAN and its optimiser. It sees the images of all levels, each together with the LR image."""
 
     def __init__(self, experiment: Experiment, accelerator: Accelerator, channels: int):
         self.accelerator = accelerator
@@ -38,11 +38,11 @@ class Adversary:
         self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
 
     def step(self, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor, learning_rate: float) -> Tensor:
-        """Take one step towards telling HR images from the generator's; return the loss."""
+        """Take one optimiser step of the discriminator; return its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         fakes = models.levels(outputs)
-        loss = self.losses.discriminator_loss(self.model, fakes, losses.targets(fakes, hr), lr)
+        loss = self.losses.discriminator_loss(self.model, fakes, losses.level_targets(fakes, hr), lr)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.optimizer.step()
@@ -50,7 +50,7 @@ class Adversary:
 
     def generator_loss(self, outputs: Tensor | list[Tensor], lr: Tensor) -> Tensor:
         """Return the adversarial term of the generator's loss."""
-        self.net.requires_grad_(False)  # gradients go through it, not into it
+        self.net.requires_grad_(False)  # gradients flow through it, not into it
         loss = self.losses.generator_loss(self.model, models.levels(outputs), lr)
         self.net.requires_grad_(True)
         return loss
@@ -64,7 +64,7 @@ class Adversary:
 
 
 class Trainer:
-    """The state of one training: network, optimiser, averaged weights, step. It moves, saves and restores; no more."""
+    """Network, optimiser, averaged weights and step count of one training; no loop, logging or files."""
 
     def __init__(self, experiment: Experiment, accelerator: Accelerator, start: dict[str, Path] | None = None):
         set_seed(experiment.seed)
@@ -87,21 +87,21 @@ class Trainer:
     def step(self, lr: Tensor, hr: Tensor, learning_rate: float) -> Tensor:
         """Take one optimiser step on a float batch, after one of the discriminator where there is one.
 
-        Returns the loss, and the discriminator's, still on the device. Where a `selective` network sent no patch of the batch
-        through a trained layer, the step moves nothing. Raises SRError for a loss that has no gradient otherwise.
+        Returns the loss, and the discriminator's, still on the device. Where a `selective` network routed no patch of the batch
+        through a trainable layer, the weights stay as they are. Raises SRError for any other loss without a gradient.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         outputs = self.model(lr)
-        hr = losses.inside(self.net, hr, outputs)
+        hr = losses.crop_to_output(self.net, hr, outputs)
         loss = self.loss(outputs, hr, lr)
         parts = [loss]
         if self.adversary is not None:
-            told = self.adversary.step(outputs, hr, lr, learning_rate)
+            discriminator_loss = self.adversary.step(outputs, hr, lr, learning_rate)
             loss = self.experiment.content * loss + self.experiment.adversarial * self.adversary.generator_loss(outputs, lr)
-            parts = [loss, told]
+            parts = [loss, discriminator_loss]
         trained = self._check_gradient(outputs, parts[0], loss)
-        if self.accelerator.num_processes > 1:  # one without a patch for a trained layer takes part in the exchange, too
+        if self.accelerator.num_processes > 1:  # a process without such a patch must join the all-reduce
             loss = loss + 0 * sum(p.sum() for p in self.net.parameters() if p.requires_grad)
         if trained or self.accelerator.num_processes > 1:
             self.optimizer.zero_grad(set_to_none=True)
@@ -115,7 +115,7 @@ class Trainer:
         return torch.stack([part.detach() for part in parts])
 
     def _check_gradient(self, outputs: Tensor | list[Tensor], term: Tensor, loss: Tensor) -> bool:
-        """Return whether the loss has a gradient; raise SRError where it has none, although the outputs do or have to."""
+        """Return whether the loss has a gradient; raise SRError where it has none although it must."""
         reached = any(output.requires_grad for output in models.levels(outputs))
         if term.requires_grad and loss.requires_grad:
             return True
@@ -129,7 +129,7 @@ class Trainer:
 
     @property
     def result(self) -> nn.Module:
-        """The network whose weights count: the average where there is one."""
+        """The network to evaluate and save: the averaged one where there is one."""
         return self.net if self.average is None else self.average.module
 
     def state(self) -> dict:

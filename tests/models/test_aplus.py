@@ -13,8 +13,8 @@ from srlib.data.patches import PatchSampler
 from srlib.nn.bicubic import Bicubic, upsample_bicubic
 from srlib.nn.patchwise import PATCH, WINDOW, apply_selected, gradients, principal_components
 from srlib.scoring.evaluation import evaluate, forward
-from srlib.train.loop import to_batch
-from srlib.train.run import load_weights
+from srlib.train.trainer import to_batch
+from srlib.train.weights import load_weights
 
 SMALL = {"atoms": 32, "neighbours": 200, "components": 12, "samples": 5_000}
 

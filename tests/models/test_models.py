@@ -11,7 +11,7 @@ from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.nn.models import levels
 from srlib.scoring.evaluation import forward
-from srlib.train.run import load_weights
+from srlib.train.weights import load_weights
 
 LARGEST = 16  # the progressive ones go on for ever
 ALL = [(name, scale) for name in models.names() for scale in models.scales(name) if scale <= LARGEST]

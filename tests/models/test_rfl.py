@@ -13,8 +13,8 @@ from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.nn.bicubic import Bicubic, upsample_bicubic
 from srlib.scoring.evaluation import evaluate, forward
-from srlib.train.loop import to_batch
-from srlib.train.run import load_weights
+from srlib.train.trainer import to_batch
+from srlib.train.weights import load_weights
 
 SMALL = {"trees": 3, "leaves": 8, "smallest": 20, "grown": 1_000, "components": 12, "rank": 20, "samples": 5_000}
 

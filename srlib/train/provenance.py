@@ -1,0 +1,56 @@
+"""Provenance of results: commit, versions, hardware."""
+
+import contextlib
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srlib.core import paths
+
+PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
+
+
+def _git(*args: str) -> str | None:
+    try:
+        process = subprocess.run(["git", *args], cwd=paths.home(), capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # not a checkout, or no git: the provenance says null
+    return process.stdout.strip()
+
+
+def hardware() -> str:
+    """Name the processor and, where there is one, the GPU."""
+    cpu = platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = f"{cpu}, {cores} cores"
+    return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_available() else name
+
+
+def checkout() -> dict[str, Any]:
+    """Return the `commit` of the repository and whether it is `dirty`, that is changed since; None for both without git."""
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+
+
+def provenance(**extra: Any) -> dict[str, Any]:
+    """Return where and with what a result was made; `extra` is added as it is."""
+    return {
+        **checkout(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        **extra,
+    }
