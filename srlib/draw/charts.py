@@ -113,7 +113,7 @@ def _label_points(ax: Axes, points: pd.DataFrame, x: str, highlight: Sequence[st
 
 
 def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "") -> Figure:
-    """Draw loss, validation PSNR, the discriminator's loss where there is one, and learning rate over the steps, a line per run.
+    """Draw loss, validation PSNR, the discriminator's loss (if any) and learning rate over the steps, a line per run.
 
     histories: label -> a run's history (`step`, `loss`, `learning_rate`, and `psnr` where it was validated).
     validation: name of the images that were scored. Raises SRError for an empty mapping or a history without steps.

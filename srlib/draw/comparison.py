@@ -97,16 +97,16 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         bottom -= under + h
         for j, error in enumerate(errors[i]):
             ax = panel_at(left + j * (w + gap), bottom)
-            shown = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
+            heatmap = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
             if j == 0:
                 ax.set_ylabel("|SR − HR|", labelpad=4)
         place = [(left + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
-        bar = fig.colorbar(shown, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
+        bar = fig.colorbar(heatmap, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
         bar.set_label("grey levels", fontsize=9)
         bar.outline.set_visible(False)
-    said = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
-    said += "|SR − HR|: absolute difference, R + G + B"
-    fig.text(side / size[0], 0.07 / size[1], said, fontsize=9, color=GREY, va="bottom")
+    caption = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
+    caption += "|SR − HR|: absolute difference, R + G + B"
+    fig.text(side / size[0], 0.07 / size[1], caption, fontsize=9, color=GREY, va="bottom")
     return fig
 
 
