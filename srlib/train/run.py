@@ -295,7 +295,7 @@ def load_weights(model: torch.nn.Module, path: Path, part: str = "") -> torch.nn
 def _git(*args: str) -> str | None:
     try:
         done = subprocess.run(["git", *args], cwd=paths.home(), capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+    except (SRError, OSError, subprocess.SubprocessError):
         return None  # not a checkout, or no git: the provenance says null
     return done.stdout.strip()
 
