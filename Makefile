@@ -17,7 +17,7 @@ RUNS := $(or $(SRLIB_RUNS),runs)
 FIGURES := $(or $(SRLIB_FIGURES),$(RUNS)/figures)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab explore data weights publish lint clean moved
+.PHONY: help setup reproduce test lab explore data weights publish lint pins clean moved
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
@@ -33,6 +33,7 @@ help:
 	@echo 'make publish     take the tables and figures of PROFILE=released over into figures/released, data/scores and README'
 	@echo 'make lint        check the style'
 	@echo 'make setup       install into .venv (the others do it when needed)'
+	@echo 'make pins        write constraints.txt from the versions that are installed'
 	@echo 'make clean       remove reports, executed notebooks, metrics and figures; never trained runs or data'
 
 setup: $(INSTALLED)
@@ -65,6 +66,9 @@ publish: $(INSTALLED)
 	$(BIN)/python workflow/publish.py
 	$(BIN)/python workflow/scores.py
 	$(BIN)/python workflow/readme.py
+
+pins: $(INSTALLED)
+	$(BIN)/python workflow/pins.py
 
 clean:
 	rm -rf "$(RUNS)/report" "$(RUNS)/notebooks" "$(RUNS)/metrics" "$(RUNS)/.snakemake" "$(RUNS)/figures"

@@ -1,14 +1,18 @@
 """What the project says about its installation: one list of packages, exact versions, nothing of one machine."""
 
 import ast
+import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -17,20 +21,22 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "playwright-python": "playwright"}
-# Brought by torch on machines with a GPU, where torch itself asks for exact versions.
-GPU = re.compile(r"nvidia-|cuda-|triton")
 
 
-UNPINNED = "lpips"  # an extra that no command of ours installs: it brings torchvision and fetches weights
+@pytest.fixture(scope="module")
+def pins():
+    spec = importlib.util.spec_from_file_location("pins", ROOT / "workflow" / "pins.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def requirements() -> dict[str, Requirement]:
-    """All that pyproject.toml asks for, with its extras but one."""
+    """All that pyproject.toml asks for, with its extras but lpips, which no command installs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [lines for name, lines in project["optional-dependencies"].items() if name != UNPINNED]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "lpips"]
     lines = [*project["dependencies"], *sum(extras, [])]
-    found = [Requirement(line) for line in lines]
-    return {canonicalize_name(one.name): one for one in found}
+    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
 
 
 def pinned() -> dict[str, str]:
@@ -62,23 +68,45 @@ def test_every_package_is_pinned_within_its_bounds(name):
     assert pinned()[name] in requirements()[name].specifier
 
 
-def test_what_the_packages_need_is_pinned_too():
-    known, seen, waiting = pinned(), set(), [(name, "") for name in requirements()]
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        assert name in known, f"{name} is installed in whatever version is newest"
-        try:
-            needed = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:  # the cluster's plugins may be absent
-            continue
-        for one in map(Requirement, needed):
-            if GPU.match(one.name) or (one.marker and not one.marker.evaluate({"extra": extra})):
-                continue
-            waiting += [(canonicalize_name(one.name), each) for each in ("", *one.extras)]
-    assert len({name for name, _ in seen}) > len(requirements())
+def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
+    """The same packages in the same order; the versions are those that are installed."""
+    monkeypatch.setattr(pins, "ROOT", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert pins.main() == 0
+    written = (tmp_path / "constraints.txt").read_text().splitlines()
+    committed = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len(written) > len(requirements()) and written[0] == committed[0]
+    assert [line.partition("==")[0] for line in written] == [line.partition("==")[0] for line in committed]
+    assert f"torch=={metadata.version('torch').partition('+')[0]}" in written
+
+
+def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(pins, monkeypatch):
+    needs = {
+        "a": ["b[fast]", "nvidia-c; python_version > '3'", "d; sys_platform == 'none'"],
+        "b": ["e; extra == 'fast'", "f; extra == 'slow'"],
+        "e": [],
+    }
+
+    def distribution(name):
+        return SimpleNamespace(metadata={"Name": name}, version="1.0+cpu", requires=needs[name])
+
+    monkeypatch.setattr(pins.metadata, "distribution", distribution)
+    assert pins.resolve([Requirement("a>=1")]) == {"a": "1.0", "b": "1.0", "e": "1.0"}
+
+
+def test_pins_say_what_is_not_installed(pins, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(pins, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["no-such-package"]\noptional-dependencies = {}\n')
+    assert pins.main() == 2 and "no-such-package is not installed" in capsys.readouterr().err
+    assert not (tmp_path / "constraints.txt").exists()
+
+
+def test_one_package_has_one_bound():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {}
+    for line in (*project["dependencies"], *sum(project["optional-dependencies"].values(), [])):
+        bounds.setdefault(canonicalize_name(Requirement(line).name), set()).add(str(Requirement(line).specifier))
+    assert {name: each for name, each in bounds.items() if len(each) > 1} == {}
 
 
 def asked_for(*extras: str) -> set[str]:
@@ -110,11 +138,11 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("srlib", ("notebooks", "lpips")),
+        ("srlib", ("notebooks", "workflow", "lpips")),
         ("notebooks", ("notebooks",)),
-        ("workflow", ("notebooks",)),
-        ("tests", ("notebooks", "test")),
-        ("benchmarks", ("notebooks", "test")),
+        ("workflow", ("workflow", "explore", "test")),
+        ("tests", ("notebooks", "workflow", "test")),
+        ("benchmarks", ("notebooks", "workflow", "test")),
     ],
 )
 def test_every_package_that_is_imported_is_asked_for(folder, extras):
@@ -123,9 +151,77 @@ def test_every_package_that_is_imported_is_asked_for(folder, extras):
     assert len(files) > 3 and {name: packages for name, packages in found.items() if packages} == {}
 
 
-def test_what_training_and_judging_import_needs_no_extra():
-    for name in ("train/loop", "reproduce/verdicts", "scoring/evaluation", "cli/pictures", "cli/main"):
-        assert imported(ROOT / "srlib" / f"{name}.py") <= asked_for()
+def test_the_core_needs_no_extra():
+    """Papers draw and explore too: those modules are for notebooks."""
+    folders = ("core", "data", "nn", "baselines", "scoring", "train", "papers", "cli")
+    files = [file for folder in folders for file in (ROOT / "srlib" / folder).rglob("*.py")]
+    files = [file for file in files if file.stem not in ("figures", "explorer")] + [ROOT / "srlib" / "reproduce" / "verdicts.py"]
+    needed = {str(file.relative_to(ROOT)): imported(file) - asked_for() for file in files}
+    assert len(needed) > 70
+    assert {name: packages for name, packages in needed.items() if packages} == {"srlib/scoring/perceptual.py": {"lpips"}}
+
+
+def test_the_core_is_used():
+    """Every dependency is imported somewhere in srlib, but for scikit-image, whose photographs are read."""
+    used = set().union(*(imported(file) for file in (ROOT / "srlib").rglob("*.py")))
+    assert asked_for() - used == {"scikit-image"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """What `pip install .` puts into site-packages, unpacked in a folder of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    files = subprocess.run(["git", "ls-files", "-z", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in ["pyproject.toml", "README.md", "LICENSE", *filter(None, files.split("\0"))]:
+        if (ROOT / name).exists():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name)
+    call = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), "./source"]
+    done = subprocess.run([sys.executable, "-m", "pip", *call], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def test_the_wheel_holds_all_files_of_the_package(installed):
+    files = subprocess.run(["git", "ls-files", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = {name for name in files if (ROOT / name).exists()}
+    held = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
+    assert {name for name in held if not name.startswith("srlib-")} == files
+    (scripts,) = installed.glob("srlib-*.dist-info/entry_points.txt")
+    assert "srlib = srlib.cli.main:main" in scripts.read_text()
+
+
+def test_an_installed_package_works_without_the_checkout(installed, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SRLIB_")}
+    environment |= {"PYTHONPATH": str(installed), "SRLIB_CACHE": str(tmp_path / "cache")}
+
+    def python(*call: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    code = """
+import srlib
+from srlib import papers
+from srlib.core import paths
+from srlib.reproduce import claims, report
+print(srlib.__file__)
+for name in papers.names():
+    assert len(claims.published(name)) > 10 and len(claims.load_claims(name)) > 3, name
+assert {file.name for file in report.TEMPLATES.iterdir()} >= {"index.html.j2"}
+print(paths.runs_dir())
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs")]
+    done = python("-m", "srlib", "list", "models")
+    assert done.returncode == 0 and "btsrn" in done.stdout, done.stderr
+    done = python("-m", "srlib", "list", "released")
+    assert done.returncode == 2 and "set SRLIB_HOME to the checkout" in done.stderr
+    budget = ["--profile", "smoke", "--scale", "2", "--steps", "1", "--batch", "1", "--hr-patch", "16"]
+    done = python("-m", "srlib", "train", "btsrn/btsrn", *budget)
+    assert done.returncode == 0 and (tmp_path / "runs" / "experiments").is_dir(), done.stderr
 
 
 def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):

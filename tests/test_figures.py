@@ -55,25 +55,45 @@ def test_psnr_against_cost_labels_every_point_without_overlap(x, label, connect)
     assert ax.get_xlabel() == label and ax.get_ylabel() == "PSNR (dB), Set5 ×2"
     assert [text.get_text() for text in ax.texts if text.get_text()] == list(dict.fromkeys(splits()["method"]))
     assert [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"] == ["6+4"]
-    found = boxes(fig, ax)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(found, 2))
+    extents = boxes(fig, ax)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))
     means = splits().groupby("method", sort=False)[[x, "psnr"]].mean().to_numpy()
     for point in ax.transData.transform(means):
-        assert not any(box.contains(*point) for box in found)
-    assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in found)
+        assert not any(box.contains(*point) for box in extents)
+    assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in extents)
     assert "3 seeds" in ax.get_title(loc="left")
+
+
+def leaders(ax):
+    """The lines from labels to points, in pixels: from the label to the point."""
+    return [ax.transData.transform(arrow.get_path().vertices[[0, -1]]) for arrow in ax.patches]
 
 
 def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_away():
     apart = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "seconds": [1.0, 2.0]})
     (ax,) = psnr_against_cost(apart).axes
-    assert [text.get_text() for text in ax.texts] == ["a", "b"]
+    assert [text.get_text() for text in ax.texts] == ["a", "b"] and not ax.patches
     crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
     crowd.loc[9] = ["far", 31.0, 2.0]
-    (ax,) = psnr_against_cost(crowd).axes
-    leaders = [text for text in ax.texts if not text.get_text()]
-    named = {text.xy: text.get_text() for text in ax.texts if text.get_text()}
-    assert leaders and all(text.arrow_patch is not None and named[text.xy].startswith("a long") for text in leaders)
+    fig = psnr_against_cost(crowd)
+    (ax,) = fig.axes
+    fig.draw_without_rendering()
+    far = ax.transData.transform((2.0, 31.0))
+    lines = leaders(ax)
+    assert lines and all(np.hypot(*(end - far)) > 50 for _, end in lines)
+
+
+def test_labels_of_a_crowd_stay_apart_and_inside():
+    crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
+    crowd.loc[9] = ["far", 31.0, 2.0]
+    fig = psnr_against_cost(crowd)
+    (ax,) = fig.axes
+    extents = boxes(fig, ax)
+    assert len(extents) == 10
+    for a, b in itertools.combinations(extents, 2):
+        assert min(a.x1, b.x1) - max(a.x0, b.x0) < 3 or min(a.y1, b.y1) - max(a.y0, b.y0) < 3  # pixels of an overlap
+    assert all(ax.bbox.x0 - 1 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in extents)
+    assert all(ax.bbox.y0 - 1 <= box.y0 and box.y1 <= ax.bbox.y1 + 1 for box in extents)
 
 
 def test_the_line_to_a_label_crosses_no_other_label():
@@ -85,14 +105,12 @@ def test_the_line_to_a_label_crosses_no_other_label():
     fig = psnr_against_cost(pd.DataFrame(rows), "parameters")
     fig.draw_without_rendering()
     (ax,) = fig.axes
-    named, leaders = ([text for text in ax.texts if bool(text.get_text()) is known] for known in (True, False))
-    assert leaders
-    for leader in leaders:
-        start = ax.transData.transform(leader.xy)
-        line = Line([start, start + np.array(leader.xyann) * fig.dpi / 72])
-        others = [text for text in named if text.xy != leader.xy]
-        assert len(others) == len(named) - 1
-        assert not any(line.intersects_bbox(text.get_window_extent(), filled=False) for text in others)
+    extents = [text.get_window_extent() for text in ax.texts]
+    lines = leaders(ax)
+    assert lines and len(extents) == 10
+    for start, end in lines:
+        own = min(extents, key=lambda box: np.hypot(*(np.clip(start, box.min, box.max) - start)))
+        assert not any(Line([start, end]).intersects_bbox(box, filled=False) for box in extents if box is not own)
 
 
 def test_a_line_below_says_how_the_points_came_about_and_covers_nothing():

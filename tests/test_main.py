@@ -482,7 +482,7 @@ def test_an_identifier_is_evaluated_by_its_patches(ok, tmp_path):
     save(tmp_path / "photos" / "flat.png", flat)
     save(tmp_path / "photos" / "rough.png", np.random.default_rng(0).integers(0, 256, (96, 192, 3), dtype=np.uint8))
     out = ok("evaluate", "identifier", f"folder:{tmp_path / 'photos'}", "--csv", tmp_path / "scores.csv")
-    assert "2 images  66.7% of 3 patches told right" in out
+    assert "2 images  66.7% of 3 patches classified correctly" in out
     assert pd.read_csv(tmp_path / "scores.csv")["accuracy"].tolist() == [0.0, 1.0]
 
 
@@ -622,6 +622,6 @@ class TestRelease:
 
 
 def test_precisions_are_those_of_experiments():
-    from srlib.cli import main as __main__
+    from srlib.cli import arguments
 
-    assert __main__.PRECISIONS == experiment.PRECISIONS
+    assert arguments.PRECISIONS == experiment.PRECISIONS

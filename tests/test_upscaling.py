@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageCms
 
 from srlib.cli import pictures
-from srlib.cli.pictures import find, plan, upscale_file, upscale_files
+from srlib.cli.inputs import find, plan
+from srlib.cli.pictures import upscale_file, upscale_files
 from srlib.core.color import to_uint8
 from srlib.core.errors import SRError
 from srlib.core.imresize import imresize

@@ -436,7 +436,7 @@ def test_setup_installs_the_exact_versions_once(project):
     assert setup(project).returncode == 0
     assert setup(project).returncode == 0
     (call,) = pip_calls(project)
-    assert call.endswith("-c constraints.txt -e .[notebooks,cluster,test]")
+    assert call.endswith("-c constraints.txt -e .[notebooks,workflow,explore,cluster,test]")
 
 
 def test_setup_installs_again_when_versions_change_or_the_folder_moves(project, tmp_path):

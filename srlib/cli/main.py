@@ -5,79 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from srlib.cli.arguments import parser
 from srlib.core.errors import SRError
 from srlib.core.output import tolerant
-
-PRECISIONS = ("fp32", "bf16")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m srlib",
-        description="Single-image super-resolution: data, models, training and evaluation of the reproduced papers.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    data = commands.add_parser("data", help="fetch and verify the public test and training sets, and official weights")
-    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
-    data.add_argument("--official", action="store_true", help="fetch the official weights alone, as DATASET official")
-    data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
-    data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
-
-    listing = commands.add_parser("list", help="list models, experiments, datasets, released weights or runs")
-    listing.add_argument("what", choices=("models", "experiments", "datasets", "released", "runs"))
-
-    train = commands.add_parser("train", help="train an experiment; a killed training continues")
-    train.add_argument("experiment", help="a name from `list experiments`")
-    train.add_argument("--scale", type=int, help="default: the smallest that the experiment and the profile have")
-    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
-    train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
-    train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
-    budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, help="budget in minutes; the learning rate is annealed to its end")
-    budget.add_argument("--steps", type=int, help="budget in steps")
-    train.add_argument("--batch", type=int, help="patches per step, over all processes")
-    train.add_argument("--hr-patch", type=int, help="side of a patch in HR pixels")
-    train.add_argument("--learning-rate", type=float)
-    train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
-    train.add_argument("--seed", type=int, default=0)
-    help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
-    train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
-
-    evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
-    evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
-    evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
-    evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
-    evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
-    evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
-    evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
-
-    upscale = commands.add_parser(
-        "upscale",
-        help="upscale pictures with released weights",
-        description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
-        "the exit status is 2.",
-    )
-    upscale.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns in quotes, e.g. 'trip/**/*.jpg'")
-    upscale.add_argument(
-        "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
-    )
-    upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
-    upscale.add_argument(
-        "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
-    )
-    upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
-    upscale.add_argument(
-        "--tile",
-        type=int,
-        help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
-    )
-    upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
-
-    release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
-    release.add_argument("run", type=Path, help="the directory of a run")
-    release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
-    return parser
 
 
 def _data(args: argparse.Namespace) -> None:
@@ -92,11 +22,11 @@ def _data(args: argparse.Namespace) -> None:
             print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")
             damaged += [f"{row.file} ({row.status})" for row in status.itertuples() if row.status != "ok"]
         else:
-            found = registry.fetch(name, workers=args.workers)
-            print(f"{name}: {len(found)} files verified in {os.path.commonpath([file.parent for file in found])}")
+            files = registry.fetch(name, workers=args.workers)
+            print(f"{name}: {len(files)} files verified in {os.path.commonpath([file.parent for file in files])}")
     if damaged:
-        shown = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
-        raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {shown}. Run the same without --check")
+        examples = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
+        raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {examples}. Run the same without --check")
 
 
 def _entries(folder: Path, pattern: str = "*") -> list[Path]:
@@ -128,11 +58,11 @@ def _list(args: argparse.Namespace) -> None:
     elif args.what == "released":
         from srlib.reproduce.store import weights_dir
 
-        for file in (one for folder in _entries(weights_dir()) for one in _entries(folder, "*.safetensors")):
+        for file in (path for folder in _entries(weights_dir()) for path in _entries(folder, "*.safetensors")):
             print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
     else:
         root = paths.runs_dir() / "experiments"
-        for folder in (one for one in _entries(root) if one.is_dir()):
+        for folder in filter(Path.is_dir, _entries(root)):
             state = "complete" if (folder / "model.safetensors").exists() else "partial"
             print(f"{state:9s} {folder}")
 
@@ -185,7 +115,7 @@ def _train(args: argparse.Namespace) -> None:
     experiment = paper.experiment(name, args.scale, args.profile, args.seed, **changes)
     run = train(experiment, start=start)
     if os.environ.get("RANK", "0") != "0":
-        return  # of several processes the first one speaks
+        return  # of several processes only the first prints
     last = run.history().iloc[-1].to_dict()
     print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{describe(last, experiment.validation)}")
     print(run.dir)
@@ -202,7 +132,7 @@ def _trained(name: str, scale: int | None):
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
     if name == "bicubic":
         return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
-    paper, name = _having_weights(name, scale)
+    paper, name = _find_released(name, scale)
     if scale is None:
         scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
     if models.fitted(paper.method(name).model):
@@ -210,8 +140,8 @@ def _trained(name: str, scale: int | None):
     return load_released(paper, name, scale)
 
 
-def _having_weights(name: str, scale: int | None):
-    """Return what `papers.find` does, and of several trainings of that name the only one that is released."""
+def _find_released(name: str, scale: int | None):
+    """Like `papers.find`, but where several papers train that name, take the only one whose weights are released."""
     from srlib import papers
     from srlib.reproduce.store import weights_dir
 
@@ -231,7 +161,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     by = protocol(args.protocol)
     trained = _trained(args.name, args.scale)
     print(f"{trained.name} x{trained.model.scale}; {by.describe()}")
-    for dataset in args.datasets:  # a mistake in the last name is told before the first set
+    for dataset in args.datasets:  # a mistake in the last name is reported before the first set is scored
         open_set(dataset)
     if args.csv:
         check_writable(args.csv)
@@ -241,7 +171,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
         if "accuracy" in rows:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
-            print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches told right")
+            print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches classified correctly")
         else:
             mean = means(rows, ("psnr", "ssim", "seconds"))
             exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
@@ -287,7 +217,7 @@ COMMANDS = {
 @tolerant()
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0, or 2 with one clear message on standard error."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         COMMANDS[args.command](args)
     except SRError as error:

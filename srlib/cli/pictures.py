@@ -1,8 +1,6 @@
-"""Upscaling a user's pictures: which ones, where to, how much memory, what becomes of alpha, profiles and bad files."""
+"""Upscaling a user's pictures: in blocks, within the free memory, with their alpha channels and ICC profiles."""
 
-import fnmatch
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -15,19 +13,18 @@ from scipy.ndimage import distance_transform_edt  # comes with scikit-image
 from torch import nn
 from tqdm.auto import tqdm
 
+from srlib.cli.inputs import plan
 from srlib.core.color import to_uint8
 from srlib.core.errors import SRError
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
 from srlib.core.output import tolerant
-from srlib.data.images import SUFFIXES, WRITERS, Photo, image_head, list_images, natural, read_photo, write_image
+from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
 from srlib.nn.models import makes_images
 from srlib.reproduce.store import Trained
 from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, upscale
 
-WILD = re.compile(r"[*?[]")
-SHOWN = 3  # names of files that are left out
 CGROUP = Path("/sys/fs/cgroup")  # version 2; containers and batch systems limit memory there
 LARGE = 1 << 30  # bytes; a picture that needs more says so before it starts
 FLOATS = 150  # bytes per pixel of what is upscaled at once, as measured
@@ -43,140 +40,16 @@ def check_model(trained: Trained) -> None:
         raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
 
 
-def is_glob(given: str) -> bool:
-    """Whether an input is a pattern, and not a file or folder of that very name."""
-    return WILD.search(given) is not None and not os.path.exists(given)
-
-
-def _subfolders(folder: Path, failures: list[str]) -> Iterator[Path]:
-    """Yield a folder and all below it, each once: links are followed, but not to where the way has been."""
-
-    def unreadable(error: OSError) -> None:
-        failures.append(f"folder {error.filename}: cannot be read: {error.strerror}")
-
-    seen = set()
-    for place, names, _ in os.walk(folder, onerror=unreadable, followlinks=True):
-        stat = os.stat(place)
-        if (stat.st_dev, stat.st_ino) in seen:
-            names.clear()
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        yield Path(place)
-
-
-def _matching(folder: Path, parts: Sequence[str], failures: list[str]) -> Iterator[Path]:
-    """Yield what the parts of a pattern name in a folder. Brackets stand for themselves where a name has them."""
-    if not parts:
-        yield folder
-    elif parts[0] == "**":
-        for place in _subfolders(folder, failures) if folder.is_dir() else ():
-            yield from _matching(place, parts[1:] or ["*"], failures)
-    elif not WILD.search(parts[0]):
-        if os.path.lexists(folder / parts[0]):
-            yield from _matching(folder / parts[0], parts[1:], failures)
-    else:
-        try:
-            names = sorted(os.listdir(folder))
-        except NotADirectoryError:
-            return
-        except OSError as error:
-            failures.append(f"folder {folder}: cannot be read: {error.strerror}")
-            return
-        names = [name for name in names if parts[0].startswith(".") or not name.startswith(".")]
-        found = fnmatch.filter(names, parts[0].replace("[", "[[]")) or fnmatch.filter(names, parts[0])
-        for name in found:
-            yield from _matching(folder / name, parts[1:], failures)
-
-
-def expand(pattern: str, failures: list[str]) -> list[Path]:
-    """Return the files that a pattern names, in natural order: `*`, `?` and `[...]` as in a shell, `**` for folders at any depth.
-
-    failures: gets a line for each folder that cannot be read.
-    """
-    path = Path(pattern)
-    parts = [part for part, before in zip(path.parts, ("", *path.parts), strict=False) if not part == before == "**"]
-    start = Path(path.anchor) if path.anchor else Path()
-    found = dict.fromkeys(_matching(start, parts[1:] if path.anchor else parts, failures))
-    return sorted((path for path in found if path.is_file()), key=lambda path: natural(str(path)))
-
-
-def find(given: str, ending: str, notes: list[str] | None = None, failures: list[str] | None = None) -> list[Path]:
-    """Return the pictures that an input names: the file itself, or those in a folder or of a pattern, in natural order.
-
-    Of folders and patterns, files with that ending are left out: an earlier call made them. notes: gets a line about files of
-    other kinds. failures: see `expand`. Raises SRError where no picture is left.
-    """
-    notes, failures = [] if notes is None else notes, [] if failures is None else failures
-    if is_glob(given):
-        files = expand(given, failures)
-        found = [path for path in files if path.suffix.lower() in SUFFIXES]
-    elif os.path.isdir(given):  # unlike Path, also where a name is too long
-        found = list_images(given)
-        files = [path for path in Path(given).iterdir() if path.is_file() and not path.name.startswith(".")]
-    else:
-        return [Path(given)]
-    others = sorted({path.name for path in files} - {path.name for path in found}, key=natural)
-    found = [path for path in found if not path.name.endswith(ending)]
-    if not found:
-        raise SRError(f"image {given}: names no image to upscale; expected files that end in {', '.join(SUFFIXES)}")
-    if others:
-        more = ", ..." if len(others) > SHOWN else ""
-        count = f"{len(others)} file{'s' if len(others) > 1 else ''} of other kinds"
-        notes.append(f"{given}: leaves out {count}: {', '.join(others[:SHOWN])}{more}")
-    return found
-
-
-def _folder(inputs: Sequence[str], output: Path) -> bool:
-    """Whether the output is a folder, and not a file; raises SRError where it can be neither."""
-    if len(inputs) > 1 or is_glob(inputs[0]) or os.path.isdir(inputs[0]):
-        if output.is_file() or output.suffix.lower() in WRITERS:
-            raise SRError(f"output (={output}) must be a folder, as there may be several images; give another name")
-        return True
-    if output.is_dir():
-        return True
-    if output.suffix.lower() not in WRITERS:
-        raise SRError(f"output (={output}) must end in one of {', '.join(WRITERS)}, or be a folder that exists")
-    return False
-
-
-def plan(
-    inputs: Sequence[str], output: Path | None, ending: str, notes: list[str] | None = None
-) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Return the (picture, output) to work on, each picture once, and what is wrong with the other inputs.
-
-    output: a folder for several pictures, a file for one, None for beside each picture; names in a folder are those of the
-    pictures with `ending` in place of their suffix. notes: see `find`. Raises SRError for an output that does not fit the inputs.
-    """
-    folder = output is not None and _folder(inputs, output)
-    jobs, failures, seen, taken = [], [], set(), {}
-    for given in inputs:
-        try:
-            found = find(given, ending, notes, failures)
-        except SRError as error:
-            failures.append(str(error))
-            continue
-        for source in (path for path in found if path.resolve() not in seen):
-            target = output if output and not folder else (output or source.parent) / f"{source.stem}{ending}"
-            seen.add(source.resolve())
-            first = taken.setdefault(target.resolve(), source)
-            if first is source:
-                jobs.append((source, target))
-            else:
-                failures.append(f"image {source}: {target} is the output of {first}; upscale it by itself with --output")
-    return jobs, failures
-
-
 def _blocks(height: int, width: int, side: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     """Yield the blocks of an image, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
     sides = [-(-length // -(-length // side) // CELL) * CELL for length in (height, width)]
     for top in range(0, height, sides[0]):
         for left in range(0, width, sides[1]):
             inner = slice(top, min(top + sides[0], height)), slice(left, min(left + sides[1], width))
-            yield inner, tuple(slice(max(one.start - halo, 0), one.stop + halo) for one in inner)
+            yield inner, tuple(slice(max(span.start - halo, 0), span.stop + halo) for span in inner)
 
 
-def _cut(model: nn.Module, height: int, width: int, tile: int | None, ensemble: bool) -> tuple[int, int]:
+def _block_size(model: nn.Module, height: int, width: int, tile: int | None, ensemble: bool) -> tuple[int, int]:
     """Return the side and the halo of the blocks that a picture is upscaled in; they give the result of the whole picture.
 
     It is one block where the model sees all of it, and where an ensemble turns what is no multiple of CELL.
@@ -187,39 +60,39 @@ def _cut(model: nn.Module, height: int, width: int, tile: int | None, ensemble: 
     return side, -(-max(model.context, CELL) // CELL) * CELL
 
 
-def _enlarged(
+def _upscale_blocks(
     model: nn.Module, photo: Photo, *, tile: int | None, ensemble: bool, progress: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return colours and alpha, uint8, block by block, so that only their bytes are held for the whole picture.
 
-    Grey becomes three equal channels, so that luma means the same as in training. Hidden colours are not looked at.
+    Grey becomes three equal channels, so that luma means the same as in training. Colours of transparent pixels are ignored.
     """
     pixels, alpha, scale = photo.pixels, photo.alpha, model.scale
     height, width = pixels.shape[:2]
     if alpha is not None:
-        pixels = _visible(pixels, alpha)
+        pixels = _fill_hidden(pixels, alpha)
     sr = np.empty((height * scale, width * scale, *pixels.shape[2:]), np.uint8)
     sr_alpha = None if alpha is None else np.empty(sr.shape[:2], np.uint8)
-    side, halo = _cut(model, height, width, tile, ensemble)
-    most = side + 2 * halo if halo else tile  # `upscale` cuts a block only where memory runs out
+    side, halo = _block_size(model, height, width, tile, ensemble)
+    largest = side + 2 * halo if halo else tile  # `upscale` cuts a block only where memory runs out
     blocks = list(_blocks(height, width, side, halo))
     for inner, outer in tqdm(blocks, unit="tile", disable=not progress, leave=False):
-        out = tuple(slice(one.start * scale, one.stop * scale) for one in inner)
+        out = tuple(slice(span.start * scale, span.stop * scale) for span in inner)
         part = tuple(
-            slice((one.start - more.start) * scale, (one.stop - more.start) * scale)
-            for one, more in zip(inner, outer, strict=True)
+            slice((span.start - padded.start) * scale, (span.stop - padded.start) * scale)
+            for span, padded in zip(inner, outer, strict=True)
         )
         block = pixels[outer]
         grey = block.ndim == 2
         rgb = np.repeat(block[..., None], 3, axis=2) if grey else block
-        result = upscale(model, rgb, tile=most, ensemble=ensemble)
+        result = upscale(model, rgb, tile=largest, ensemble=ensemble)
         sr[out] = to_uint8(result[part][..., 1] if grey else result[part])
         if alpha is not None:
             sr_alpha[out] = imresize(alpha[outer], scale)[part]
     return sr, sr_alpha
 
 
-def _visible(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Return the colours with those of the nearest visible pixels where alpha is 0, lest hidden ones bleed into soft edges."""
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
@@ -249,14 +122,14 @@ def free_memory() -> int:
 
 @lru_cache(maxsize=4)
 @torch.no_grad()
-def _features(model: nn.Module) -> float:
+def _layer_bytes(model: nn.Module) -> float:
     """Return the bytes per pixel of the result that the largest layer of a network reads and writes, by a trial."""
     largest = 0
 
     def measure(_, inputs, output) -> None:
         nonlocal largest
-        tensors = [one for one in (*inputs, *(output if isinstance(output, (tuple, list)) else [output])) if torch.is_tensor(one)]
-        largest = max(largest, sum(one.numel() * one.element_size() for one in tensors))
+        values = (*inputs, *(output if isinstance(output, (tuple, list)) else [output]))
+        largest = max(largest, sum(x.numel() * x.element_size() for x in values if torch.is_tensor(x)))
 
     training = model.training
     model.eval()  # a trial must not move the statistics of batch normalisation
@@ -275,11 +148,11 @@ def memory_needed(
     model: nn.Module, height: int, width: int, alpha: bool, *, tile: int | None = None, ensemble: bool = False
 ) -> int:
     """Return about how many bytes the upscaling of a picture takes, from reading to writing; height and width in LR pixels."""
-    side, halo = _cut(model, height, width, tile, ensemble)
+    side, halo = _block_size(model, height, width, tile, ensemble)
     block = min(side + 2 * halo, height) * min(side + 2 * halo, width) * model.scale**2
     lr = 8 + 24 * alpha  # the decoder's four bytes a pixel and ours; the way to the nearest visible pixel
     sr = 8 + 8 * alpha
-    return height * width * (lr + sr * model.scale**2) + int(block * (FLOATS + WORKSPACE * _features(model)))
+    return height * width * (lr + sr * model.scale**2) + int(block * (FLOATS + WORKSPACE * _layer_bytes(model)))
 
 
 def _remedy(model: nn.Module, tile: int | None) -> str:
@@ -322,7 +195,7 @@ def upscale_file(
             raise SRError(f"image {source}: is transparent in places, which {target.name} cannot hold; give --output a .png")
         photo = replace(photo, alpha=None)
     try:
-        sr, alpha = _enlarged(model, photo, tile=tile, ensemble=ensemble, progress=progress)
+        sr, alpha = _upscale_blocks(model, photo, tile=tile, ensemble=ensemble, progress=progress)
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not out_of_memory(error):
             raise

@@ -1,6 +1,7 @@
 """Folders: the repository, the datasets, the cache, the runs.
 
-`SRLIB_HOME` names the repository when srlib is not imported from its own checkout. `SRLIB_DATA` names the
+`SRLIB_HOME` names the repository when srlib is not imported from its own checkout; only notebooks, released weights and the
+plan need it. `SRLIB_DATA` names the
 folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
 the user's cache. `SRLIB_RUNS` names the folder of all outputs, `SRLIB_FIGURES` that of tables and figures only.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from srlib.core.errors import SRError
 
+SOURCE = Path(__file__).resolve().parents[2]  # the checkout, or site-packages
 FOLDERS = ("SRLIB_HOME", "SRLIB_DATA", "SRLIB_CACHE", "SRLIB_RUNS", "SRLIB_FIGURES")
 
 
@@ -21,8 +23,8 @@ def make_absolute() -> None:
 
 
 def home() -> Path:
-    """Return the repository: the checkout with notebooks and released weights."""
-    root = Path(os.environ.get("SRLIB_HOME") or Path(__file__).resolve().parents[2])
+    """Return the repository: the checkout with notebooks, released weights and the plan; raises SRError where it is not there."""
+    root = Path(os.environ.get("SRLIB_HOME") or SOURCE)
     if not (root / "notebooks").is_dir():
         raise SRError(f"{root} is not an srlib repository (no notebooks); set SRLIB_HOME to the checkout")
     return root
@@ -43,8 +45,11 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Return the folder of training runs and executed notebooks."""
-    return Path(os.environ.get("SRLIB_RUNS") or home() / "runs")
+    """Return the folder of training runs and executed notebooks: of the checkout, without one of the working directory."""
+    if os.environ.get("SRLIB_RUNS"):
+        return Path(os.environ["SRLIB_RUNS"])
+    installed = not os.environ.get("SRLIB_HOME") and not (SOURCE / "notebooks").is_dir()
+    return (Path.cwd() if installed else home()) / "runs"
 
 
 def figures_dir() -> Path:

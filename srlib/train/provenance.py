@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from srlib.core import paths
+from srlib.core.errors import SRError
 
 PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", "safetensors")
 
@@ -19,7 +20,7 @@ PACKAGES = ("torch", "accelerate", "numpy", "pandas", "pillow", "scikit-image", 
 def _git(*args: str) -> str | None:
     try:
         process = subprocess.run(["git", *args], cwd=paths.home(), capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+    except (SRError, OSError, subprocess.SubprocessError):
         return None  # not a checkout, or no git: the provenance says null
     return process.stdout.strip()
 

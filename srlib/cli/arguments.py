@@ -1,0 +1,76 @@
+"""The arguments of the command line."""
+
+import argparse
+from pathlib import Path
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; it imports nothing heavy, so that --help is quick."""
+    top = argparse.ArgumentParser(
+        prog="python -m srlib",
+        description="Single-image super-resolution: data, models, training and evaluation of the reproduced papers.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="fetch and verify the public test and training sets, and official weights")
+    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
+    data.add_argument("--official", action="store_true", help="fetch the official weights alone, as DATASET official")
+    data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
+    data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
+
+    listing = commands.add_parser("list", help="list models, experiments, datasets, released weights or runs")
+    listing.add_argument("what", choices=("models", "experiments", "datasets", "released", "runs"))
+
+    train = commands.add_parser("train", help="train an experiment; a killed training continues")
+    train.add_argument("experiment", help="a name from `list experiments`")
+    train.add_argument("--scale", type=int, help="default: the smallest that the experiment and the profile have")
+    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
+    train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
+    train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="budget in minutes; the learning rate is annealed to its end")
+    budget.add_argument("--steps", type=int, help="budget in steps")
+    train.add_argument("--batch", type=int, help="patches per step, over all processes")
+    train.add_argument("--hr-patch", type=int, help="side of a patch in HR pixels")
+    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--precision", choices=PRECISIONS, help="bf16 pays on GPUs and on CPUs with AMX")
+    train.add_argument("--seed", type=int, default=0)
+    help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
+    train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
+
+    evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
+    evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
+    evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
+    evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
+    evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
+
+    upscale = commands.add_parser(
+        "upscale",
+        help="upscale pictures with released weights",
+        description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
+        "the exit status is 2.",
+    )
+    upscale.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns in quotes, e.g. 'trip/**/*.jpg'")
+    upscale.add_argument(
+        "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
+    )
+    upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    upscale.add_argument(
+        "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
+    )
+    upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
+    upscale.add_argument(
+        "--tile",
+        type=int,
+        help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
+    )
+    upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
+
+    release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
+    release.add_argument("run", type=Path, help="the directory of a run")
+    release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
+    return top

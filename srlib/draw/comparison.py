@@ -1,0 +1,135 @@
+"""Visual comparison: crops of each method's result beside the ground truth, with error maps, and where to crop."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srlib.core.color import to_rgb, to_uint8
+from srlib.core.errors import SRError
+from srlib.core.metrics import psnr
+from srlib.core.protocols import COLORS, Protocol
+from srlib.draw.style import DPI, GREY, use_style
+
+WIDEST = 13  # inches
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a visual comparison.
+
+    name: of the image. hr: uint8 `(H, W, 3)` or `(H, W)`. srs: method -> its output, same height and width, 0..255.
+    box: top, left, height and width of the part that is shown, in HR pixels.
+    """
+
+    name: str
+    hr: np.ndarray
+    srs: Mapping[str, np.ndarray]
+    box: tuple[int, int, int, int]
+
+
+def error_map(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
+    """Return |sr - hr| summed over R, G and B, `(H, W)` in grey levels; a grey image counts as three equal channels."""
+    return np.abs(to_rgb(sr).astype(float) - to_rgb(hr).astype(float)).sum(axis=2)
+
+
+def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
+    top, left, height, width = example.box
+    if image.shape[:2] != example.hr.shape[:2]:
+        raise SRError(f"{label} of {example.name} is {image.shape[:2]}, HR is {example.hr.shape[:2]}; crop HR to the scale first")
+    if min(top, left) < 0 or min(height, width) < 8 or top + height > image.shape[0] or left + width > image.shape[1]:
+        raise SRError(f"box (={example.box}) of {example.name} must lie inside {image.shape[:2]} and be at least 8 pixels a side")
+    part = image[top : top + height, left : left + width]
+    return to_uint8(part)
+
+
+def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:
+    """Draw each example as a row of pictures, one per method and last the ground truth, over a row of their absolute errors.
+
+    As many examples lie side by side as fit, the others below. All examples have the same methods and boxes of one size. Under
+    each picture: the PSNR of the part that is shown, in the protocol's colours. All error maps share one scale. panel: width of
+    a picture in inches; a pixel becomes a whole number of dots at 300 dpi. Raises SRError for sizes or methods that differ and
+    boxes that leave the image.
+    """
+    if not examples:
+        raise SRError("examples is empty; pass at least one")
+    methods, (_, _, height, width) = list(examples[0].srs), examples[0].box
+    for example in examples:
+        if list(example.srs) != methods or example.box[2:] != (height, width):
+            raise SRError(f"{example.name} has other methods or another size of box than {examples[0].name}; make them alike")
+    hrs = [_cut(e, e.hr, "HR") for e in examples]
+    srs = [[_cut(e, e.srs[m], m) for m in methods] for e in examples]
+    errors = [[error_map(sr, hr) for sr in row] for row, hr in zip(srs, hrs, strict=True)]
+    full = max(float(np.quantile([maps for row in errors for maps in row], 0.995)), 1.0)
+    whole = dataclasses.replace(protocol, shave=0, shave_per_scale=0)
+
+    use_style()
+    dots = max(round(panel * DPI / width), 1)
+    w, h = width * dots / DPI, height * dots / DPI
+    gap, under, between, head, side, foot = 0.08, 0.28, 0.16, 0.32, 0.32, 0.46
+    wide, tall = side + (len(methods) + 1) * (w + gap), 2 * h + under + between
+    abreast = min(max(int(WIDEST // wide), 1), len(examples))
+    size = (abreast * wide, head + -(-len(examples) // abreast) * tall - between + foot)
+    fig = plt.figure(figsize=[round(s * DPI) / DPI for s in size])
+
+    def panel_at(left: float, bottom: float) -> Axes:
+        ax = fig.add_axes([_dot(left, size[0]), _dot(bottom, size[1]), _dot(w, size[0]), _dot(h, size[1])])
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        return ax
+
+    for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
+        left, bottom = i % abreast * wide + side, size[1] - head - h - i // abreast * tall
+        for j, (label, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
+            ax = panel_at(left + j * (w + gap), bottom)
+            ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
+            if j < len(methods):
+                ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
+            if i < abreast:
+                ax.set_title(label, pad=5)
+            if j == 0:
+                ax.set_ylabel(example.name, labelpad=4)
+        bottom -= under + h
+        for j, error in enumerate(errors[i]):
+            ax = panel_at(left + j * (w + gap), bottom)
+            heatmap = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
+            if j == 0:
+                ax.set_ylabel("|SR − HR|", labelpad=4)
+        place = [(left + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
+        bar = fig.colorbar(heatmap, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
+        bar.set_label("grey levels", fontsize=9)
+        bar.outline.set_visible(False)
+    caption = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
+    caption += "|SR − HR|: absolute difference, R + G + B"
+    fig.text(side / size[0], 0.07 / size[1], caption, fontsize=9, color=GREY, va="bottom")
+    return fig
+
+
+def _dot(inches: float, total: float) -> float:
+    """Return a length as part of the figure, rounded to whole dots, so that pixels stay sharp."""
+    return round(inches * DPI) / round(total * DPI)
+
+
+def busiest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
+    """Return the square of `side` pixels with the largest sum of absolute gradients: where methods can differ most."""
+    return _box(hr, side, np.argmax)
+
+
+def calmest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
+    """Return the square of `side` pixels with the smallest sum of absolute gradients: where there is least to get wrong."""
+    return _box(hr, side, np.argmin)
+
+
+def _box(hr: np.ndarray, side: int, pick: Callable) -> tuple[int, int, int, int]:
+    side = min(side, *hr.shape[:2])
+    grey = to_rgb(hr).astype(float).mean(axis=2)
+    gradient = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
+    sums = np.pad(gradient.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(pick(window), window.shape)
+    return int(top), int(left), side, side
