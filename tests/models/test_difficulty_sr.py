@@ -104,6 +104,21 @@ class TestRouting:
         with torch.no_grad():
             assert torch.allclose(dual(overlap=overlap)(lr), dual(overlap=overlap, route=False)(lr), atol=1e-6)
 
+    def test_options_change_the_way_and_not_the_weights(self):
+        torch.manual_seed(1)
+        net, lr = dual(overlap=36, level=3), halves(101, 150)
+        apart = net.with_options(overlap=0)
+        assert (net.overlap, apart.overlap, apart.level, apart.training) == (36, 0, 3, False)
+        assert (apart.identifier, apart.complex, apart.plain) == (net.identifier, net.complex, net.plain)
+        net(lr)
+        overlapping = net.complex.seen + net.plain.seen
+        apart(lr)
+        assert (net.complex.seen + net.plain.seen) - overlapping == 3 * 4 < overlapping == 6 * 10
+
+    def test_training_does_not_depend_on_the_overlap(self):
+        lr = torch.rand(4, 1, PATCH, PATCH)
+        assert torch.equal(dual(overlap=36).train()(lr), dual().train()(lr))
+
     def test_with_real_branches(self):
         torch.manual_seed(1)
         lr = halves()

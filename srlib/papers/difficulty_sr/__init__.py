@@ -6,6 +6,10 @@ Training, section 3.2 and the code's scripts: DIV2K, luma, patches of 48x48 LR p
 an epoch of 200 batches; IDN 100 epochs, then both branches 500 with the rate halved (the paper: every 100 epochs, the scripts:
 once). The identifier's length is nowhere said: it gets IDN's.
 
+Testing: the paper's text has patches that do not overlap, the authors' final test script lets them overlap by 36 of 48 LR pixels
+and averages. Difficulty-SR is judged with their overlap; "difficulty_sr_no_overlap" is the same network without it. Training
+does not depend on it, as its patches are single ones. Weights whose card has no `overlap` are tested without.
+
 "difficulty_sr" starts from the trained identifier, which stays as it is, and from the trained IDN. "idn_longer" starts from the
 same IDN and has the same further steps without any routing: what routing brings is the difference between those two. (The
 paper's IDN row is the original network, trained on 291 images, beside its own, trained on DIV2K.)
@@ -50,7 +54,16 @@ _SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3}
 # What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
 _FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
 
-BRANCHES = {"complex": "idn", "complex_args": {"width": 64}}
+# The overlap of the authors' final test script; their patches are 48x48 LR pixels, and the paper's text has no overlap.
+OVERLAP = 36
+ROUTED = {"complex": "idn", "complex_args": {"width": 64}, "overlap": OVERLAP}
+
+PARTS = {
+    "difficulty_sr_no_overlap": "Difficulty-SR, patches that do not overlap",
+    "complex": "Complex branch alone",
+    "oracle": "The better branch of each patch",
+    "masked": "Both branches everywhere",
+}
 
 PAPER = Paper(
     name="difficulty_sr",
@@ -70,7 +83,7 @@ PAPER = Paper(
         "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
         "idn_longer": Method("idn", "IDN, as long", {"width": 64}, _JOINT, _SHORT_JOINT, start={"": "idn"}),
         "difficulty_sr": Method(
-            "difficulty_sr", "Difficulty-SR", BRANCHES, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
+            "difficulty_sr", "Difficulty-SR", ROUTED, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
         ),
     },
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
@@ -80,14 +93,14 @@ PAPER = Paper(
         "dual_cnn": Method(
             "difficulty_sr",
             "Plain branch of the released code",
-            {**BRANCHES, "plain": "plain_cnn"},
+            {**ROUTED, "plain": "plain_cnn"},
             _JOINT,
             _SHORT_JOINT,
             start={"identifier": "identifier", "complex": "idn"},
         ),
     },
-    parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
-    part_of=dict.fromkeys(("complex", "oracle", "masked"), "difficulty_sr"),
+    parts=PARTS,
+    part_of=dict.fromkeys(PARTS, "difficulty_sr"),
     derived=dict.fromkeys(("patches", "easy patches", "hard patches"), "Urban100"),
     borrows={**{name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")}, "lapsrn": "prosrn"},
 )

@@ -1,6 +1,6 @@
 """How hard patches are: the patches of a test set, what bicubic makes of them, and what an identifier says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 
@@ -78,6 +78,13 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
 def score(net: DualWay, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
     """Return `compare` of the "identifier" and the "complex" branch of a Difficulty-SR network; protocol: not used."""
     return compare({"identifier": net.identifier, "complex": net.complex}, dataset, net.scale, limit)
+
+
+def overlap_note(networks: Mapping[str, nn.Module]) -> str:
+    """Return a sentence for captions: by how many LR pixels the patches of each Difficulty-SR network overlap, by its label; ""
+    where there is no such network."""
+    overlaps = [f"{label} {net.overlap}" for label, net in networks.items() if isinstance(net, DualWay)]
+    return f"LR pixels by which {PATCH}x{PATCH} patches overlap: {', '.join(overlaps)}." if overlaps else ""
 
 
 def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None) -> pd.DataFrame:

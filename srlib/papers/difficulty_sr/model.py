@@ -13,6 +13,10 @@ names 45 only); a flat patch, whose PSNR is infinite, is easiest. Plain is bicub
 confirms; `FewLayers` is the small network of the code. Only patches that went through a branch with parameters count in the
 loss (section 3.2), and the identifier is not trained along.
 
+Patches: the paper's text cuts an image into patches that do not overlap; the code averages patches that overlap by 36 LR pixels
+(`overlap`): IDN looks 26 pixels around each one and sees nothing beyond the border
+of a patch, so PSNR depends on the overlap.
+
 Departures: eq. 4 multiplies both branches by a mask. Here only the patches that need a branch go through it, which gives the
 same image; `route=False` computes both, as the paper does. The loss is the mean over all patches of a batch, as in the code;
 the mean over those of the complex branch differs by a factor near 1. Images smaller than a patch are mirrored at their border.
@@ -119,13 +123,13 @@ class DualWay(nn.Module):
     identifier: a network like `Identifier`. complex, plain: networks of the same scale, and of the same channels where both
     insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the easiest).
     threshold: instead, a patch is easy when the probability of these classes is at least this (0: all are, above 1: none).
-    overlap: LR pixels that neighbouring patches share and over which they are averaged, 0..47 (the paper 0, its code 12 and
-    36); the last patch ends with the image. route: False computes both branches everywhere.
+    overlap: LR pixels that neighbouring patches share and over which they are averaged, 0..47; the last patch ends with the
+    image. The paper's text has 0, the authors' final test script 36, which the paper's experiments here have, too. route: False computes both branches everywhere.
     In training the input is a batch of patches.
     """
 
     context = None
-    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph
+    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph, where patches do not overlap
     selective = True  # a batch may have no patch for a trained branch, and then trains nothing
 
     def __init__(
@@ -152,6 +156,11 @@ class DualWay(nn.Module):
         self.scale, self.channels = complex.scale, complex.channels or plain.channels
         self.identifier, self.complex, self.plain = identifier.requires_grad_(False), complex, plain
         self.level, self.threshold, self.overlap, self.route = level, threshold, overlap, route
+
+    def with_options(self, **options) -> "DualWay":
+        """Return a network of the same weights with other values of `level`, `threshold`, `overlap` or `route`, in eval mode."""
+        own = {name: getattr(self, name) for name in ("level", "threshold", "overlap", "route")}
+        return DualWay(self.identifier, self.complex, self.plain, **(own | options)).eval()
 
     @torch.no_grad()
     def probabilities(self, patches: Tensor) -> Tensor:
