@@ -26,7 +26,7 @@ from srlib.core.metrics import psnr
 from srlib.core.protocols import lr_from_hr, protocol
 from srlib.data.sets import open_set
 from srlib.nn.bicubic import Bicubic
-from srlib.papers.difficulty_sr.model import DualWay
+from srlib.papers.difficulty_sr.model import DualBranchSR
 from srlib.reproduce.store import load_released
 from srlib.scoring.evaluation import upscale
 
@@ -37,8 +37,8 @@ def ways(scale: int, threshold: float | None) -> dict[str, torch.nn.Module]:
     """Return the four ways, from the released identifier and IDN."""
     identifier, idn = (load_released(papers.get("difficulty_sr"), name, scale).model for name in ("identifier", "idn"))
 
-    def dual(**options) -> DualWay:
-        return DualWay(identifier, idn, Bicubic(scale), **options).eval()
+    def dual(**options) -> DualBranchSR:
+        return DualBranchSR(identifier, idn, Bicubic(scale), **options).eval()
 
     masked, routed = (dual(threshold=threshold, route=route) for route in (False, True))
     return {"IDN, whole image": idn, "IDN, patches": dual(threshold=1.1), "both branches": masked, "routed": routed}
@@ -67,7 +67,7 @@ def main() -> None:
         difference = max(difference, np.abs(found["routed"] - found["both branches"]).max() / 255)
         routed, planes = networks["routed"], torch.from_numpy(lr)[None, None].float() / 255
         with torch.no_grad():
-            easy.append(float(routed.easy(routed.probabilities(routed.cut(planes)[0])).float().mean()))
+            easy.append(float(routed.mask(routed.probabilities(routed.cut(planes)[0])).float().mean()))
     some = [i for i, share in enumerate(easy) if share >= EASY]
     for title, chosen in (("images", range(len(easy))), (f"with {100 * EASY:.0f} % and more plain", some)):
         if not len(chosen):

@@ -90,6 +90,13 @@ def test_an_identifier_is_scored_by_its_accuracy(data):
     assert measure(net, data, protocol("y")) == {"accuracy": 5 / 6, "images": 1}
 
 
+def test_captions_say_by_how_much_patches_overlap():
+    networks = {name: models.create("difficulty_sr", 2, **args) for name, args in (("A", {}), ("B", {"overlap": 36}))}
+    said = analysis.overlap_note({**networks, "C": models.create("bicubic", 2)})
+    assert said == "LR pixels by which 48x48 patches overlap: A 0, B 36."
+    assert analysis.overlap_note({"C": models.create("bicubic", 2)}) == ""
+
+
 def test_images_without_a_patch_are_told(data):
     with pytest.raises(SRError, match=r"has no image of 48x48 LR pixels at scale 8; choose larger images"):
         compare({}, data, 8)

@@ -96,8 +96,8 @@ def test_a_process_whose_patches_train_nothing_takes_part(tmp_path):
     routed = """
 import os
 import torch
-from srlib.papers.difficulty_sr.model import DualWay
-DualWay.easy = lambda self, probabilities: torch.full((len(probabilities),), os.environ["RANK"] == "0")
+from srlib.papers.difficulty_sr.model import DualBranchSR
+DualBranchSR.easy = lambda self, probabilities: torch.full((len(probabilities),), os.environ["RANK"] == "0")
 """
     fields = {**NET, "hr_patch": 96, "batch": 2, "data": f"folder:{tmp_path / 'photos'}"}
     fields |= {"model": "difficulty_sr", "model_args": {"complex": "espcn"}}

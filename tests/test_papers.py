@@ -273,6 +273,24 @@ class TestProSRN:
         assert len({str(training(name)) for name in group}) == 1
 
 
+class TestDifficultySR:
+    paper = papers.get("difficulty_sr")
+
+    @pytest.mark.parametrize("chosen", PROFILES)
+    @pytest.mark.parametrize("name", ["difficulty_sr", "dual_cnn"])
+    def test_patches_overlap_as_in_the_authors_test_script(self, name, chosen):
+        scale = profile(chosen).scales[0]
+        experiment = self.paper.experiment(name, scale, chosen, start=DIGEST)
+        assert models.create(experiment.model, scale, **experiment.model_args).overlap == 36
+
+    def test_weights_of_before_are_tested_without_overlap(self):
+        assert models.create("difficulty_sr", 2, complex="idn", complex_args={"width": 16}).overlap == 0
+
+    def test_the_network_without_overlap_is_a_part_of_it(self):
+        assert self.paper.part_of["difficulty_sr_no_overlap"] == "difficulty_sr"
+        assert set(self.paper.part_of) == set(self.paper.parts) and self.paper.trains("difficulty_sr_no_overlap")
+
+
 def test_a_sixth_paper_is_one_value():
     paper = Paper("new", "Title", "y", {"net": Method("vdsr", "Net", {"depth": 2}, {"steps": 9})}, ("net",), (2, 3, 4))
     experiment = paper.experiment("net", 3, "paper", learning_rate=2e-4)

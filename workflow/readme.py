@@ -29,7 +29,9 @@ class Shown:
 
 
 SHOWN = {
-    "difficulty_sr": Shown(("table_1_x2", "table_1_x3", "table_1_x4"), ("Bicubic", "IDN", "IDN, as long", "Difficulty-SR")),
+    "difficulty_sr": Shown(
+        ("table_1_x2", "table_1_x3", "table_1_x4"), ("Bicubic", "IDN", "IDN, same total steps (no routing)", "Difficulty-SR")
+    ),
     "prosrn": Shown(("table_6_x2", "table_6_x4", "table_6_x8"), ("Bicubic", "A+", "VDSR", "LapSRN", "ProSRN (2x)")),
     "btsrn": Shown(("table_4",), ("Bicubic", "VDSR", "BTSRN")),
     "d2c_sr": Shown(("table_1",), (), same=False),

@@ -10,7 +10,7 @@ from srlib.baselines.idn import IDN
 from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.nn.cost import summary
-from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualWay, Identifier, classes, difficulty
+from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualBranchSR, Identifier, classes, difficulty
 from srlib.train.losses import get
 
 
@@ -36,8 +36,8 @@ class Counting(nn.Module):
         return self.weight * lr.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
 
 
-def dual(**changes) -> DualWay:
-    return DualWay(Says(), Counting(2.0), Counting(3.0), **changes).eval()
+def dual(**changes) -> DualBranchSR:
+    return DualBranchSR(Says(), Counting(2.0), Counting(3.0), **changes).eval()
 
 
 def halves(height=96, width=144):
@@ -104,12 +104,27 @@ class TestRouting:
         with torch.no_grad():
             assert torch.allclose(dual(overlap=overlap)(lr), dual(overlap=overlap, route=False)(lr), atol=1e-6)
 
+    def test_options_change_the_way_and_not_the_weights(self):
+        torch.manual_seed(1)
+        net, lr = dual(overlap=36, level=3), halves(101, 150)
+        apart = net.with_options(overlap=0)
+        assert (net.overlap, apart.overlap, apart.level, apart.training) == (36, 0, 3, False)
+        assert (apart.identifier, apart.complex, apart.plain) == (net.identifier, net.complex, net.plain)
+        net(lr)
+        overlapping = net.complex.seen + net.plain.seen
+        apart(lr)
+        assert (net.complex.seen + net.plain.seen) - overlapping == 3 * 4 < overlapping == 6 * 10
+
+    def test_training_does_not_depend_on_the_overlap(self):
+        lr = torch.rand(4, 1, PATCH, PATCH)
+        assert torch.equal(dual(overlap=36).train()(lr), dual().train()(lr))
+
     def test_with_real_branches(self):
         torch.manual_seed(1)
         lr = halves()
         branches = [IDN(3, width=16), models.create("bicubic", 3)]
         with torch.no_grad():
-            routed, masked = (DualWay(Says(), *branches, route=route).eval()(lr) for route in (True, False))
+            routed, masked = (DualBranchSR(Says(), *branches, route=route).eval()(lr) for route in (True, False))
             alone = branches[0](lr[..., :48, :48])
         assert routed.shape == (1, 1, 288, 432) and (routed - masked).abs().max() <= 1e-6
         assert torch.allclose(routed[..., :144, :144], alone, atol=1e-6)
@@ -130,7 +145,7 @@ class TestRouting:
 
     def test_levels_widen_what_is_easy(self):
         probabilities = torch.eye(5)
-        assert [int(dual(level=level).easy(probabilities).sum()) for level in range(5)] == [5, 4, 3, 2, 1]
+        assert [int(dual(level=level).mask(probabilities).sum()) for level in range(5)] == [5, 4, 3, 2, 1]
 
     @pytest.mark.parametrize("size", [(1, 1), (5, 60), (48, 48), (49, 97), (60, 20)])
     def test_any_size_of_image(self, size):
@@ -140,7 +155,7 @@ class TestRouting:
         assert torch.allclose(sr, 2 * lr.repeat_interleave(2, -1).repeat_interleave(2, -2), atol=1e-6)
 
     def test_colour_goes_to_branches_that_take_it_and_luma_to_the_identifier(self):
-        net = DualWay(Identifier(2), Counting(1.0, channels=3), models.create("bicubic", 2)).eval()
+        net = DualBranchSR(Identifier(2), Counting(1.0, channels=3), models.create("bicubic", 2)).eval()
         assert net.channels == 3
         with torch.no_grad():
             assert net(torch.rand(1, 3, 50, 40)).shape == (1, 3, 100, 80)
@@ -174,9 +189,12 @@ class TestTraining:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DualWay(Says(), Counting(1, 2), Counting(1, 3)), "the branches differ in scale: complex is x2, plain is x3"),
         (
-            lambda: DualWay(Says(), Counting(1), Counting(1, channels=3)),
+            lambda: DualBranchSR(Says(), Counting(1, 2), Counting(1, 3)),
+            "the branches differ in scale: complex is x2, plain is x3",
+        ),
+        (
+            lambda: DualBranchSR(Says(), Counting(1), Counting(1, channels=3)),
             "the branches differ in channels: complex takes 1, plain takes 3",
         ),
         (lambda: dual(level=5), r"level \(=5\) must be a class, 0 \(hardest\) to 4"),

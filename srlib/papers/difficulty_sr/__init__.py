@@ -2,26 +2,30 @@
 
 J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019.
 
-Training, section 3.2 and the code's scripts: DIV2K, luma, patches of 48x48 LR pixels at every scale, batches of 64, Adam 1e-4,
-an epoch of 200 batches; IDN 100 epochs, then both branches 500 with the rate halved (the paper: every 100 epochs, the scripts:
-once). The identifier's length is nowhere said: it gets IDN's.
+Training, section 3.2 and the code's scripts: DIV2K, luma, patches of 48x48 LR pixels at every scale, batch 64, Adam 1e-4, epochs
+of 200 batches; IDN for 100 epochs, then both branches for 500, the rate halved every 100 (in the scripts once). The identifier's
+length is not given; it is trained for as many epochs as IDN.
 
-"difficulty_sr" starts from the trained identifier, which stays as it is, and from the trained IDN. "idn_longer" starts from the
-same IDN and has the same further steps without any routing: what routing brings is the difference between those two. (The
-paper's IDN row is the original network, trained on 291 images, beside its own, trained on DIV2K.)
+Testing: the paper's text has patches that do not overlap, the authors' final test script averages patches that overlap by 36 of
+48 LR pixels. Difficulty-SR is judged with the script's overlap; "difficulty_sr_no_overlap" is the same network without. Training
+does not depend on it, as it takes single patches. Weights whose card has no `overlap` are tested without.
+
+"difficulty_sr" starts from the trained identifier, which stays frozen, and from the trained IDN. "idn_longer" is the control: the
+same IDN trained for the same further steps without routing. The paper's IDN row cannot serve as one: it is the original network,
+trained on 291 images, while Difficulty-SR is trained on DIV2K.
 """
 
 from srlib.nn import models
 from srlib.papers.base import Method, Paper
 from srlib.papers.difficulty_sr import analysis
 from srlib.papers.difficulty_sr.loss import difficulty_class
-from srlib.papers.difficulty_sr.model import FewLayers, Identifier, difficulty_sr
+from srlib.papers.difficulty_sr.model import Identifier, PlainCNN, difficulty_sr
 from srlib.papers.difficulty_sr.signs import IDENTIFIER
 from srlib.scoring import evaluation, vitals
 from srlib.train import losses
 
 models.register("identifier", Identifier)
-models.register("plain_cnn", FewLayers)
+models.register("plain_cnn", PlainCNN)
 models.register("difficulty_sr", difficulty_sr)
 losses.register("difficulty", difficulty_class)
 evaluation.register(Identifier, analysis.identify, analysis.accuracy)
@@ -42,15 +46,24 @@ _OWN = {
 }
 _JOINT = {**_OWN, "steps": 500 * EPOCH, "drops": 5}
 _MSE = {**_OWN, "loss": "mse"}
-# For budgets of hundreds or thousands of steps; a network that starts from a trained one takes smaller ones.
+# For budgets of hundreds or thousands of steps; smaller rates for networks that start from trained weights.
 _SHORT = {"learning_rate": 1e-3, "clip": 1.0}
 _SHORT_IDN = {"learning_rate": 5e-4, "clip": 1.0}
 _SHORT_JOINT = {"lr_patch": 48, "batch": 4, "learning_rate": 1e-4, "clip": 1.0}
 _SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3}
-# What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
+# A+ is fitted in closed form, to the patches of as many steps.
 _FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
 
-BRANCHES = {"complex": "idn", "complex_args": {"width": 64}}
+# LR pixels, in the authors' final test script
+OVERLAP = 36
+ROUTED = {"complex": "idn", "complex_args": {"width": 64}, "overlap": OVERLAP}
+
+PARTS = {
+    "difficulty_sr_no_overlap": "Difficulty-SR, patches that do not overlap",
+    "complex": "Complex branch alone",
+    "oracle": "Oracle: the better branch of each patch",
+    "masked": "Both branches everywhere",
+}
 
 PAPER = Paper(
     name="difficulty_sr",
@@ -68,9 +81,9 @@ PAPER = Paper(
         "identifier": Method("identifier", "Identifier", fields={**_OWN, "loss": "difficulty"}, short=_SHORT_IDENTIFIER),
         "idn": Method("idn", "IDN", {"width": 64}, _OWN, _SHORT_IDN),
         "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
-        "idn_longer": Method("idn", "IDN, as long", {"width": 64}, _JOINT, _SHORT_JOINT, start={"": "idn"}),
+        "idn_longer": Method("idn", "IDN, same total steps (no routing)", {"width": 64}, _JOINT, _SHORT_JOINT, start={"": "idn"}),
         "difficulty_sr": Method(
-            "difficulty_sr", "Difficulty-SR", BRANCHES, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
+            "difficulty_sr", "Difficulty-SR", ROUTED, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
         ),
     },
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
@@ -79,15 +92,15 @@ PAPER = Paper(
     ablations={
         "dual_cnn": Method(
             "difficulty_sr",
-            "Plain branch of the released code",
-            {**BRANCHES, "plain": "plain_cnn"},
+            "Difficulty-SR, plain branch of the code",
+            {**ROUTED, "plain": "plain_cnn"},
             _JOINT,
             _SHORT_JOINT,
             start={"identifier": "identifier", "complex": "idn"},
         ),
     },
-    parts={"complex": "Complex branch alone", "oracle": "The better branch of each patch", "masked": "Both branches everywhere"},
-    part_of=dict.fromkeys(("complex", "oracle", "masked"), "difficulty_sr"),
+    parts=PARTS,
+    part_of=dict.fromkeys(PARTS, "difficulty_sr"),
     derived=dict.fromkeys(("patches", "easy patches", "hard patches"), "Urban100"),
     borrows={**{name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")}, "lapsrn": "prosrn"},
 )

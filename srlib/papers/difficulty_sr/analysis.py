@@ -1,6 +1,6 @@
-"""How hard patches are: the patches of a test set, what bicubic makes of them, and what an identifier says."""
+"""Difficulty of patches: bicubic PSNR, an identifier's predictions, and what routing gains (sections 3.5, Tables 3 and 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 
@@ -14,7 +14,7 @@ from srlib.core.errors import SRError
 from srlib.core.imresize import modcrop
 from srlib.core.protocols import Protocol, lr_from_hr, protocol
 from srlib.data.sets import open_set
-from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualWay, Identifier, classes, difficulty
+from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualBranchSR, Identifier, classes, difficulty
 
 CLASSES = ("< 30 dB", "30-35 dB", "35-40 dB", "40-45 dB", ">= 45 dB")  # hardest to easiest
 
@@ -30,10 +30,10 @@ class Patches:
 
 
 def patches(dataset: str, scale: int, limit: int | None = None) -> Iterator[Patches]:
-    """Cut the images of a set into 48x48 LR patches that do not overlap; incomplete ones at the border are dropped.
+    """Yield the images of a set as 48x48 LR patches that do not overlap; incomplete ones at the border are dropped (section 3.5).
 
-    LR luma is made from the rounded luma of the whole image, and grey images are luma (the protocol "y"). limit: only the first
-    images. Images smaller than a patch give none. Difficulty-SR section 3.5.
+    LR is made from the rounded luma of the whole image, and grey images are taken as luma (protocol "y"). limit: number of
+    images, None for all. Images smaller than a patch are left out.
     """
     for name, image in islice(open_set(dataset), limit):
         hr = modcrop(image, scale)
@@ -45,13 +45,14 @@ def patches(dataset: str, scale: int, limit: int | None = None) -> Iterator[Patc
 
 
 def _cut(image: np.ndarray, corners: tuple[tuple[int, int], ...], side: int, scale: int) -> Tensor:
-    found = [image[y * scale :, x * scale :][:side, :side] for y, x in corners]
-    return torch.from_numpy(np.stack(found)[:, None]).float() / 255
+    crops = [image[y * scale :, x * scale :][:side, :side] for y, x in corners]
+    return torch.from_numpy(np.stack(crops)[:, None]).float() / 255  # (M, 1, side, side)
 
 
 def patch_psnr(sr: Tensor, hr: Tensor) -> np.ndarray:
-    """Return the PSNR in dB of each patch `(M, 1, h, w)` in 0..1, neither clipped nor rounded, no border left out; infinite for a
-    perfect one. Rounded to 8 bits, as whole images are, patches that are nearly perfect would come out otherwise.
+    """Return the PSNR in dB of each patch `(M, 1, h, w)` in 0..1, infinite for equal ones; no border is left out.
+
+    SR is neither clipped nor rounded: rounding to 8 bits, as for whole images, would decide the PSNR of nearly perfect patches.
     """
     error = (sr.double() - hr.double()).square().mean(dim=(1, 2, 3)).numpy()
     with np.errstate(divide="ignore"):
@@ -60,10 +61,10 @@ def patch_psnr(sr: Tensor, hr: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None = None) -> pd.DataFrame:
-    """Score networks on each patch by itself: a row per patch with `image`, `y`, `x`, `bicubic` (dB), `actual` (its class), and
-    for each network its PSNR, or for an identifier `predicted` and the probabilities `p0` (hardest) to `p4`.
+    """Score networks patch by patch: a row per patch with `image`, `y`, `x`, `bicubic` (dB), `actual` (its class), and for each
+    network its PSNR in dB, or for an identifier `predicted` and the class probabilities `p0` (hardest) to `p4`.
 
-    Raises SRError where the set has no patch, as its images are too small.
+    Raises SRError where all images of the set are smaller than a patch.
     """
     modes = {name: net.training for name, net in networks.items()}
     try:
@@ -75,26 +76,33 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
             net.train(modes[name])
 
 
-def score(net: DualWay, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
+def score(net: DualBranchSR, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
     """Return `compare` of the "identifier" and the "complex" branch of a Difficulty-SR network; protocol: not used."""
     return compare({"identifier": net.identifier, "complex": net.complex}, dataset, net.scale, limit)
 
 
+def overlap_note(networks: Mapping[str, nn.Module]) -> str:
+    """Return a sentence for captions: by how many LR pixels the patches of each Difficulty-SR network overlap, by its label; ""
+    where there is no such network."""
+    overlaps = [f"{label} {net.overlap}" for label, net in networks.items() if isinstance(net, DualBranchSR)]
+    return f"LR pixels by which {PATCH}x{PATCH} patches overlap: {', '.join(overlaps)}." if overlaps else ""
+
+
 def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None) -> pd.DataFrame:
     frames = []
-    for some in patches(dataset, scale, limit):
-        bicubic = difficulty(some.lr, some.hr)
-        rows = {"image": some.image, "y": [y for y, _ in some.corners], "x": [x for _, x in some.corners]}
+    for image in patches(dataset, scale, limit):
+        bicubic = difficulty(image.lr, image.hr)
+        rows = {"image": image.image, "y": [y for y, _ in image.corners], "x": [x for _, x in image.corners]}
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
             device = next(net.parameters(), torch.empty(0)).device
-            batches = (batch.to(device, memory_format=torch.channels_last) for batch in some.lr.split(32))
+            batches = (batch.to(device, memory_format=torch.channels_last) for batch in image.lr.split(32))
             outputs = torch.cat([net(batch) for batch in batches]).cpu()
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()
                 rows |= {"predicted": probabilities.argmax(axis=1), **{f"p{i}": probabilities[:, i] for i in range(EASIEST + 1)}}
             else:
-                rows[name] = patch_psnr(outputs, some.hr)
+                rows[name] = patch_psnr(outputs, image.hr)
         frames.append(pd.DataFrame(rows))
     if not frames:
         raise SRError(f"{dataset} has no image of {PATCH}x{PATCH} LR pixels at scale {scale}; choose larger images")
@@ -102,32 +110,32 @@ def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: in
 
 
 def choose(rows: pd.DataFrame, plain: str = "bicubic", complex: str = "complex") -> pd.DataFrame:
-    """Return the PSNR of each patch by each way to choose a branch, in columns: `plain` and `complex` alone, "difficulty_sr" by
-    the identifier's likeliest class, "oracle" the better one."""
+    """Return the PSNR of each patch for each rule of choosing a branch, a column each: `plain` and `complex` alone,
+    "difficulty_sr" by the identifier's likeliest class, "oracle" the better branch."""
     easy = rows["predicted"] >= EASIEST
-    ways = {plain: rows[plain], complex: rows[complex], "difficulty_sr": rows[plain].where(easy, rows[complex])}
-    return rows[["image", "y", "x", "bicubic", "actual"]].assign(**ways, oracle=np.maximum(rows[plain], rows[complex]))
+    psnr = {plain: rows[plain], complex: rows[complex], "difficulty_sr": rows[plain].where(easy, rows[complex])}
+    return rows[["image", "y", "x", "bicubic", "actual"]].assign(**psnr, oracle=np.maximum(rows[plain], rows[complex]))
 
 
 def as_scores(chosen: pd.DataFrame, paper: str, scale: int, seed: int = 0) -> pd.DataFrame:
-    """Return what `choose` gave as rows of scores, a row per patch and way, of three sets: "patches", "easy patches" (bicubic at
-    45 dB and more) and "hard patches". Patches of which one way has an infinite PSNR are left out, as in the paper's means."""
-    ways = [name for name in chosen.columns if name not in ("image", "y", "x", "actual")]
-    finite = chosen[np.isfinite(chosen[ways]).all(axis=1)]
+    """Return the table of `choose` as scores, a row per patch and rule, of three sets: "patches", "easy patches" (bicubic PSNR
+    of at least 45 dB) and "hard patches". Patches with an infinite PSNR are left out, as in the paper's means."""
+    methods = [name for name in chosen.columns if name not in ("image", "y", "x", "actual")]
+    finite = chosen[np.isfinite(chosen[methods]).all(axis=1)]
     easy = finite["actual"] >= EASIEST
     frames = []
-    for name, some in (("patches", finite), ("easy patches", finite[easy]), ("hard patches", finite[~easy])):
-        image = some["image"] + "@" + some["y"].astype(str) + "," + some["x"].astype(str)
+    for name, subset in (("patches", finite), ("easy patches", finite[easy]), ("hard patches", finite[~easy])):
+        image = subset["image"] + "@" + subset["y"].astype(str) + "," + subset["x"].astype(str)
         about = {"paper": paper, "dataset": name, "scale": scale, "seed": seed, "image": image}
-        frames += [pd.DataFrame({**about, "method": way, "psnr": some[way]}) for way in ways]
+        frames += [pd.DataFrame({**about, "method": method, "psnr": subset[method]}) for method in methods]
     return pd.concat(frames, ignore_index=True)
 
 
 def sweep(rows: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
     """Route by the probability of the easiest class: for each threshold the `share` of patches on the plain branch and the
-    `psnr` of the images (dB, of all patches of an image together, then the mean), for the chosen and the perfect identifier's.
+    `psnr` in dB, over all patches of an image, then the mean over images.
 
-    rows: of `compare` with an identifier and "complex". A last row, threshold nan, routes by the truth.
+    rows: of `compare` with an identifier and "complex". A last row, threshold nan, routes by the actual class.
     """
     error = {name: 10 ** (-rows[name] / 10) for name in ("bicubic", "complex")}
 
@@ -141,22 +149,21 @@ def sweep(rows: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
 
 
 def identify(net: Identifier, dataset: str, limit: int | None = None) -> pd.DataFrame:
-    """Score an identifier: a row per image with `accuracy`, the share of its patches of which the class is told right, and
-    `patches`, their number."""
+    """Return a row per image with an identifier's `accuracy` and the number of `patches`."""
     rows = compare({"identifier": net}, dataset, net.scale, limit)
     right = (rows["actual"] == rows["predicted"]).groupby(rows["image"], sort=False)
     return pd.DataFrame({"accuracy": right.mean(), "patches": right.size()}).reset_index()
 
 
 def accuracy(rows: pd.DataFrame) -> dict[str, float]:
-    """Return the `accuracy` over all patches of rows of `identify`."""
+    """Return the `accuracy` over all patches, from rows of `identify`."""
     return {"accuracy": float(np.average(rows["accuracy"], weights=rows["patches"]))}
 
 
 def shares(rows: pd.DataFrame) -> pd.Series:
     """Return the share of the patches in each class, by its name, hardest to easiest."""
-    found = rows["actual"].value_counts(normalize=True).reindex(range(len(CLASSES)), fill_value=0.0)
-    return found.set_axis(CLASSES)
+    counted = rows["actual"].value_counts(normalize=True).reindex(range(len(CLASSES)), fill_value=0.0)
+    return counted.set_axis(CLASSES)
 
 
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:

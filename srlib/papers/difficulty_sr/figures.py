@@ -1,4 +1,4 @@
-"""Figures about patches: how hard they are, which way they go, what that costs."""
+"""Figures of patches: difficulty, routing, and what routing costs in PSNR and time."""
 
 from collections.abc import Sequence
 
@@ -15,24 +15,24 @@ from srlib.papers.difficulty_sr.model import PATCH
 
 SHADES = plt.get_cmap("viridis")(np.linspace(0.05, 0.95, len(CLASSES)))  # hardest dark, easiest bright; safe for all eyes
 LABELS = [label.replace(">=", "≥") for label in CLASSES]
-ALPHA = 0.6  # of a class over a picture
-OVER_GREY = [(*(ALPHA * shade[:3] + (1 - ALPHA) * 0.5), 1.0) for shade in SHADES]  # what it looks like there, for legends
+ALPHA = 0.6  # of a class drawn over a picture
+OVER_GREY = [(*(ALPHA * shade[:3] + (1 - ALPHA) * 0.5), 1.0) for shade in SHADES]  # the same over mid-grey, for legends
 
 
-def _seen(starts: Sequence[int]) -> dict[int, int]:
-    """Return how many pixels of each patch are seen along one axis, by its start, where the next patch lies over it."""
+def _visible(starts: Sequence[int]) -> dict[int, int]:
+    """Return the pixels of each patch along one axis that the next patch leaves visible, by where the patch starts."""
     order = sorted(set(starts))
     return {a: min(PATCH, b - a) for a, b in zip(order, [*order[1:], order[-1] + PATCH], strict=True)}
 
 
 def _grid(ax, image: np.ndarray, corners: Sequence[tuple[int, int]], classes: Sequence[int], scale: int) -> None:
-    """Draw the patches' classes over a picture, each pixel once: where patches overlap the last one is seen.
+    """Draw the patches' classes over a picture; where patches overlap, the last one is drawn.
 
-    The picture is grey and of little contrast, so that a class has one colour everywhere, that of the legend.
+    The picture is grey and of low contrast, so that a class has the legend's colour everywhere.
     """
     luma = to_y(to_rgb(image), rounded=False)
     ax.imshow(0.5 + 0.4 * (luma / 255 - 0.5), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    high, wide = (_seen(starts) for starts in zip(*corners, strict=True))
+    high, wide = (_visible(starts) for starts in zip(*corners, strict=True))
     for (y, x), k in zip(corners, classes, strict=True):
         place, size = (x * scale - 0.5, y * scale - 0.5), (wide[x] * scale, high[y] * scale)
         ax.add_patch(Rectangle(place, *size, fc=SHADES[k], ec="white", lw=0.6, alpha=ALPHA))
@@ -47,14 +47,14 @@ def _legend(fig: Figure, shades: Sequence) -> None:
 def difficulty_maps(
     image: np.ndarray, corners: Sequence[tuple[int, int]], actual: Sequence[int], predicted: Sequence[int], scale: int, about: str
 ) -> Figure:
-    """Draw an HR picture, its patches by their actual class, and by the one that the identifier sees in the LR patch.
+    """Draw an HR picture, its patches by actual class, and by the class that the identifier predicts from LR.
 
-    about: the line above it, as set and picture.
+    about: the figure's title, such as set and picture.
     """
     use_style()
     height, width = image.shape[:2]
     fig, axes = plt.subplots(1, 3, figsize=(10, 10 / 3 * height / width + 1.1), layout="constrained")
-    titles = ("HR", "actual difficulty", "as told from LR alone")
+    titles = ("HR", "actual difficulty", "predicted from LR")
     for ax, classes, title in zip(axes, (None, actual, predicted), titles, strict=True):
         if classes is None:
             ax.imshow(to_rgb(image), interpolation="nearest")
@@ -70,9 +70,9 @@ def difficulty_maps(
 def framework(
     image: np.ndarray, pictures: dict[str, np.ndarray], corners: Sequence[tuple[int, int]], predicted: Sequence[int], about: str
 ) -> Figure:
-    """Draw the parts of the network on one picture: LR in patches and their classes, what each branch makes, the result.
+    """Draw the network at work on one picture: LR patches and their predicted classes, the SR of each branch, the result.
 
-    image: LR. pictures: label -> picture of HR size. about: the line above it, as set, picture and scale.
+    image: LR. pictures: label -> picture of HR size. about: the figure's title, such as set, picture and scale.
     """
     use_style()
     panels = len(pictures) + 1
@@ -91,7 +91,7 @@ def framework(
 
 
 def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, about: str) -> Figure:
-    """Draw pictures of one size in `rows` rows, each with a line above it. about: the line above all."""
+    """Draw pictures of one size in `rows` rows, each with its title. about: the figure's title."""
     use_style()
     columns = -(-len(pictures) // rows)
     fig, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows + 0.3), layout="constrained", squeeze=False)
@@ -105,7 +105,7 @@ def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, ab
 
 
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Draw what `difficulty.confusion` counted, shaded by the share of the actual class."""
+    """Draw the table of `analysis.confusion`, shaded by the share of the actual class."""
     use_style()
     fig, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
@@ -121,7 +121,7 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
 
 
 def balance(shares: pd.DataFrame, scale: int) -> Figure:
-    """Draw how the patches of each set fall into the classes: a bar per row of `shares`, a column per class, adding up to 1."""
+    """Draw the share of each class in the patches of each set: a bar per row of `shares`, a column per class, summing to 1."""
     use_style()
     fig, ax = plt.subplots(figsize=(7, 0.42 * len(shares) + 1.7), layout="constrained")
     left = np.zeros(len(shares))
@@ -138,15 +138,15 @@ def balance(shares: pd.DataFrame, scale: int) -> Figure:
 
 
 def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], scale: int, about: str = "") -> Figure:
-    """Draw PSNR and time per patch against the threshold, a line per table of `difficulty.sweep`.
+    """Draw PSNR and time per patch against the threshold, a line per table of `analysis.sweep`.
 
-    Thresholds rise from 0 (every patch plain: far below, so written into the legend) to one above 1 (every patch complex: the
-    zero of the PSNR axis). seconds: of one patch through the identifier, the plain and the complex branch. about: a
-    line below, on budgets and the machine.
+    tables: by the name of the set; thresholds rise from 0 (every patch plain: far below, so given in the legend) to one above 1
+    (every patch complex: the zero of the PSNR axis). seconds: per patch, of the identifier, the plain and the complex branch.
+    about: a note below, on budgets and hardware.
     """
     use_style()
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
-    told, plain, complex_ = seconds
+    identifier, plain, complex_ = seconds
     for color, (label, table) in zip(PALETTE, tables.items(), strict=False):
         gain = table["psnr"] - table.loc[table["threshold"].idxmax(), "psnr"]
         truth, zero = table["threshold"].isna(), table["threshold"] == 0
@@ -155,16 +155,16 @@ def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], 
         name = f"{label} (threshold 0: {lost} dB)"
         left.plot(line["threshold"], gain[line.index], color=color, marker="o", ms=3, label=name)
         left.axhline(gain[truth].item(), color=color, ls="--", lw=1)
-        spent = told + line["share"] * plain + (1 - line["share"]) * complex_
-        right.plot(line["threshold"], 1000 * spent, color=color, marker="o", ms=3)
+        per_patch = identifier + line["share"] * plain + (1 - line["share"]) * complex_
+        right.plot(line["threshold"], 1000 * per_patch, color=color, marker="o", ms=3)
     right.axhline(1000 * complex_, color=GREY, ls="--", lw=1)
-    for ax in (left, right):  # most happens near 0, where few patches are
+    for ax in (left, right):  # most changes near 0
         ax.set_xscale("log")
         ax.set_xticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
         ax.set(xlim=(0.001, 1.3), xlabel="threshold on P(easiest)")
     left.set_ylabel("PSNR minus the complex branch's (dB),\nmean over images")
-    right.set(ylabel="milliseconds per patch", ylim=(0, 1100 * (told + complex_)))
-    left.set_title(f"×{scale}; dashed: chosen by the truth", fontsize=9, color=GREY)
+    right.set(ylabel="milliseconds per patch", ylim=(0, 1100 * (identifier + complex_)))
+    left.set_title(f"×{scale}; dashed: by the actual class", fontsize=9, color=GREY)
     right.set_title("dashed: the complex branch alone", fontsize=9, color=GREY)
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     note(fig, about)

@@ -1,21 +1,24 @@
-"""Difficulty-SR: patches that an identifier calls easy take a plain branch, the others a complex one.
+"""Difficulty-SR: an identifier sends easy patches through a plain branch and hard ones through a complex branch.
 
-J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019. What the paper leaves out
-comes from its code (xzwlx/Difficulty-SR).
+J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019. Where the paper is silent
+the authors' code decides (xzwlx/Difficulty-SR).
 
     image -> 48x48 patches -> identifier -> 5 classes -> easiest?  plain branch : complex branch -> averaged where they overlap
 
 Paper's symbol -> here: F_W -> `identifier`; CB, PB -> `complex`, `plain`; c1 (easiest) ... c5 (hardest) -> classes 4 ... 0, as
-in the code; mask, eq. 3 -> `easy`; eq. 4 -> `DualWay.forward`.
+in the code; mask, eq. 3 -> `mask`; eq. 4 -> `combine`.
 
-Choices: a patch is of the class in which the PSNR of its bicubic image falls, 30, 35, 40 and 45 dB apart (the code; the paper
-names 45 only); a flat patch, whose PSNR is infinite, is easiest. Plain is bicubic, as the paper says and its table of sizes
-confirms; `FewLayers` is the small network of the code. Only patches that went through a branch with parameters count in the
-loss (section 3.2), and the identifier is not trained along.
+Choices where the paper is silent, as in the code: the class of a patch is that of its bicubic PSNR, with thresholds at 30, 35,
+40 and 45 dB (the paper names 45 only); a flat patch, whose PSNR is infinite, is easiest. The identifier is frozen while the
+branches train, and a branch learns from the patches routed to it (section 3.2). The plain branch is bicubic interpolation, as in
+the paper's text and table of sizes; `PlainCNN` is the small network of the code.
 
-Departures: eq. 4 multiplies both branches by a mask. Here only the patches that need a branch go through it, which gives the
-same image; `route=False` computes both, as the paper does. The loss is the mean over all patches of a batch, as in the code;
-the mean over those of the complex branch differs by a factor near 1. Images smaller than a patch are mirrored at their border.
+Overlap: the paper's text cuts an image into patches that do not overlap; the code averages patches that overlap by 36 LR pixels.
+IDN looks 26 pixels around each pixel and sees nothing beyond the border of a patch, so PSNR depends on the overlap.
+
+Departures: eq. 4 computes both branches for every patch. Here a patch goes through one branch only, which gives the same image;
+`route=False` is eq. 4 as printed. The loss is the mean over all patches of a batch, as in the code; the mean over those of the
+complex branch differs by a factor near 1. Images smaller than a patch are mirrored at their border.
 """
 
 from itertools import product
@@ -36,24 +39,24 @@ BATCH = 16  # patches that go through a network at once
 
 
 def difficulty(lr: Tensor, hr: Tensor) -> Tensor:
-    """Return how well bicubic does on each patch: the PSNR in dB of `upsample_bicubic(lr)` against `hr`, `(N,)`.
+    """Return the bicubic PSNR of each patch in dB, `(N,)`: that of `upsample_bicubic(lr)` against `hr`, infinite for equal ones.
 
-    lr, hr: luma `(N, 1, H, W)` and `(N, 1, scale*H, scale*W)` in 0..1. The whole patch counts; a perfect one has infinity.
+    lr, hr: luma `(N, 1, H, W)` and `(N, 1, scale*H, scale*W)` in 0..1. No border is left out.
     """
     error = (upsample_bicubic(lr, hr.shape[-1] // lr.shape[-1]) - hr).square().mean(dim=(1, 2, 3))
     return -10 * torch.log10(error)
 
 
 def classes(psnr: Tensor) -> Tensor:
-    """Return the class of each PSNR: 0 (hardest, below 30 dB) to 4 (easiest, 45 dB and more)."""
+    """Return the difficulty class of each bicubic PSNR: 0 (hardest, below 30 dB) to 4 (easiest, 45 dB and more)."""
     return torch.bucketize(psnr, torch.tensor(THRESHOLDS, device=psnr.device, dtype=psnr.dtype), right=True)
 
 
 class Identifier(nn.Module):
     """Luma patches `(N, 1, 48, 48)` in 0..1 -> logits of the five classes `(N, 5)`. 164,353 parameters.
 
-    "LeNet-5" in the paper; in the code three convolutions, each with ReLU and maximum over 2x2, and three linear layers. It is
-    trained for one scale, whose bicubic PSNR decides the classes, but has no layer that depends on it.
+    The paper calls it LeNet-5; the code has three convolutions instead of two. It is trained for one scale, whose bicubic PSNR
+    decides the classes, but no layer depends on the scale. Raises SRError for patches of another size.
     """
 
     channels = 1
@@ -64,13 +67,16 @@ class Identifier(nn.Module):
     def __init__(self, scale: int):
         super().__init__()
         self.scale = scale
-        convolutions = []
-        for before, after in ((1, 6), (6, 16), (16, 32)):
-            convolutions += [nn.Conv2d(before, after, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
-        self.features = nn.Sequential(*convolutions)
-        side = PATCH // 8
+        self.features = nn.Sequential(
+            *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # 6x24x24
+            *(nn.Conv2d(6, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # 16x12x12
+            *(nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # 32x6x6
+        )
         self.classify = nn.Sequential(
-            nn.Flatten(), nn.Linear(32 * side * side, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 5)
+            nn.Flatten(),  # 1152
+            *(nn.Linear(32 * (PATCH // 8) ** 2, 120), nn.ReLU()),
+            *(nn.Linear(120, 84), nn.ReLU()),
+            nn.Linear(84, EASIEST + 1),
         )
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -79,8 +85,8 @@ class Identifier(nn.Module):
         return self.classify(self.features(lr))
 
 
-class FewLayers(nn.Module):
-    """The plain branch of the released code: three convolutions and a transposed one, 18,281 parameters.
+class PlainCNN(nn.Module):
+    """The plain branch of the authors' code: three convolutions and a transposed one, 18,281 parameters.
 
     Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
     """
@@ -93,12 +99,9 @@ class FewLayers(nn.Module):
         narrow = max(width * 12 // 56, 1)
         padding = (10 - scale) // 2
         self.layers = nn.Sequential(
-            nn.Conv2d(1, width, 5, padding=2),
-            nn.PReLU(width),
-            nn.Conv2d(width, narrow, 3, padding=1),
-            nn.PReLU(narrow),
-            nn.Conv2d(narrow, width, 3, padding=1),
-            nn.PReLU(width),
+            *(nn.Conv2d(1, width, 5, padding=2), nn.PReLU(width)),  # 56xHxW
+            *(nn.Conv2d(width, narrow, 3, padding=1), nn.PReLU(narrow)),  # 12xHxW
+            *(nn.Conv2d(narrow, width, 3, padding=1), nn.PReLU(width)),  # 56xHxW
             nn.ConvTranspose2d(width, 1, 9, stride=scale, padding=padding, output_padding=2 * padding + scale - 9),
         )
         self.context = 4 + -(-4 // scale)
@@ -113,19 +116,19 @@ def _starts(length: int, step: int) -> list[int]:
     return [*range(0, last, step), last]
 
 
-class DualWay(nn.Module):
-    """`(N, C, H, W)` in 0..1 -> `(N, C, scale*H, scale*W)` in patches of 48x48 LR pixels, each by one of two branches.
+class DualBranchSR(nn.Module):
+    """`(N, C, H, W)` in 0..1 -> `(N, C, scale*H, scale*W)` by patches of 48x48 LR pixels, each through one of two branches.
 
-    identifier: a network like `Identifier`. complex, plain: networks of the same scale, and of the same channels where both
-    insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the easiest).
-    threshold: instead, a patch is easy when the probability of these classes is at least this (0: all are, above 1: none).
-    overlap: LR pixels that neighbouring patches share and over which they are averaged, 0..47 (the paper 0, its code 12 and
-    36); the last patch ends with the image. route: False computes both branches everywhere.
-    In training the input is a batch of patches.
+    identifier: a network like `Identifier`; it is frozen. complex, plain: networks of the same scale, and of the same channels
+    where both insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the
+    easiest). threshold: instead, a patch is easy when the probability of these classes is at least this (0: all are, above 1:
+    none). overlap: LR pixels that neighbouring patches share, 0..47; their mean is taken there, and the last patch ends with the
+    image (the paper's text 0, the authors' test script 36). route: False computes both branches everywhere, as eq. 4 is printed.
+    In training the input is a batch of patches. Raises SRError for branches and values that do not fit.
     """
 
     context = None
-    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph
+    probe = PATCH  # LR pixels per side of an image on which its costs are those of a photograph, where patches do not overlap
     selective = True  # a batch may have no patch for a trained branch, and then trains nothing
 
     def __init__(
@@ -153,14 +156,19 @@ class DualWay(nn.Module):
         self.identifier, self.complex, self.plain = identifier.requires_grad_(False), complex, plain
         self.level, self.threshold, self.overlap, self.route = level, threshold, overlap, route
 
+    def with_options(self, **options) -> "DualBranchSR":
+        """Return a network of the same weights with other values of `level`, `threshold`, `overlap` or `route`, in eval mode."""
+        own = {name: getattr(self, name) for name in ("level", "threshold", "overlap", "route")}
+        return DualBranchSR(self.identifier, self.complex, self.plain, **(own | options)).eval()
+
     @torch.no_grad()
     def probabilities(self, patches: Tensor) -> Tensor:
-        """Return the probability of each class for `(N, C, 48, 48)`, `(N, 5)`."""
+        """Return the class probabilities of patches `(N, C, 48, 48)`, `(N, 5)`."""
         y = luma(patches) if patches.shape[1] == 3 else patches
-        return torch.cat([self.identifier(some).float().softmax(dim=1) for some in y.split(BATCH)])
+        return torch.cat([self.identifier(batch).float().softmax(dim=1) for batch in y.split(BATCH)])
 
-    def easy(self, probabilities: Tensor) -> Tensor:
-        """Return which patches take the plain branch, `(N,)` bool: the mask of eq. 3, or the threshold in its place."""
+    def mask(self, probabilities: Tensor) -> Tensor:
+        """Return which patches take the plain branch, `(N,)` bool: eq. 3, or the threshold in its place."""
         if self.threshold is None:
             return probabilities.argmax(dim=1) >= self.level
         return probabilities[:, self.level :].sum(dim=1) >= self.threshold
@@ -172,34 +180,35 @@ class DualWay(nn.Module):
         corners = list(product(*(_starts(side, step) for side in lr.shape[-2:])))
         return torch.cat([lr[..., y : y + PATCH, x : x + PATCH] for y, x in corners]), corners
 
+    def combine(self, patches: Tensor, mask: Tensor) -> Tensor:
+        """Upscale patches `(N, C, 48, 48)` by the plain branch where `mask` is true and by the complex one elsewhere: eq. 4."""
+        if not self.route:
+            plain = mask.to(patches.dtype)[:, None, None, None]
+            return (1 - plain) * _batched(self.complex, patches) + plain * _batched(self.plain, patches)
+        order = torch.cat([mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]])
+        routed = ((self.plain, patches[mask]), (self.complex, patches[~mask]))
+        upscaled = torch.cat([_batched(branch, own) for branch, own in routed if len(own)])
+        return upscaled[order.argsort()]
+
     def join(self, patches: Tensor, corners: list[tuple[int, int]], height: int, width: int) -> Tensor:
         """Put upscaled patches back into images of `height` by `width` LR pixels, averaged where they overlap."""
         side, s = PATCH * self.scale, self.scale
         images = len(patches) // len(corners)
         size = [max(height, PATCH) * s, max(width, PATCH) * s]
         total, count = patches.new_zeros(images, patches.shape[1], *size), patches.new_zeros(*size)
-        for (y, x), some in zip(corners, patches.split(images), strict=True):
-            total[..., y * s : y * s + side, x * s : x * s + side] += some
+        for (y, x), patch in zip(corners, patches.split(images), strict=True):
+            total[..., y * s : y * s + side, x * s : x * s + side] += patch
             count[y * s : y * s + side, x * s : x * s + side] += 1
         return crop_corner(total / count, height * s, width * s)
-
-    def branches(self, patches: Tensor, easy: Tensor) -> Tensor:
-        """Upscale patches `(N, C, 48, 48)`, the easy ones by the plain branch and the others by the complex one."""
-        if not self.route:
-            mask = easy.to(patches.dtype)[:, None, None, None]
-            return (1 - mask) * _batched(self.complex, patches) + mask * _batched(self.plain, patches)
-        order = torch.cat([easy.nonzero()[:, 0], (~easy).nonzero()[:, 0]])
-        ways = ((self.plain, patches[easy]), (self.complex, patches[~easy]))
-        done = torch.cat([_batched(branch, some) for branch, some in ways if len(some)])
-        return done[order.argsort()]
 
     def forward(self, lr: Tensor) -> Tensor:
         if self.training:
             if lr.shape[-2:] != (PATCH, PATCH):
                 raise SRError(f"training patches are {lr.shape[-2]}x{lr.shape[-1]} LR pixels; make them {PATCH}x{PATCH}")
-            return self.branches(lr, self.easy(self.probabilities(lr)))
-        patches, corners = self.cut(lr)
-        return self.join(self.branches(patches, self.easy(self.probabilities(patches))), corners, *lr.shape[-2:])
+            return self.combine(lr, self.mask(self.probabilities(lr)))
+        patches, corners = self.cut(lr)  # (M*N, C, 48, 48)
+        upscaled = self.combine(patches, self.mask(self.probabilities(patches)))  # (M*N, C, scale*48, scale*48)
+        return self.join(upscaled, corners, *lr.shape[-2:])  # (N, C, scale*H, scale*W)
 
 
 def difficulty_sr(
@@ -212,11 +221,14 @@ def difficulty_sr(
     threshold: float | None = None,
     overlap: int = 0,
     route: bool = True,
-) -> DualWay:
-    """Build Difficulty-SR with any two networks, by name, as its branches; further arguments: those of `DualWay`."""
+) -> DualBranchSR:
+    """Build Difficulty-SR with any two networks, by name, as its branches; further arguments: those of `DualBranchSR`.
+
+    overlap is 0 by default, as weights released before it was an argument have been trained and scored so.
+    """
     branches = (models.create(name, scale, **(args or {})) for name, args in ((complex, complex_args), (plain, plain_args)))
-    return DualWay(Identifier(scale), *branches, level=level, threshold=threshold, overlap=overlap, route=route)
+    return DualBranchSR(Identifier(scale), *branches, level=level, threshold=threshold, overlap=overlap, route=route)
 
 
 def _batched(branch: nn.Module, patches: Tensor) -> Tensor:
-    return torch.cat([branch(some) for some in patches.split(BATCH)])
+    return torch.cat([branch(batch) for batch in patches.split(BATCH)])

@@ -1,4 +1,4 @@
-"""The vital sign of Difficulty-SR's identifier: which classes it predicts, beside those that are there."""
+"""The vital sign of Difficulty-SR's identifier: predicted classes against actual ones."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 from srlib.data.sets import ImageSet, open_set
 from srlib.papers.difficulty_sr.analysis import CLASSES, patches
-from srlib.papers.difficulty_sr.model import DualWay, Identifier, classes, difficulty
+from srlib.papers.difficulty_sr.model import DualBranchSR, Identifier, classes, difficulty
 from srlib.scoring.vitals import Sign, percent, rounded
 
-MOST, ENOUGH = 1000, 500  # patches that an identifier is looked at on, and those that its verdict needs
-PRESENT = 0.01  # share of the patches that a class must have to be missed
+MOST, ENOUGH = 1000, 500  # patches: the most that are classified, and the fewest that a verdict needs
+PRESENT = 0.01  # share of the patches from which on a class counts as missed when it is never predicted
 
 
 def measure(net: nn.Module, datasets: Sequence[str | ImageSet]) -> dict | None:
-    """Return the set (`images`), the number of `patches`, the shares of the `actual` and `predicted` classes, hardest first; None
-    for a network without identifier, and for sets whose images are smaller than a patch.
+    """Return the set (`images`), the number of `patches`, and the shares of the `actual` and `predicted` classes, hardest first;
+    None for a network without identifier, and where all images are smaller than a patch.
 
-    Up to `MOST` patches are looked at, of the first set that has `ENOUGH`, else of the one with the most.
+    Takes up to `MOST` patches of the first set that has `ENOUGH`, else of the one with the most.
     """
-    identifier = net if isinstance(net, Identifier) else net.identifier if isinstance(net, DualWay) else None
+    identifier = net if isinstance(net, Identifier) else net.identifier if isinstance(net, DualBranchSR) else None
     if identifier is None:
         return None
     name, lr, actual = _patches(datasets, net.scale)
@@ -31,16 +31,16 @@ def measure(net: nn.Module, datasets: Sequence[str | ImageSet]) -> dict | None:
 
 
 def _patches(datasets: Sequence[str | ImageSet], scale: int) -> tuple[str, Tensor, Tensor]:
-    """Return the name of the set that is taken, its LR patches `(M, 1, 48, 48)` and their classes `(M,)`."""
+    """Return the name of the chosen set, its LR patches `(M, 1, 48, 48)` and their classes `(M,)`."""
     name, lr, actual = "", torch.empty(0), torch.empty(0, dtype=torch.long)
     for images in map(open_set, datasets):
-        here: list[tuple[Tensor, Tensor]] = []
+        labelled: list[tuple[Tensor, Tensor]] = []
         for image in patches(images, scale):
-            here.append((image.lr, classes(difficulty(image.lr, image.hr))))
-            if sum(len(cut) for cut, _ in here) >= MOST:
+            labelled.append((image.lr, classes(difficulty(image.lr, image.hr))))
+            if sum(len(cut) for cut, _ in labelled) >= MOST:
                 break
-        if sum(len(cut) for cut, _ in here) > len(lr):
-            name, (lr, actual) = images.name, (torch.cat(parts)[:MOST] for parts in zip(*here, strict=True))
+        if sum(len(cut) for cut, _ in labelled) > len(lr):
+            name, (lr, actual) = images.name, (torch.cat(parts)[:MOST] for parts in zip(*labelled, strict=True))
         if len(lr) >= ENOUGH:
             break
     return name, lr, actual
@@ -55,7 +55,9 @@ def dead(sign: dict) -> str:
     if sign["patches"] < ENOUGH:
         return ""
     pairs = zip(CLASSES, sign["actual"], sign["predicted"], strict=True)
-    missed = [f"{name} ({percent(actual)} of the patches)" for name, actual, said in pairs if actual >= PRESENT and not said]
+    missed = [
+        f"{name} ({percent(share)} of the patches)" for name, share, predicted in pairs if share >= PRESENT and not predicted
+    ]
     return f"the identifier never predicts {' and '.join(missed)}" if missed else ""
 
 
