@@ -208,7 +208,7 @@ from srlib.core import paths
 from srlib.reproduce import claims, report
 print(srlib.__file__)
 for name in papers.names():
-    assert len(claims.published(name)) > 10 and len(claims.load_claims(name)) > 3, name
+    assert len(papers.published(name)) > 10 and len(claims.load_claims(name)) > 3, name
 assert {file.name for file in report.TEMPLATES.iterdir()} >= {"index.html.j2"}
 print(paths.runs_dir())
 """
