@@ -82,7 +82,7 @@ def test_networks_beside_a_paper_and_ablations_have_some_of_its_sets_where_a_pro
     ddet = papers.get("ddet")
     assert ddet.tests("kpn_5", ddet.setting("released")) == ("City100-nikon/test", "City100-iphone/test")
     for paper in map(papers.get, papers.names()):
-        assert set(paper.beside) <= set(paper.methods)
+        assert set(paper.reference_methods) <= set(paper.methods)
 
 
 def test_a_trained_method_is_found_by_its_name_where_one_paper_trains_it():
@@ -173,11 +173,14 @@ def test_what_is_fitted_has_data_of_its_own(chosen, fitted, trained):
 
 def test_small_profiles_divide_channels_and_nothing_else():
     paper, smoke = papers.get("btsrn"), profile("smoke")
-    assert paper.experiment("btsrn", 2, smoke).model_args == {"width": 128 // smoke.shrink, "bottleneck": 64 // smoke.shrink}
+    assert paper.experiment("btsrn", 2, smoke).model_args == {
+        "width": 128 // smoke.width_divisor,
+        "bottleneck": 64 // smoke.width_divisor,
+    }
     assert paper.experiment("btsrn", 2, "released").model_args == {"width": 128, "bottleneck": 64}
-    assert f"1/{smoke.shrink} the channels" in smoke.budget and "channels" not in profile("paper").budget
+    assert f"1/{smoke.width_divisor} the channels" in smoke.budget and "channels" not in profile("paper").budget
     args = paper.experiment("btsrn_7+3", 2, smoke).model_args
-    assert args == {"low": 7, "high": 3, "width": 128 // smoke.shrink, "bottleneck": 64 // smoke.shrink}
+    assert args == {"low": 7, "high": 3, "width": 128 // smoke.width_divisor, "bottleneck": 64 // smoke.width_divisor}
     assert paper.experiment("btsrn_7+3", 2, "paper").model_args["width"] == 128
     assert paper.experiment("btsrn_7+3", 2, smoke).steps == smoke.ablation["steps"]
 
@@ -245,7 +248,7 @@ class TestProSRN:
     def test_small_profiles_narrow_the_discriminator_too(self):
         for chosen in ("smoke", "quick", "paper"):
             e = prosrn.PAPER.experiment("prosrgan", 4, chosen, start=DIGEST)
-            assert e.model_args["width"] == e.discriminator_args["width"] == 64 // profile(chosen).shrink
+            assert e.model_args["width"] == e.discriminator_args["width"] == 64 // profile(chosen).width_divisor
 
     def test_short_budgets_have_their_own_rate(self):
         rates = {p: prosrn.PAPER.experiment("prosrn", 2, p).learning_rate for p in PROFILES}

@@ -533,7 +533,7 @@ class TestScores:
         assert not np.allclose(few["psnr"], rgb["psnr"])
 
     def test_without_sets_each_method_has_those_of_the_profile(self, profile, data):
-        two = dataclasses.replace(profile, tests=(data, "embedded-test"), tests_beside=(data,), images=1)
+        two = dataclasses.replace(profile, tests=(data, "embedded-test"), reference_tests=(data,), images=1)
         paper = dataclasses.replace(PAPER, beside=("pillow",))
         table, _ = scores(paper, ["bicubic", "pillow"], [2], [], two, limit=1)
         assert table.groupby("method")["dataset"].unique().map(list).to_dict() == {
@@ -645,7 +645,7 @@ class TestSharedWeights:
     def narrow(self, large) -> Profile:
         """Networks of four channels."""
         small = {"batch": 1, "steps": 1, "schedule": "cosine"}
-        return Profile("tiny", True, large, "", (large,), (2, 4, 8), (0, 1), large, overrides=small, shrink=16)
+        return Profile("tiny", True, large, "", (large,), (2, 4, 8), (0, 1), large, overrides=small, width_divisor=16)
 
     def test_every_scale_is_one_run(self, narrow):
         first = obtain(PROSRN, "prosrn", 8, narrow, progress="none")

@@ -47,13 +47,13 @@ def published(name: str, table: str | None = None) -> pd.DataFrame:
 
 
 def experiments() -> dict[str, list[Paper]]:
-    """Return every trained method's name and the papers that train it, each in its own way."""
-    found: dict[str, list[Paper]] = {}
+    """Return the papers that train a method, by its name; each trains it in its own way."""
+    trained_by: dict[str, list[Paper]] = {}
     for paper in _PAPERS.values():
         for name, method in {**paper.methods, **paper.ablations}.items():
             if method.trained:
-                found.setdefault(name, []).append(paper)
-    return found
+                trained_by.setdefault(name, []).append(paper)
+    return trained_by
 
 
 def find(name: str, scale: int | None = None) -> tuple[Paper, str]:
@@ -64,7 +64,7 @@ def find(name: str, scale: int | None = None) -> tuple[Paper, str]:
     """
     first, slash, last = name.partition("/")
     known = experiments()
-    qualified = [f"{paper.name}/{one}" for one, papers in known.items() for paper in papers]
+    qualified = [f"{paper.name}/{method}" for method, papers in known.items() for paper in papers]
     if slash:
         if name not in qualified:
             raise unknown("experiment", name, qualified)

@@ -1,4 +1,4 @@
-"""What a paper is to this project: named methods, each of them one experiment at any scale and profile."""
+"""A paper as named methods, each of them an experiment at any scale and profile."""
 
 import dataclasses
 from collections.abc import Collection
@@ -12,27 +12,27 @@ from srlib.papers.profiles import profile as find_profile
 from srlib.train.experiment import Experiment
 
 
-def _narrow(args: dict[str, Any], shrink: int) -> dict[str, Any]:
-    """Return a network's arguments with its channels divided."""
+def _narrow(args: dict[str, Any], width_divisor: int) -> dict[str, Any]:
+    """Return a network's arguments with its channels divided by `width_divisor`."""
 
     def of(arg: str, value: Any) -> Any:
         if isinstance(value, dict):
-            return _narrow(value, shrink)
-        return value // shrink if arg in ("width", "bottleneck") else value
+            return _narrow(value, width_divisor)
+        return value // width_divisor if arg in ("width", "bottleneck") else value
 
     return {arg: of(arg, value) for arg, value in args.items()}
 
 
 def _sized(fields: dict[str, Any], scale: int) -> dict[str, Any]:
-    """Return fields with a patch in LR pixels turned into one in HR pixels."""
+    """Return fields with `lr_patch` replaced by `hr_patch`."""
     fields = dict(fields)
     if "lr_patch" in fields:
         fields["hr_patch"] = fields.pop("lr_patch") * scale
     return fields
 
 
-# Short trainings on City100's few pairs: three seeds of the released D2C-SR lie 0.47 dB and 0.013 apart, those without its loss
-# 0.07 dB, those without its residuals 0.69 dB and 0.016: the most that was seen.
+# Short trainings on City100's few pairs: three seeds span 0.47 dB and 0.013 with D2C-SR, 0.07 dB without its loss, 0.69 dB and
+# 0.016 without its residuals, the largest span measured.
 CITY100_NOISE = {"psnr": 0.7, "ssim": 0.016}
 
 
@@ -40,11 +40,11 @@ CITY100_NOISE = {"psnr": 0.7, "ssim": 0.016}
 class Method:
     """A row of a paper's table.
 
-    model, args: of `models.create`. label: in tables. fields: the paper's training as fields of an Experiment, empty for a
-    method that is not trained. short: fields for budgets that are not the paper's. trained_at: the scale of its one
-    training, whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the
-    paper). start: the methods whose trained weights it starts from, by the part of its network that they are for ("": the whole).
-    A field `lr_patch` is the patch in LR pixels, the same at every scale. A field `model_args` replaces args.
+    model, args: of `models.create`. label: in tables. fields: the paper's training as fields of an `Experiment`, empty for a
+    method that is not trained. short: fields for budgets other than the paper's. trained_at: the scale of its only training,
+    whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the paper's). start:
+    the methods whose trained weights initialise it, by the part of its network ("": the whole). A field `lr_patch` is the patch
+    size in LR pixels, the same at every scale; a field `model_args` replaces args.
     """
 
     model: str
@@ -61,23 +61,25 @@ class Method:
         return bool(self.fields)
 
     def loaded(self, profile: Profile) -> bool:
-        """Whether a profile loads its released weights instead of making them.
+        """Whether a profile loads its released weights instead of training it.
 
-        What is fitted in closed form has none: that takes a minute or two, and its weights are larger than any network's.
+        Methods fitted in closed form are not released: fitting takes minutes, and their weights are larger than any network's.
         """
         return self.trained and not profile.train and not models.fitted(self.model)
 
 
 @dataclass(frozen=True)
 class Paper:
-    """methods: those of its main tables, and networks that stand beside them. compared: the methods that its main tables
-    compare, in their order. beside: methods that its tables show on fewer sets where a profile says so (`Profile.tests_beside`).
-    ablations: those that only its ablations compare. parts: what its notebooks score besides, a part of a trained method or a
-    bound, name -> label. part_of: the trained method that such a name belongs to. protocol: the name of the protocol of its main
-    table. scales: those of its tables. profiles: by a profile's name, the fields in which this paper's differs: other data,
-    scales, sets. noise: by how much another seed moves a metric, where that is known to be more than `SEED_NOISE`. borrows:
-    methods without released weights of their own at some scale -> the paper whose released training of that name stands in;
-    captions say so. derived: sets in its tables that are made of the images of another set -> that set, as the paper has it."""
+    """A paper: what its tables compare, and how.
+
+    protocol: name of the protocol of its main table. methods: those of its main tables and their references. compared: the
+    methods that its main tables compare, in order. scales: those of its tables. reference_methods: methods shown on fewer sets
+    where a profile says so (`Profile.reference_tests`). ablations: methods of its ablations only. parts: further rows, a
+    component of a trained method or a bound, name -> label. part_of: the trained method of a part. profiles: by profile name, the
+    fields that this paper sets otherwise (data, scales, sets). noise: by how much another seed moves a metric, where known to
+    exceed `claims.NOISE`. borrows: methods without released weights of their own at some scale -> the paper whose released
+    training of that name is used instead; captions say so. derived: sets in its tables made of another set's images -> that set.
+    """
 
     name: str
     title: str
@@ -85,7 +87,7 @@ class Paper:
     methods: dict[str, Method]
     compared: tuple[str, ...]
     scales: tuple[int, ...]
-    beside: tuple[str, ...] = ()
+    reference_methods: tuple[str, ...] = ()
     ablations: dict[str, Method] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     part_of: dict[str, str] = field(default_factory=dict)
@@ -108,16 +110,16 @@ class Paper:
 
     def tests(self, name: str, profile: Profile) -> tuple[str, ...]:
         """Return the sets that a method is scored on under a profile."""
-        some = profile.tests_beside if name in self.beside or name in self.ablations else ()
-        return tuple(test for test in profile.tests if test in some) or profile.tests
+        fewer = profile.reference_tests if name in self.reference_methods or name in self.ablations else ()
+        return tuple(test for test in profile.tests if test in fewer) or profile.tests
 
     @property
     def labels(self) -> dict[str, str]:
         """The label of every name that a table, a claim or a row of scores can have."""
-        return {name: one.label for name, one in {**self.methods, **self.ablations}.items()} | self.parts
+        return {name: method.label for name, method in {**self.methods, **self.ablations}.items()} | self.parts
 
     def trains(self, name: str) -> bool:
-        """Whether what a name stands for comes out of a training, and so depends on a seed."""
+        """Whether the row of that name depends on a training, and so on a seed."""
         return name in self.parts or self.method(name).trained
 
     def method(self, name: str) -> Method:
@@ -129,11 +131,11 @@ class Paper:
     def scales_of(self, profile: Profile, wanted: Collection[int] = ()) -> list[int]:
         """Return the scales of the paper that a profile has; of those `wanted`, where given, or SRError where none is left."""
         known = [scale for scale in self.scales if scale in self.setting(profile).scales]
-        found = [scale for scale in wanted or known if scale in known]
-        if wanted and not found:
-            shown = ", ".join(str(scale) for scale in known)
-            raise SRError(f"scales (={list(wanted)}): profile {profile.name} has {shown} of {self.name}")
-        return found
+        chosen = [scale for scale in wanted or known if scale in known]
+        if wanted and not chosen:
+            listed = ", ".join(str(scale) for scale in known)
+            raise SRError(f"scales (={list(wanted)}): profile {profile.name} has {listed} of {self.name}")
+        return chosen
 
     def has(self, name: str, scale: int) -> bool:
         """Whether a method exists at a scale."""
@@ -160,16 +162,16 @@ class Paper:
         scale = method.trained_at or scale
         layers = [method.fields, chosen.overrides, method.short if chosen.overrides else {}]
         fields = {name: value for layer in layers for name, value in _sized(layer, scale).items()}
-        args = _narrow(fields.pop("model_args", method.args), chosen.shrink)
+        args = _narrow(fields.pop("model_args", method.args), chosen.width_divisor)
         if "discriminator_args" in fields:
-            fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.shrink)
+            fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.width_divisor)
         if name in self.ablations:
             fields |= chosen.ablation
         for given in (changes, method.short, chosen.overrides):  # the first of them that has a budget decides
             if "steps" in given or "minutes" in given:
                 fields.pop("minutes" if "steps" in given else "steps", None)
                 break
-        fixed = ("name", "paper", "model", "scale", "seed")  # those are arguments of their own, or the method's
+        fixed = ("name", "paper", "model", "scale", "seed")  # given by this method's arguments
         known = [field.name for field in dataclasses.fields(Experiment) if field.name not in fixed]
         for change in changes:
             if change not in known:

@@ -1,4 +1,4 @@
-"""Profiles: how much of everything is made. They differ in parameters, never in code."""
+"""Profiles: the size of a reproduction, from a smoke test to the paper's budget. They differ in parameters, never in code."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,16 +8,15 @@ from srlib.core.errors import unknown
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything.
+    """The size of a reproduction.
 
-    train: False uses the released weights and trains nothing. data, validation: as in Experiment. fitted_data: what methods
-    in closed form are fitted to, where that is not `data`. tests: the sets of the main table. tests_beside: which of them
-    the networks get that only stand beside it (`Paper.beside`), and ablations; () for all. scales: which ones of a paper's
-    are made. seeds: of its ablations. images: how many of each test set (None: all). overrides: fields of every experiment.
-    ablation: further fields of the ablations' experiments. ablation_tests: the set that ablations are scored on.
-    ablation_images: how many of it. shrink: what the channels of the networks are divided by. ensemble_images: how many
-    images the self-ensembled table takes, at eight passes each (None: all). judges_accuracy: False where the budgets only show
-    that the machinery works, so that no claim of accuracy gets a verdict.
+    train: False loads the released weights and trains nothing. data, validation: as in `Experiment`. fitted_data: training data
+    of methods fitted in closed form, where not `data`. tests: sets of the main table. reference_tests: those of them on which
+    `Paper.reference_methods` and ablations are scored; () for all. scales: at most these of a paper's. seeds: of its ablations.
+    images: at most this many of each test set (None: all). overrides: fields of every experiment. ablation: further fields of
+    ablations. ablation_tests: the set that ablations are scored on. ablation_images: at most this many of it. width_divisor:
+    divides the channels of the networks. ensemble_images: at most this many in the self-ensembled table, at eight passes each
+    (None: all). judges_accuracy: False where budgets are too small for verdicts on claims of accuracy.
     """
 
     name: str
@@ -28,10 +27,10 @@ class Profile:
     scales: tuple[int, ...]
     seeds: tuple[int, ...]
     ablation_tests: str
-    tests_beside: tuple[str, ...] = ()
+    reference_tests: tuple[str, ...] = ()
     images: int | None = None
     ablation_images: int | None = None
-    shrink: int = 1
+    width_divisor: int = 1
     ensemble_images: int | None = None
     fitted_data: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +39,7 @@ class Profile:
 
     @property
     def budget(self) -> str:
-        """One phrase for captions."""
+        """The training budget, as a phrase for captions."""
         if not self.train:
             return "released weights, each with its own budget on its card"
         o = self.overrides
@@ -49,7 +48,7 @@ class Profile:
         steps = f"{o['steps']} steps"
         if "steps" in self.ablation:
             steps += f" ({self.ablation['steps']} in ablations)"
-        return f"{steps}, most networks of 1/{self.shrink} the channels" if self.shrink > 1 else steps
+        return f"{steps}, most networks of 1/{self.width_divisor} the channels" if self.width_divisor > 1 else steps
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
@@ -73,7 +72,7 @@ PROFILES = {
             ensemble_images=1,
             overrides={**_TINY, "steps": 4},
             ablation={"steps": 2},
-            shrink=4,
+            width_divisor=4,
             judges_accuracy=False,
         ),
         Profile(
@@ -87,7 +86,7 @@ PROFILES = {
             ablation_tests="embedded-test",
             overrides={**_SMALL, "steps": 240},
             ablation={"steps": 40, "validation": ""},
-            shrink=2,
+            width_divisor=2,
             judges_accuracy=False,
         ),
         Profile(
@@ -96,7 +95,7 @@ PROFILES = {
             data="T91+BSD400",
             validation="Set5",
             tests=BENCHMARKS,
-            tests_beside=BENCHMARKS[:3],  # Urban100 has four fifths of all pixels
+            reference_tests=BENCHMARKS[:3],  # Urban100 has four fifths of all pixels
             scales=(2, 3, 4, 8),
             seeds=(0,),
             ablation_tests="Set5",

@@ -3,7 +3,7 @@
 Y. Fan et al., "Balanced Two-Stage Residual Networks for Image Super-Resolution", CVPR Workshops (NTIRE) 2017.
 
 Training, section 4.1 and the authors' code: patches of 108 px, batch 32, Adam 1e-3, mean squared error on RGB, 16 passes
-over DIV2K with the rate times 0.6 after each ("after each iteration" in the paper can only mean a pass). One pass is about
+over DIV2K, the rate multiplied by 0.6 after each (the paper's "after each iteration" can only mean a pass). One pass is about
 17,250 steps: 690 patches from each of 800 images.
 """
 
@@ -25,7 +25,7 @@ _OWN = {
     "learning_rate": 1e-3,
     "loss": "mse",
 }
-# The paper copies VDSR's row. Ours is trained on the same data with the same budget, so that the comparison is fair.
+# The paper copies VDSR's published row; here VDSR is trained on the same data with the same budget.
 _VDSR = {**_OWN, "learning_rate": 5e-4, "clip": 0.1}
 _CLASSIC = {**_OWN, "hr_patch": 48, "batch": 64}
 

@@ -1,4 +1,4 @@
-"""An explorer of networks beside bicubic interpolation: split, block, crop, error map."""
+"""An explorer that compares networks with bicubic interpolation: split, block, crop, error map."""
 
 from functools import lru_cache
 
@@ -21,11 +21,11 @@ def comparison_explorer(
     *,
     side: int = 96,
 ) -> Explorer:
-    """Compare one network with bicubic on a crop: sliders for the network, the picture and the place.
+    """Compare a network with bicubic interpolation on a crop: sliders for the network, the picture and the place.
 
     families: for each control ("split", "block") the networks by label, all of one scale; the control moved last decides.
-    images: HR images by name. side: of the crop in HR pixels, at most the smallest picture.
-    Shows bicubic, its error, the network, its error, HR.
+    images: HR images by name. side: of the crop in HR pixels, reduced to the smallest picture.
+    Shows SR and error of bicubic and of the network, and HR. Raises SRError without networks.
     """
     images = dict(images)  # uploaded ones come in addition
     networks = {(family, name): net for family, members in families.items() for name, net in members.items()}
@@ -42,7 +42,7 @@ def comparison_explorer(
 
     @lru_cache(maxsize=256)
     def crop(key: tuple[str, str] | None, image: str, top: int, left: int) -> np.ndarray:
-        """Upscale only the crop and what the network sees around it."""
+        """Upscale the crop with a margin of the network's receptive field."""
         margin = 4 if key is None else networks[key].context
         lr = small(image)
         y0, x0 = max(top - margin, 0), max(left - margin, 0)

@@ -1,21 +1,20 @@
 """BTSRN: balanced two-stage residual networks.
 
 Y. Fan et al., "Balanced Two-Stage Residual Networks for Image Super-Resolution", CVPR Workshops (NTIRE) 2017.
-Facts that the paper leaves out come from the authors' code (ychfan/sr_ntire2017, `model_resnet_up`).
+Where the paper is silent the authors' code decides (ychfan/sr_ntire2017, `model_resnet_up`).
 
 Paper's symbol -> here: X_LR -> `lr`; F(X_LR; Theta) -> `residual`; B(X_LR) -> `upsample_bicubic(lr)`; low- and
 high-resolution stage -> `low`, `high`; 128 nodes in, 64 (or 32) after the 1x1 -> `width`, `bottleneck`.
 
     lr - 0.5 -> entry 1x1 -> low blocks -> up-sampling -> high blocks -> LeakyReLU, exit 1x1 -> + bicubic(lr)
 
-Choices where the paper is silent, as in the code: LeakyReLU 0.2 before each convolution, first and last layers 1x1, for x4
-one more block between the two x2 up-samplings (the paper never mentions it), Glorot initialisation.
+Choices where the paper is silent, as in the code: LeakyReLU 0.2 before each convolution, 1x1 first and last layers, one more
+block between the two x2 up-samplings of x4, Glorot initialisation.
 
 Departures:
-- `padding="same"` (zeros) is the default and has the same parameters; "valid" is the code's: no padding in the
-  convolutions, cropped skips, in training an output smaller than scale times the patch, in testing a symmetric frame
-  around the input.
-- B is MATLAB's bicubic in float; the code adds Pillow's, rounded to 8 bits.
+- `padding="same"` (zeros) is the default; "valid", with the same parameters, is the code's: unpadded convolutions, cropped skips,
+  an output smaller than scale times the patch in training, and a mirrored frame around the input in testing.
+- B is MATLAB's bicubic interpolation in float; the code adds Pillow's, rounded to 8 bits.
 """
 
 import torch
@@ -30,24 +29,24 @@ SLOPE = 0.2
 
 
 class Block(nn.Module):
-    """A pre-activation residual block: `body(x)` plus `x`, cropped to the body's size where it does not pad."""
+    """A pre-activation residual block: `body(x)` plus `x`, cropped to its size where the body does not pad."""
 
     body: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
-        return y.add_(crop_centre(x, *y.shape[-2:]))  # in place: at HR size each tensor counts
+        return y.add_(crop_centre(x, *y.shape[-2:]))  # in place, as HR-sized tensors dominate memory
 
 
 class LeakyReLU(nn.LeakyReLU):
-    """For the backward pass keeps its output, as the convolution after it does, instead of its input, as PyTorch's does."""
+    """LeakyReLU that keeps its output for the backward pass, which the next convolution keeps anyway, instead of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu_(x.clone(), self.negative_slope) if x.requires_grad else super().forward(x)
 
 
 class PConv(Block):
-    """Projected convolution (Fig. 2d, the paper's block): 1x1 down to the bottleneck, 3x3 back to full width."""
+    """Projected convolution (Fig. 2d, the paper's block): 1x1 to the bottleneck, 3x3 back to full width."""
 
     def __init__(self, width: int, bottleneck: int, padding: int):
         super().__init__()
@@ -60,7 +59,7 @@ class PConv(Block):
 
 
 class PixelCNN(Block):
-    """Bottleneck of PixelCNN (Fig. 2a): 1x1, 3x3, 1x1, each after a ReLU."""
+    """Bottleneck block of PixelCNN (Fig. 2a): 1x1, 3x3, 1x1, each after a ReLU."""
 
     def __init__(self, width: int, bottleneck: int, padding: int):
         super().__init__()
@@ -75,7 +74,7 @@ class PixelCNN(Block):
 
 
 class Gate(nn.Module):
-    """Split the channels in two halves a, b and return `value(a) * sigmoid(b)`."""
+    """Gate: `value(a) * sigmoid(b)` of the two halves a, b of the channels."""
 
     def __init__(self, value: nn.Module):
         super().__init__()
@@ -87,7 +86,7 @@ class Gate(nn.Module):
 
 
 class PixelCNNGated(Block):
-    """Gated convolution of PixelCNN (Fig. 2b): the 3x3 gives two halves, tanh times sigmoid."""
+    """Gated convolution of PixelCNN (Fig. 2b): tanh times sigmoid of the halves of the 3x3 convolution's output."""
 
     value: type[nn.Module] = nn.Tanh
 
@@ -112,7 +111,7 @@ BLOCKS = {"pconv": PConv, "pixelcnn": PixelCNN, "pixelcnn_gated": PixelCNNGated,
 
 
 class Upsample(nn.Module):
-    """Nearest neighbour of `x` plus a transposed convolution of LeakyReLU(x); kernel = stride, so nothing overlaps."""
+    """Nearest-neighbour interpolation of `x` plus a transposed convolution of LeakyReLU(x), its kernel equal to its stride."""
 
     def __init__(self, width: int, factor: int):
         super().__init__()
@@ -127,12 +126,12 @@ class Upsample(nn.Module):
 class BTSRN(nn.Module):
     """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
 
-    low, high: number of blocks before and after the up-sampling, each >= 0 (the submission: 6 and 4).
+    low, high: blocks before and after the up-sampling, each >= 0 (the submission: 6 and 4).
     block: "pconv", "pixelcnn", "pixelcnn_gated" or "pixelcnnpp".
     width, bottleneck: channels between and inside the blocks (submission 128, 64; block comparison 128, 32).
-    padding: "same" or "valid". In training "valid" returns only the centre that no padding has touched, and raises SRError where
-    nothing is left of it.
+    padding: "same" or "valid"; in training "valid" returns only the centre that has its full receptive field.
     Parameters: x2 887,683, x3 969,603, x4 1,035,459.
+    Raises SRError for values that do not fit, and with "valid" for training patches without such a centre.
     """
 
     channels = 3
@@ -170,7 +169,7 @@ class BTSRN(nn.Module):
             self.up = nn.Sequential(Upsample(width, scale))
         self.high = nn.Sequential(*blocks(high))
         self.exit = nn.Sequential(LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1))
-        # One pixel per block, in LR pixels; the extra x4 block works at half the final resolution.
+        # One pixel per block, in LR pixels; the extra block of x4 runs at half the final resolution.
         self.reach = low + -(-high // scale) + (1 if scale == 4 else 0)
         self.context = max(self.reach, 4)
         for layer in self.modules():
@@ -187,8 +186,8 @@ class BTSRN(nn.Module):
                 f"set hr_patch to more than {2 * self.reach * self.scale}"
             )
         x = mirror(lr, (self.reach, self.reach), (self.reach, self.reach)) if framed else lr
-        x = self.low(self.entry(x - 0.5))
-        residual = self.exit(self.high(self.up(x)))
+        x = self.low(self.entry(x - 0.5))  # (N, width, H, W), with "valid" smaller
+        residual = self.exit(self.high(self.up(x)))  # (N, 3, scale*H, scale*W)
         height = min(base.shape[-2], residual.shape[-2])
         width = min(base.shape[-1], residual.shape[-1])
         return crop_centre(base, height, width) + crop_centre(residual, height, width)

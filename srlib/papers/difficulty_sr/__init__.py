@@ -88,7 +88,7 @@ PAPER = Paper(
     },
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
     scales=(2, 3, 4),
-    beside=("aplus", "fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
+    reference_methods=("aplus", "fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
     ablations={
         "dual_cnn": Method(
             "difficulty_sr",

@@ -2,16 +2,16 @@
 
 "Lightweight and Accurate Image Super-Resolution Using Progressive Mode", anonymous CVPR submission.
 
-Training, section 4.2: 125,000 random crops of DIV2K, luma, Adam with the rate 1e-4. Patch, batch, decay and length are not
-printed; LapSRN's stand in: 128 px, batch 64, the rate halved now and then, 150 passes over the crops. ProSRGAN starts from
-a trained ProSRN, with the rate 1e-5 and alternating steps.
+Training, section 4.2: 125,000 random crops of DIV2K, luma, Adam at 1e-4. Patch size, batch, decay and length are not given and
+are LapSRN's: 128 px, batch 64, 150 epochs over the crops, the rate halved at regular intervals. ProSRGAN starts from a trained
+ProSRN, at 1e-5 and with alternating steps.
 
-Names: "prosrn" is trained for x2, "prosrn_2_4" for x2 and x4 at once, "prosrn_2_4_8" for x2, x4 and x8; each is tested at all
-scales by unrolling.
+Names: "prosrn" is trained at x2, "prosrn_2_4" at x2 and x4 jointly, "prosrn_2_4_8" at x2, x4 and x8; each is tested at all scales
+by unrolling.
 
-Choice: the paper multiplies the content term by lambda = 1e-2 (eq. 7), yet says that a large lambda gives sharper and a small
-one blurrier images, which only fits a factor of the *adversarial* term, as in SRGAN. The recommended reading is that;
-"prosrgan_literal" is eq. 7 as printed.
+Choice: eq. 7 multiplies the content term by lambda = 1e-2, but the text says that a large lambda gives sharper and a small one
+blurrier images, which fits a weight of the *adversarial* term only, as in SRGAN. "prosrgan" takes that reading,
+"prosrgan_literal" eq. 7 as printed.
 """
 
 from srlib.nn import models
@@ -38,14 +38,14 @@ _OWN = {
 }
 _MSE = {**_OWN, "loss": "mse"}
 _GAN = {**_OWN, "steps": CROPS * 10 // BATCH, "learning_rate": 1e-5}
-# For budgets of hundreds or thousands of steps: a larger rate, and patches that leave x8 something to see. (With the paper's
-# rate or this one, lambda = 1e-2 sharpens far beyond the paper's pictures: from 31.1 to 25.7 dB on Set5.)
+# For budgets of hundreds or thousands of steps: a larger rate. (At this rate as at the paper's, lambda = 1e-2 sharpens far beyond
+# the paper's pictures: from 31.1 to 25.7 dB on Set5.)
 _SHORT = {"learning_rate": 1e-3, "hr_patch": 64, "clip": 1.0}
-# At x8 64 px leave 8x8 LR pixels, fewer than the network looks at: 12,000 steps of 16 such patches gave 25.5 dB on Set5, a
-# third of the steps with 8 larger ones 25.7.
+# At x8 64 px are 8x8 LR pixels, less than the receptive field: 12,000 steps of 16 such patches gave 25.5 dB on Set5, a third of
+# the steps with 8 patches of 128 px 25.7.
 _SHORT_8 = {**_SHORT, "hr_patch": 128, "batch": 8}
 _SHORT_GAN = {"learning_rate": 1e-4, "hr_patch": 64}
-# What is fitted draws its samples from the patches of some hundred steps, in any profile but the paper's.
+# A+ and RFL are fitted in closed form, to the patches of as many steps.
 _FITTED = {**_OWN, "steps": 2_000}
 _SHORT_FITTED = {"hr_patch": 96, "batch": 32, "steps": 150}
 
@@ -55,8 +55,7 @@ def _prosrn(label: str, trained_at: int = 2, short: dict = _SHORT, **args) -> Me
 
 
 def _prosrgan(label: str, content: float, adversarial: float) -> Method:
-    judged = {"discriminator": "patch", "discriminator_args": {"width": 64}, "content": content, "adversarial": adversarial}
-    fields, start = {**_GAN, **judged}, {"": "prosrn_2_4"}
+    fields, start = _GAN | gan.objective(content, adversarial), {"": "prosrn_2_4"}
     return Method("prosrn", label, {"width": 64}, fields, _SHORT_GAN, trained_at=4, scales=(4,), start=start)
 
 
@@ -76,7 +75,7 @@ PAPER = Paper(
     methods={
         "bicubic": Method("bicubic", "Bicubic"),
         "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
-        # The leaves hold a regressor each: 256 a tree, of 2,048 in the model's default, make a file of 12 MB, not of 94.
+        # Each leaf holds a regressor: 256 leaves a tree make a file of 12 MB, the model's default of 2,048 one of 94 MB.
         "rfl": Method("rfl", "RFL", {"leaves": 256}, fields=_FITTED, short=_SHORT_FITTED),
         "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
         "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
@@ -95,8 +94,8 @@ PAPER = Paper(
     },
     compared=("bicubic", "lapsrn", *MIXED, "srresnet", "srgan", "prosrgan"),
     scales=(2, 4, 8),
-    beside=(*DIRECT, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
-    parts={"srgan_vgg54": PUBLISHED_ONLY["srgan_vgg54"]},  # in claims: SRGAN-MSE, which is made for PSNR, cannot stand in
+    reference_methods=(*DIRECT, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
+    parts={"srgan_vgg54": PUBLISHED_ONLY["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
     ablations={
         "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
         "prosrn_residual": _prosrn("Residual (B)", structure="residual"),

@@ -1,4 +1,4 @@
-"""Explorers of ProSRN: unroll it, level by level; blend it with ProSRGAN."""
+"""Explorers of ProSRN: unroll it level by level, and blend it with ProSRGAN."""
 
 from functools import lru_cache
 
@@ -17,11 +17,11 @@ from srlib.scoring.evaluation import upscale
 def unroll_explorer(
     families: dict[str, dict[int, object]], images: dict[str, np.ndarray], protocol: Protocol, *, side: int = 128
 ) -> Explorer:
-    """Unroll a progressive network: a slider for the factor, and every image on the way from LR to SR.
+    """Unroll a progressive network: a slider for the factor, and every image from LR to SR.
 
-    families: by label, a network per factor (2, 4, 8, ...). images: HR images by name. LR is the picture reduced by the chosen
-    factor; each sub-SR image is scored against the picture reduced to its size. side: of the crop in HR pixels. Shows LR, a
-    picture per level (grey where the factor needs none) and HR, all enlarged to the same size.
+    families: by label, a network per factor (2, 4, 8, ...). images: HR images by name; LR is HR reduced by the factor, and each
+    sub-SR image is scored against HR reduced to its size. side: of the crop in HR pixels. Shows LR, one picture per level (grey
+    beyond the factor) and HR, all enlarged to the same size. Raises SRError without networks and for too small pictures.
     """
     if not families:
         raise SRError("no trained network to explore yet: run the train notebook of this profile first")
@@ -44,13 +44,13 @@ def unroll_explorer(
     def panel(factor: int, level: int, sr: np.ndarray, hr: np.ndarray, across: int, down: int) -> Panel:
         small, times = side * level // factor, factor // level
         top, left = corner(*sr.shape[:2], small, across, down)
-        shown, truth = (one[top : top + small, left : left + small] for one in (sr, hr))
+        crop = sr[top : top + small, left : left + small]
         if level == 1:
             label = f"LR<br>{small}x{small}"
         else:
-            whole = psnr(sr, hr, protocol, level)
-            label = f"{'SR' if times == 1 else 'sub-SR'} x{level}<br>{whole:.2f} dB, whole picture"
-        return Panel(label, shown.repeat(times, axis=0).repeat(times, axis=1))
+            value = psnr(sr, hr, protocol, level)
+            label = f"{'SR' if times == 1 else 'sub-SR'} x{level}<br>{value:.2f} dB, whole picture"
+        return Panel(label, crop.repeat(times, axis=0).repeat(times, axis=1))
 
     def draw(network: str, factor: int, image: str, across: int, down: int) -> list[Panel]:
         levels = unrolled(network, image, factor)
@@ -75,9 +75,10 @@ def blend_explorer(
     *,
     side: int = 96,
 ) -> Explorer:
-    """Blend the outputs of two networks of one scale: a slider from the first to the second.
+    """Blend the outputs of two networks of the same scale: a slider for the second one's share.
 
-    plain, sharp: label and network. Shows the first, the blend, the second and HR, each with the PSNR of the crop.
+    plain, sharp: label and network. images: HR images by name. side: of the crop in HR pixels. Shows the first, the blend, the
+    second and HR, with the PSNR of each crop.
     """
     images = dict(images)  # uploaded ones come in addition
     scale = plain[1].scale
@@ -92,13 +93,13 @@ def blend_explorer(
     def draw(share: float, image: str, across: int, down: int) -> list[Panel]:
         first, second, hr = both(image)
         top, left = corner(*hr.shape[:2], side, across, down)
-        crops = [one[top : top + side, left : left + side] for one in (first, second, hr)]
+        crops = [image[top : top + side, left : left + side] for image in (first, second, hr)]
         blend = (1 - share) * crops[0] + share * crops[1]
         labels = (plain[0], f"{100 * share:.0f} % {sharp[0]}", sharp[0])
         panels = []
         for label, sr in zip(labels, (crops[0], blend, crops[1]), strict=True):
-            shown = to_uint8(sr)
-            panels.append(Panel(f"{label}<br>{psnr(shown, crops[2], protocol, scale):.2f} dB", shown))
+            picture = to_uint8(sr)
+            panels.append(Panel(f"{label}<br>{psnr(picture, crops[2], protocol, scale):.2f} dB", picture))
         return [*panels, Panel("HR<br>ground truth", crops[2])]
 
     share = ipy.FloatSlider(0.5, min=0, max=1, step=0.05, description=sharp[0])

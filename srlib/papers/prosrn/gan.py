@@ -1,14 +1,15 @@
-"""Adversarial training of SRGAN and ProSRGAN: discriminators and losses.
+"""ProSRGAN's equations 4 to 8, and the discriminators of SRGAN and ProSRGAN.
 
 C. Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017; P. Isola et
 al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017 (PatchGAN).
 
-Both see an image and the LR image that it belongs to, and return logits: above 0 for "real".
+Paper's symbol -> here: x -> `lr`; y, G(x) -> `reals`, `fakes`, each at every level; x' -> `upsample_bicubic(lr)`; the residuals
+r = y - x' and G(x) - x' -> formed in `PatchDiscriminator.forward`; D -> its logits, above 0 for "real"; L_GAN, eq. 4 ->
+`discriminator_loss`, `generator_loss`; L_c with rho, eqs. 5 and 6, their sum with lambda, eq. 7, and G*, eq. 8 -> `objective`.
 
-Choices where ProSRN's paper is silent ("adapted from SRGAN", PatchGAN, patch size not printed): SRGAN's eight convolutions, its
-dense layers replaced by a convolution to one channel, 4,692,545 parameters, each logit judges 93x93 pixels. The residual that
-it looks at is the image minus the *bicubic* enlargement of LR, the same for real and fake: with the generator's own, trained
-enlargement, the generator could move what is called real.
+Choices where the paper is silent ("adapted from SRGAN", PatchGAN, patch size not printed): SRGAN's eight convolutions, its dense
+layers replaced by a convolution to one channel; 4,692,545 parameters, a receptive field of 93x93 pixels. x' is fixed bicubic
+interpolation: with the generator's trained up-sampling the generator could change the real residuals.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,10 @@ SMALLEST = 16  # pixels; four strides of two leave one
 
 
 def _convolutions(channels: int, width: int) -> nn.Sequential:
-    """Return SRGAN's eight convolutions: 64, 64/2, 128, 128/2, 256, 256/2, 512, 512/2, normalised but for the first."""
+    """Return SRGAN's eight convolutions, batch-normalised but for the first; `(N, C, H, W)` -> `(N, 8*width, H/16, W/16)`.
+
+    Channels at width 64, s2 for stride 2: 64, 64 s2, 128, 128 s2, 256, 256 s2, 512, 512 s2.
+    """
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
     before = width
     for i in range(1, 8):
@@ -45,7 +49,7 @@ def _check(image: Tensor) -> None:
 
 
 class PatchDiscriminator(nn.Module):
-    """ProSRGAN: luma `(N, 1, H, W)` and its LR -> logits `(N, 1, H/16, W/16)`, one for each patch of the residual."""
+    """ProSRGAN: luma `(N, 1, H, W)` in 0..1 and its LR -> logits `(N, 1, H/16, W/16)`, one per patch of the residual."""
 
     def __init__(self, channels: int = 1, width: int = 64):
         super().__init__()
@@ -54,13 +58,14 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, lr: Tensor) -> Tensor:
         _check(image)
-        return self.head(self.features(image - upsample_bicubic(lr, image.shape[-1] // lr.shape[-1])))
+        residual = image - upsample_bicubic(lr, image.shape[-1] // lr.shape[-1])  # r, or G(x) - x'
+        return self.head(self.features(residual))
 
 
 class ImageDiscriminator(nn.Module):
-    """SRGAN: RGB `(N, 3, H, W)` -> logits `(N, 1)`, whatever its LR is.
+    """SRGAN: RGB `(N, 3, H, W)` in 0..1 -> logits `(N, 1)`; LR is ignored.
 
-    The paper's patches of 96 px arrive at the dense layers as 6x6 maps; those of other sizes are pooled to that.
+    The paper's patches of 96 px reach the dense layers as 6x6 maps; other sizes are pooled to 6x6.
     """
 
     def __init__(self, channels: int = 3, width: int = 64):
@@ -76,20 +81,30 @@ class ImageDiscriminator(nn.Module):
 
 
 def adversarial_bce(logits: Tensor, real: bool) -> Tensor:
-    """Return the mean cross entropy of a discriminator's logits against "real", or against "fake", for all of them."""
+    """Return the binary cross entropy of logits, mean over patches: -log D where the target is "real", -log(1 - D) otherwise."""
     return F.softplus(-logits if real else logits).mean()
 
 
 def discriminator_loss(net: Callable, fakes: list[Tensor], reals: list[Tensor], lr: Tensor) -> Tensor:
-    """Return what a discriminator minimises: over all levels, HR is real and the generator's image is fake."""
+    """Return -L_GAN of eq. 4, which D minimises: -log D(r) - log(1 - D(G(x) - x')), summed over levels; G gets no gradient."""
     pairs = zip(fakes, reals, strict=True)
     return sum(adversarial_bce(net(real, lr), True) + adversarial_bce(net(fake.detach(), lr), False) for fake, real in pairs)
 
 
 def generator_loss(net: Callable, fakes: list[Tensor], lr: Tensor) -> Tensor:
-    """Return the adversarial term of the generator, over all levels: its image is to be called real (Goodfellow et al. 2014, the
-    form that does not saturate)."""
+    """Return G's term of eq. 4 in its non-saturating form (Goodfellow et al. 2014): -log D(G(x) - x'), summed over the levels."""
     return sum(adversarial_bce(net(fake, lr), True) for fake in fakes)
+
+
+def objective(content: float, adversarial: float, width: int = 64) -> dict:
+    """Return the fields of an `Experiment` that make its training ProSRGAN's: L = content * L_c + adversarial * L_GAN, eq. 7.
+
+    The paper has content = lambda, adversarial = 1. L_c, eq. 5, compares r with G(x) - x': x' cancels, which leaves
+    rho(y - G(x)); rho(z) = sqrt(z^2 + eps^2), eq. 6, is the loss "charbonnier". G* = arg min_G max_D L, eq. 8: steps of
+    `discriminator_loss` and of L alternate. width: channels of the discriminator's first layer.
+    """
+    weights = {"content": content, "adversarial": adversarial}
+    return {"loss": "charbonnier", "discriminator": "patch", "discriminator_args": {"width": width}, **weights}
 
 
 PATCH = Adversarial(PatchDiscriminator, discriminator_loss, generator_loss)

@@ -1,4 +1,4 @@
-"""ProSRN: one small x2 network, used again on its own output until the image is large enough.
+"""ProSRN: one small x2 network, applied recursively to its own output up to the target scale.
 
 "Lightweight and Accurate Image Super-Resolution Using Progressive Mode", anonymous CVPR submission; no official code.
 
@@ -8,16 +8,16 @@ up-sampling and fusion -> `entry` + `extract`, `up`, `fusion`; transposed convol
     lr -> entry -> extract (memory block) -> up x2 -> fusion -> residual
     lr -> image_up x2 ------------------------------------------- + ---> sub-SR, the next level's lr
 
-Choices where the paper is silent, most of them LapSRN's: 64 channels, LeakyReLU 0.2, the transposed convolution of features
-3x3, that of the image 4x4 and bilinear at first, trained, without bias; convolutions begin as He et al. have it, but for
-`fusion`, which begins near zero (std 0.001), so that training begins at the bilinear image. With the first convolution outside
-of the memory block the layers are 14, as the paper counts.
+Choices where the paper is silent, mostly as in LapSRN: 64 channels, LeakyReLU 0.2, a 3x3 transposed convolution for features, a
+trained 4x4 one without bias for the image, initialised as bilinear interpolation; He initialisation, but for `fusion`, near zero
+(std 0.001), so that training starts from the bilinear image. With `entry` outside of the memory block the layers are 14, as the
+paper counts.
 
 Structures (Figure 6), each of `depth` convolutions:
-- "memory": H_i = LeakyReLU(conv(H_{i-1})) + H_0. "Connects source layer to every other layer" is read as to all others; the
-  paper calls the block a simplified DRRN unit, whose skips are additions.
-- "general": the plain stack of LapSRN.
-- "residual": units of two convolutions, each with a skip around it; depth is even.
+- "memory": H_i = LeakyReLU(conv(H_{i-1})) + H_0. "Connects source layer to every other layer" is read as all other layers, by
+  addition, as in DRRN's unit, of which the paper calls it a simplification.
+- "general": a plain stack, as in LapSRN.
+- "residual": units of two convolutions with an identity skip; depth is even.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
 
 
 class Convolutions(nn.Module):
-    """`depth` convolutions 3x3 in one of the structures; `(N, width, H, W)` to the same shape."""
+    """`depth` 3x3 convolutions, of one of the structures; `(N, width, H, W)` -> the same shape."""
 
     def __init__(self, depth: int, width: int):
         super().__init__()
@@ -39,7 +39,7 @@ class Convolutions(nn.Module):
 
 
 class General(Convolutions):
-    """Figure 6a: one after the other."""
+    """Figure 6a: a plain stack."""
 
     def forward(self, h: Tensor) -> Tensor:
         for layer in self.layers:
@@ -48,7 +48,7 @@ class General(Convolutions):
 
 
 class Residual(Convolutions):
-    """Figure 6b: pairs with a skip around each."""
+    """Figure 6b: residual units of two convolutions."""
 
     def __init__(self, depth: int, width: int):
         if depth % 2:
@@ -62,7 +62,7 @@ class Residual(Convolutions):
 
 
 class Memory(Convolutions):
-    """Figure 6c, the paper's: each layer's output plus the input of the block."""
+    """Figure 6c, the paper's: the block's input is added to each layer's output."""
 
     def forward(self, source: Tensor) -> Tensor:
         h = source
@@ -77,8 +77,8 @@ STRUCTURES: dict[str, Callable[[int, int], nn.Module]] = {"memory": Memory, "gen
 class ProSRN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; in training the images of all levels, small to large.
 
-    scale: any power of two. structure: "memory", "general" or "residual". depth: its convolutions. width: channels.
-    Parameters: 407,441 at every scale. Weights of one scale serve every other.
+    scale: any power of two. structure: "memory", "general" or "residual". depth: convolutions in it. width: channels.
+    Parameters: 407,441 at every scale; all scales share weights. Raises SRError for values that do not fit.
     """
 
     channels = 1
@@ -101,13 +101,14 @@ class ProSRN(nn.Module):
         initialise(self, last=self.fusion)
 
     def step(self, lr: Tensor) -> Tensor:
-        """Enlarge by two."""
-        residual = self.fusion(self.up(self.extract(self.entry(lr))))
-        with torch.autocast(lr.device.type, enabled=False):  # images stay as exact as they came
+        """Upscale `(N, 1, H, W)` by 2."""
+        features = self.extract(self.entry(lr))  # (N, width, H, W)
+        residual = self.fusion(self.up(features))  # (N, 1, 2H, 2W)
+        with torch.autocast(lr.device.type, enabled=False):  # images keep their precision
             return self.image_up(lr) + residual
 
     def unroll(self, lr: Tensor) -> list[Tensor]:
-        """Return the sub-SR images, x2, x4, ... up to `scale`; neither clipped nor rounded between the levels."""
+        """Return the sub-SR images at x2, x4, ..., `scale`; neither clipped nor rounded between levels."""
         images = [lr]
         for _ in range(self.levels):
             images.append(self.step(images[-1]))
