@@ -31,7 +31,7 @@ models.register("divergence", DivergenceNet, models.PAIRS)
 models.register("d2c_sr", D2C, models.PAIRS)
 models.register("d2c_tree", BodyTree, models.PAIRS)
 models.register("d2c", D2CBody, models.PAIRS)
-evaluation.SCORERS["parts"] = analysis.score
+evaluation.SCORERS["parts"] = analysis.evaluate_parts
 losses.register("divergence", divergence_loss)
 losses.register("divergence_and_fusion", divergence_and_fusion, options_of=divergence_loss)
 
@@ -111,7 +111,7 @@ WIDTHS, DEPTHS = ((2, 1), (2, 2), (2, 3), (2, 4)), ((1, 2), (2, 2), (3, 2), (4, 
 TREES = tuple(dict.fromkeys((*WIDTHS, *DEPTHS)))
 SIZES = ("d2c_16_1_1", "d2c_16_2_1", "d2c_32_2_1", "d2c_64_2_1", "d2c_64_2_2", "d2c_64_2_4")  # Figure 7: width, G, B
 VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
-PUBLISHED_ONLY = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
+REFERENCE_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
 BESIDE = (
     "City100 (13 of its scenes to train on, 5 to test on; or simulated camera pairs) stands in for RealSR, its second camera for "

@@ -53,7 +53,7 @@ def leaf_tail(scale: int, width: int) -> nn.Sequential:
     return tail(scale, width) if scale > 1 else nn.Sequential(conv(width, width), conv(width, 3))
 
 
-def shift(sign: int) -> nn.Conv2d:
+def mean_shift(sign: int) -> nn.Conv2d:
     """Return a 1x1 convolution that at first adds `sign` times the mean colour."""
     layer = conv(3, 3, 1)
     with torch.no_grad():
@@ -92,21 +92,21 @@ class Tree(nn.Module):
         _check_size(depth, children, branch, lambda: nn.ModuleList([tail(), *(conv(width, width) for _ in range(skips))]))
         self.scale, self.depth, self.branching = scale, depth, children
         self.leaves, self.deep_residual, self.enlarge = children**depth, deep_residual, enlarge
-        self.subtract_mean, self.add_mean = shift(-1), shift(1)
+        self.subtract_mean, self.add_mean = mean_shift(-1), mean_shift(1)
         self.head = conv(3, width)
         # Level by level; the branches on the output of branch i of one level are i*C .. i*C + C - 1 of the next.
         self.levels = nn.ModuleList(nn.ModuleList(branch() for _ in range(children**level)) for level in range(1, depth + 1))
         self.skips = nn.ModuleList(nn.ModuleList(conv(width, width) for _ in range(skips)) for _ in range(self.leaves))
         self.tails = nn.ModuleList(tail() for _ in range(self.leaves))
 
-    def grow(self, parents: list[Tensor], index: int) -> Iterator[Tensor]:
+    def leaf_features(self, parents: list[Tensor], index: int) -> Iterator[Tensor]:
         """Yield the features of all leaves under a node, depth first. parents: features from the root to the node."""
         level = len(parents) - 1
         if level == self.depth:
             yield self._skip(parents, index)
             return
         for child in range(index * self.branching, (index + 1) * self.branching):
-            yield from self.grow([*parents, self.levels[level][child](parents[-1])], child)
+            yield from self.leaf_features([*parents, self.levels[level][child](parents[-1])], child)
 
     def _skip(self, parents: list[Tensor], leaf: int) -> Tensor:
         """Add its parents to a leaf's features, the nearest first, after a convolution for each."""
@@ -119,7 +119,7 @@ class Tree(nn.Module):
     def predictions(self, lr: Tensor) -> Tensor:
         """Return what the leaves predict, `(N, P, 3, scale*H, scale*W)`, neither clipped nor rounded."""
         image = self.subtract_mean(upsample_bicubic(lr, self.scale) if self.enlarge else lr)
-        leaves = zip(self.tails, self.grow([self.head(image)], 0), strict=True)
+        leaves = zip(self.tails, self.leaf_features([self.head(image)], 0), strict=True)
         images = (tail(features) + image if self.enlarge else tail(features) for tail, features in leaves)
         return torch.stack([self.add_mean(one) for one in images], dim=1)
 
