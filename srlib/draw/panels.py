@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from srlib.core.color import to_rgb, to_uint8
-from srlib.draw.figures import GREY, note, use_style
+from srlib.draw.style import GREY, note, use_style
 
 SIGNED = plt.get_cmap("RdBu_r")  # blue below zero, white at zero, red above; safe for colour-blind readers
 LINE = 0.17  # inches between two lines of text in a box

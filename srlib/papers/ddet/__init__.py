@@ -58,7 +58,7 @@ SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
 RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
 VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
 DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
-PUBLISHED_ONLY = {"edrn": "EDRN"}
+REFERENCE_METHODS = {"edrn": "EDRN"}
 _OFF = {"srresnet_rgb": "SRResNet", "kpn": "KPN (K=7)", "ddet_cdm": "w/ CDM", "ddet": "DDet"}
 
 PAPER = Paper(
@@ -88,7 +88,7 @@ PAPER = Paper(
         "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
     },
     parts={
-        **PUBLISHED_ONLY,  # in claims: rows that no network here stands for
+        **REFERENCE_METHODS,  # in claims: rows that no network here stands for
         "ddet_no_cdm": "DDet, CDM switched off",
         "ddet_no_refine": "DDet, post-refinement switched off",
         **{f"{name}_off": f"What an input 2 pixels off costs {label}" for name, label in _OFF.items()},
