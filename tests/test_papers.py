@@ -368,7 +368,7 @@ class TestDDet:
             return {key: value for key, value in fields.items() if key not in ("name", "model", "model_args", "validation")}
 
         for chosen in PROFILES:
-            names = {*ddet.RIVALS, *ddet.LADDER, *ddet.VARIANTS} - {*ddet.PUBLISHED_ONLY}
+            names = {*ddet.RIVALS, *ddet.LADDER, *ddet.VARIANTS} - {*ddet.PUBLISHED_METHODS}
             assert len({str(training(name, chosen)) for name in names}) == 1, "one budget, ablations too"
         assert training("ddet", "paper")["data"] == "RealSR-V2-x2/train"
         assert training("ddet", "quick")["schedule"] == "warm_cosine" and training("ddet", "paper")["learning_rate"] == 1e-4

@@ -32,7 +32,7 @@ NO_DATASET = "-"  # of what belongs to a network
 CAMERAS = {"RealSR", "DRealSR", "D2CRealSR"}  # named as the paper prints them, where ours have a version and a scale
 PATCHES = ("patches", "hard patches", "easy patches")  # of Urban100, in Difficulty-SR's Tables 3 and 4
 # Printed, but not among the experiments.
-PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_ONLY, *d2c_sr.PUBLISHED_ONLY, *ddet.PUBLISHED_ONLY}
+PRINTED_ONLY = {"espcn", *prosrn.PUBLISHED_METHODS, *d2c_sr.PUBLISHED_METHODS, *ddet.PUBLISHED_METHODS}
 NOT_FOR_PSNR = ["srgan_vgg54", "prosrgan", "srflow"]
 # ProSRN's VDSR at x8 is no better than bicubic on Set14 alone: 23.20 and 23.19 dB, and the same SSIM.
 SLIPS = [("prosrn", "Set14", 8, "vdsr")]

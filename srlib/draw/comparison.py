@@ -13,6 +13,7 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
 from srlib.core.protocols import COLORS, Protocol
+from srlib.draw.panels import clear_axes, window_sums
 from srlib.draw.style import DPI, GREY, use_style
 
 WIDEST = 13  # inches
@@ -78,9 +79,7 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
 
     def panel_at(left: float, bottom: float) -> Axes:
         ax = fig.add_axes([_dot(left, size[0]), _dot(bottom, size[1]), _dot(w, size[0]), _dot(h, size[1])])
-        ax.set(xticks=[], yticks=[])
-        ax.grid(False)
-        ax.spines[:].set_visible(False)
+        clear_axes(ax)
         return ax
 
     for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
@@ -129,7 +128,6 @@ def _box(hr: np.ndarray, side: int, pick: Callable) -> tuple[int, int, int, int]
     side = min(side, *hr.shape[:2])
     grey = to_rgb(hr).astype(float).mean(axis=2)
     gradient = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
-    sums = np.pad(gradient.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    window = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    window = window_sums(gradient, side)
     top, left = np.unravel_index(pick(window), window.shape)
     return int(top), int(left), side, side

@@ -243,27 +243,27 @@ class TestDDet:
     def test_parts_are_those_of_the_equations(self):
         net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 12, 16)
         with torch.no_grad():
-            parts = net.parts(lr)
-            assert torch.equal(parts.revealed, lr + net.cdm(lr))  # eq. 10
+            parts = net.intermediates(lr)
+            assert torch.equal(parts.corrected, lr + net.cdm(lr))  # eq. 10
             for contribution, kernels in zip(parts.contributions, net.kernels(lr), strict=True):
-                assert torch.equal(contribution, dynamic_filter(parts.revealed, kernels))
-            assert torch.equal(parts.result, net.refine(sum(parts.contributions)))  # eqs. 9, 11
-            assert torch.equal(parts.result, net(lr))
+                assert torch.equal(contribution, dynamic_filter(parts.corrected, kernels))
+            assert torch.equal(parts.output, net.refine(sum(parts.contributions)))  # eqs. 9, 11
+            assert torch.equal(parts.output, net(lr))
 
     def test_parts_have_the_size_of_the_image(self):
         net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 7, 10)
         with torch.no_grad():
-            parts = net.parts(lr)
-            assert torch.equal(parts.result, net(lr))
-        assert {one.shape for one in (parts.revealed, *parts.contributions, parts.result)} == {lr.shape}
+            parts = net.intermediates(lr)
+            assert torch.equal(parts.output, net(lr))
+        assert {one.shape for one in (parts.corrected, *parts.contributions, parts.output)} == {lr.shape}
 
     def test_a_trained_network_can_be_seen_without_its_parts(self):
         net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 8, 8)
         with torch.no_grad():
-            bare = net.parts(lr, cdm=False, refine=False)
-            assert torch.equal(bare.revealed, lr) and torch.equal(bare.result, sum(bare.contributions))
-            assert not torch.allclose(net.parts(lr, cdm=False).result, net(lr))
-            assert not torch.allclose(net.parts(lr, refine=False).result, net(lr))
+            bare = net.intermediates(lr, cdm=False, refine=False)
+            assert torch.equal(bare.corrected, lr) and torch.equal(bare.output, sum(bare.contributions))
+            assert not torch.allclose(net.intermediates(lr, cdm=False).output, net(lr))
+            assert not torch.allclose(net.intermediates(lr, refine=False).output, net(lr))
 
     def test_the_plain_rung_is_kpn(self):
         plain, kpn = DDet(**SMALL, **PLAIN), shaken(KPN(**SMALL))

@@ -4,16 +4,16 @@ Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image
 
 Training, section 4.1 and the code: RGB, four patches of 96x96 LR pixels, Adam 1e-4, halved every 2,000 of 20,000 epochs of 114
 steps (459 scenes); the code's weight decay of 1e-8 is left out. The divergence network first ("d2c_divergence"), then, with it
-frozen, the convergence network ("d2c_sr"), whose length is nowhere said: 2,000 epochs here. The published code trains both at
-once, as all networks of Tables 3 and 4 and Figure 7 do here (`freeze=False`). The paper's rivals were retrained with settings
-that it does not give; they get the same loss, patches and steps.
+frozen, the convergence network ("d2c_sr"), whose number of epochs is not given: 2,000 here. The published code trains both at
+once, as all networks of Tables 3 and 4 and Figure 7 do here (`freeze=False`). The compared methods were retrained with
+settings that the paper does not give; here they have the same loss, patches and steps.
 
-Alpha is not printed, and the code's 2e-5 moves nothing, even in the graph (see `ALPHAS`): 0.1 stands in. Names of ablations:
+Alpha is not printed, and the code's 2e-5 has no effect even with gradient (see `ALPHAS`): 0.1 is used instead. Ablations:
 "a0.1" is alpha, "code" the published loss, whose term has no gradient, "flat" without multi-branch deep residual, "signed"
 without the absolute value in the residual, "tree_2_3" has L = 2, C = 3.
 
-In budgets that are not the paper's, networks are small: `short` holds their arguments. Each D2C-X has no more parameters than the
-X that it stands beside, in both sizes.
+In budgets that are not the paper's, networks are small: `short` holds their arguments. Each D2C-X has no more parameters than its
+X, in both sizes.
 """
 
 from typing import Any
@@ -31,14 +31,14 @@ models.register("divergence", DivergenceNet, models.PAIRS)
 models.register("d2c_sr", D2C, models.PAIRS)
 models.register("d2c_tree", BodyTree, models.PAIRS)
 models.register("d2c", D2CBody, models.PAIRS)
-evaluation.SCORERS["parts"] = analysis.score
+evaluation.SCORERS["parts"] = analysis.evaluate_parts
 losses.register("divergence", divergence_loss)
 losses.register("divergence_and_fusion", divergence_and_fusion, options_of=divergence_loss)
 
 EPOCH = 459 // 4
 ALPHA = 0.1
 ALPHAS = (0, 2e-5, 0.01, 0.03, 0.1, 0.3, 1)
-_OWN = {
+_TRAINING = {
     "lr_patch": 96,
     "batch": 4,
     "steps": 20_000 * EPOCH,
@@ -48,9 +48,9 @@ _OWN = {
     "learning_rate": 1e-4,
     "loss": "mse",
 }
-_FUSION = {**_OWN, "steps": 2_000 * EPOCH, "drops": 1}
+_FUSION_TRAINING = {**_TRAINING, "steps": 2_000 * EPOCH, "drops": 1}
 _SHORT = {"batch": 4, "learning_rate": 1e-3, "clip": 1.0}
-# With the others' rate, and half of it, VDSR's ReLUs die and it returns LR as it is; with this one its training loss falls.
+# At the others' learning rate, and half of it, VDSR's ReLUs die and it outputs LR; at this one its training loss falls.
 _VDSR = {"learning_rate": 2e-4, "clip": 0.1}
 _TREE, _SMALL = {"groups": 2, "blocks": 4, "width": 64}, {"groups": 2, "blocks": 1, "width": 16}
 _BASELINE = {"groups": 2, "blocks": 1, "width": 64}  # "a small baseline model" of section 4.5
@@ -61,29 +61,29 @@ def _small(**args: Any) -> dict[str, Any]:
 
 
 def _plain(model: str, label: str, full: dict[str, Any], small: dict[str, Any], **short: float) -> Method:
-    return Method(model, label, {"width": 64, **full}, _OWN, {**_small(**{"width": 32, **full, **small}), **short})
+    return Method(model, label, {"width": 64, **full}, _TRAINING, {**_small(**{"width": 32, **full, **small}), **short})
 
 
 def _divergence(label: str, alpha: float, full: dict[str, Any] = _TREE, small: dict[str, Any] = _SMALL, **options) -> Method:
-    """The first stage. options: of the loss, and `deep_residual` of the network."""
+    """Return a first stage. options: of the loss, and `deep_residual` of the network."""
     flat = {"deep_residual": options.pop("deep_residual")} if "deep_residual" in options else {}
-    fields = {**_OWN, "loss": "divergence", "loss_args": {"alpha": alpha, **options}}
+    fields = {**_TRAINING, "loss": "divergence", "loss_args": {"alpha": alpha, **options}}
     return Method("divergence", label, {**full, **flat}, fields, _small(**small, **flat))
 
 
 def _fusion(label: str, first: str, full: dict[str, Any] = _TREE, small: dict[str, Any] = _SMALL, **flat) -> Method:
-    """The second stage, on a trained divergence network."""
-    return Method("d2c_sr", label, {**full, **flat}, _FUSION, _small(**small, **flat), start={"divergence": first})
+    """Return a second stage on a trained divergence network."""
+    return Method("d2c_sr", label, {**full, **flat}, _FUSION_TRAINING, _small(**small, **flat), start={"divergence": first})
 
 
 def _at_once(model: str, label: str, full: dict[str, Any], small: dict[str, Any], children: int = 2, **short: float) -> Method:
-    """Both stages at once."""
+    """Return a method whose stages are trained at once."""
     loss = {"loss": "divergence_and_fusion", "loss_args": {"alpha": ALPHA, "children": children}}
-    return Method(model, label, {**full, "freeze": False}, {**_OWN, **loss}, {**_small(**small, freeze=False), **short})
+    return Method(model, label, {**full, "freeze": False}, {**_TRAINING, **loss}, {**_small(**small, freeze=False), **short})
 
 
 def _body(name: str, label: str, blocks: int | None = None, **short: float) -> Method:
-    """D2C on another network; blocks: of the small one's branches (None: the module's own number). short: further fields."""
+    """Return D2C-X. blocks: of the small network's branches (None: the module's default). short: further fields."""
     small = {"body": name, "width": 16, **({"blocks": blocks} if blocks else {})}
     return _at_once("d2c", f"D2C-{label}", {"body": name}, small, **short)
 
@@ -99,7 +99,7 @@ def _tree(depth: int, children: int) -> Method:
 
 
 def tag(alpha: float) -> str:
-    """Return how names say an alpha."""
+    """Return an alpha as part of a method's name."""
     return f"a{alpha:g}"
 
 
@@ -111,7 +111,7 @@ WIDTHS, DEPTHS = ((2, 1), (2, 2), (2, 3), (2, 4)), ((1, 2), (2, 2), (3, 2), (4, 
 TREES = tuple(dict.fromkeys((*WIDTHS, *DEPTHS)))
 SIZES = ("d2c_16_1_1", "d2c_16_2_1", "d2c_32_2_1", "d2c_64_2_1", "d2c_64_2_2", "d2c_64_2_4")  # Figure 7: width, G, B
 VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
-PUBLISHED_ONLY = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
+PUBLISHED_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
 BESIDE = (
     "City100 (13 of its scenes to train on, 5 to test on; or simulated camera pairs) stands in for RealSR, its second camera for "
@@ -136,7 +136,7 @@ PAPER = Paper(
         "lp_kpn": Method(
             "lp_kpn",
             "LP-KPN",
-            fields=_OWN,
+            fields=_TRAINING,
             short={**_SHORT, "schedule": "warm_cosine", "model_args": {"basis": "dct"}},
             scales=(1,),
         ),

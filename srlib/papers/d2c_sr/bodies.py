@@ -1,7 +1,7 @@
-"""The structure of D2C-SR on other networks (Table 3): their blocks in the branches, their tails at the leaves.
+"""D2C-X, the tree of D2C-SR with the blocks of other networks X in its branches and their tails at its leaves (Table 3).
 
 Y. Li et al., ECCV 2022, section 4.3, says only that channels or modules are reduced until the result is smaller than the
-original. The rule here: two levels of two branches, each with half of the original's blocks, so that a way from the root to a
+original. The rule here: two levels of two branches, each with half of the original's blocks, so that a path from the root to a
 leaf is as deep as the original, and fewer channels until both networks together have no more parameters than the original at
 x4. Head, skips of the leaves and convergence network are D2C-SR's (see `d2c_sr`).
 
@@ -32,7 +32,7 @@ DENSE_LAYERS = 8  # RDN's C
 
 @dataclass(frozen=True)
 class Body:
-    """blocks, width: defaults. branch(blocks, width), tail(scale, width): make the modules of a tree.
+    """A network X of D2C-X. blocks, width: defaults. branch(blocks, width), tail(scale, width): constructors of a tree's modules.
 
     reach(blocks): convolutions in a row of a branch; None where its output depends on the whole image. enlarge: see `Tree`.
     """
@@ -58,7 +58,7 @@ def _vdsr(blocks: int, width: int) -> nn.Module:
 
 
 def _vdsr_tail(scale: int, width: int) -> nn.Module:
-    """The last convolution, which starts near zero as VDSR's does; the tree has enlarged the image."""
+    """Return the last convolution, initialised near zero as VDSR's; the tree has enlarged the image."""
     last = conv(width, 3)
     nn.init.normal_(last.weight, std=0.001)
     return last
@@ -87,7 +87,7 @@ BODIES = {
 
 
 class BodyTree(Tree):
-    """A divergence network with the blocks of another model. See `Tree` for what it gives, and the table above.
+    """A divergence network with the blocks of another model. See `Tree` for inputs and outputs, and the table above.
 
     body: "srresnet", "vdsr", "edsr", "rdn", "rrdbnet" or "imdn". blocks, width: of a branch; None: those of the table.
     """
@@ -104,9 +104,9 @@ class BodyTree(Tree):
     ):
         if body not in BODIES:
             raise unknown("body", body, BODIES)
-        made_of = BODIES[body]
-        blocks = made_of.blocks if blocks is None else blocks
-        width = made_of.width if width is None else width
+        spec = BODIES[body]
+        blocks = spec.blocks if blocks is None else blocks
+        width = spec.width if width is None else width
         if blocks < 1 or width < 4:
             raise SRError(f"blocks (={blocks}) must be at least 1 and width (={width}) at least 4")
         super().__init__(
@@ -114,19 +114,19 @@ class BodyTree(Tree):
             depth,
             children,
             width,
-            branch=lambda: made_of.branch(blocks, width),
-            tail=lambda: made_of.tail(scale, width),
+            branch=lambda: spec.branch(blocks, width),
+            tail=lambda: spec.tail(scale, width),
             deep_residual=deep_residual,
-            enlarge=made_of.enlarge,
+            enlarge=spec.enlarge,
         )
-        if made_of.reach is not None:
-            # Head, branches and skips on a way to a leaf, and at most two convolutions more than steps in a tail.
-            reach = 1 + depth * (made_of.reach(blocks) + 1) + len(factors(scale)) + 2
-            self.context = 4 + -(-reach // scale) if made_of.enlarge else reach
+        if spec.reach is not None:
+            # Head, branches and skips on the path to a leaf, the steps of its up-sampler, and at most two more convolutions.
+            reach = 1 + depth * (spec.reach(blocks) + 1) + len(factors(scale)) + 2
+            self.context = 4 + -(-reach // scale) if spec.enlarge else reach
 
 
 class D2CBody(Fused):
-    """The structure of D2C-SR on another model, both networks. Arguments: those of `BodyTree`, and `freeze` (see `Fused`)."""
+    """D2C-X, both networks. Arguments: those of `BodyTree`, and `freeze` (see `Fused`)."""
 
     def __init__(
         self,

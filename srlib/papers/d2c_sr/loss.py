@@ -1,4 +1,4 @@
-"""The divergence loss of D2C-SR: predictions that are each right, and differ in texture.
+"""The divergence loss of D2C-SR: predictions that are each accurate and differ from one another in texture.
 
 Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution", ECCV 2022, eq. 1-7.
 Paper's symbol -> here: I_D -> `predictions`; G -> `normalise`; res -> `residuals`; T_D -> `triplet`; beta -> `theta**shared` in
@@ -6,7 +6,7 @@ it; P, C -> number of predictions, `children`. L2 and the distance d, which the 
 
 The published code has the same terms and trains without the second: it turns T_D into a number before it adds it, so no
 gradient flows. It also differs in details, which `released=True` follows: the mean of R, G and B instead of Y, mean and
-deviation of the whole batch, margins of 2e-5 for siblings and 5e-5 for others. Its schedule is the training's business: alpha
+deviation of the whole batch, margins of 2e-5 for siblings and 5e-5 for others. Not implemented is its schedule: alpha
 2e-5, halved every 2000 epochs, in use only after epoch 200 and in the first 200 of every 1000 epochs.
 """
 
@@ -36,11 +36,11 @@ def normalise(images: Tensor, *, released: bool = False) -> Tensor:
 def residuals(predictions: Tensor, hr: Tensor, *, absolute: bool = True, released: bool = False) -> Tensor:
     """Return |G(prediction) - G(hr)| `(B, P, 1, H, W)`, eq. 3, of predictions `(B, P, 3, H, W)`.
 
-    absolute=False leaves the sign, which the paper's Figure 6 shows to give checkerboards.
+    absolute=False keeps the sign, which causes checkerboards (the paper's Figure 6).
     """
     target = normalise(hr, released=released)
-    found = torch.stack([normalise(one, released=released) - target for one in predictions.unbind(1)], dim=1)
-    return found.abs() if absolute else found
+    signed = torch.stack([normalise(image, released=released) - target for image in predictions.unbind(1)], dim=1)
+    return signed.abs() if absolute else signed
 
 
 def shared_levels(count: int, children: int) -> Tensor:
@@ -56,7 +56,7 @@ def shared_levels(count: int, children: int) -> Tensor:
         raise SRError(f"children (={children}): a tree with so many per node cannot have {count} leaves, only a power of it")
     index = torch.arange(count)
     parents = [index // children**level for level in range(1, depth)]
-    return sum(((one[:, None] == one).long() for one in parents), torch.zeros(count, count, dtype=torch.long))
+    return sum(((parent[:, None] == parent).long() for parent in parents), torch.zeros(count, count, dtype=torch.long))
 
 
 def triplet(

@@ -3,10 +3,10 @@
 Y. Shi et al., "DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution", IEEE Signal Processing
 Letters 2020.
 
-Training: the paper says nothing of loss, rate, patches or length, and the code has no training files. LP-KPN's stand in, whose
-protocol and rows DDet takes over: RealSR (version 2, LR enlarged to the size of HR), luma, Adam with a constant 1e-4, 100,000
-steps; patches of 192 px as in RealSR's paper, 16 of them; mean squared error of the result. All networks get the same. (LP-KPN's
-own loss looks at its three pyramid levels, and its batch is 64.)
+Training: loss, learning rate, patches and steps are not given in the paper, and the code has no training files. LP-KPN's are
+used, whose protocol and rows DDet takes over: RealSR (version 2, LR enlarged to the size of HR), luma, Adam with a constant
+1e-4, 100,000 steps; patches of 192 px as in RealSR's paper, 16 of them; mean squared error of the result. All networks get the
+same. (LP-KPN's own loss is over its three pyramid levels, and its batch size 64.)
 
 The paper has one training per scale of RealSR, whose pairs are all of one size. Profile "paper" has x2, the set of the ablation;
 `python -m srlib train ddet --profile paper --data RealSR-V2-x3/train` trains on another.
@@ -21,7 +21,7 @@ from srlib.papers.ddet.model import DDet
 
 models.register("ddet", DDet, models.SAME_SIZE)
 
-_OWN = {
+_TRAINING = {
     "hr_patch": 192,
     "batch": 16,
     "steps": 100_000,
@@ -29,11 +29,11 @@ _OWN = {
     "learning_rate": 1e-4,
     "loss": "mse",
 }
-# Adam's first steps move all weights of all kernels together, which changes the brightness: the rate rises slowly.
+# Adam's first steps move all weights of all kernels together, which changes the brightness: the learning rate is warmed up.
 _SHORT = {"hr_patch": 64, "batch": 4, "schedule": "warm_cosine", "clip": 1.0}
-# In budgets that are not the paper's, heads hold the cosines of a kernel (`baselines.kpn`): in pixels a kernel stays the same at
-# every pixel. KPN after 3,000 steps on City100-nikon/train80: its shape deviates over pixels by 0.01 of the mean kernel in pixels
-# at 1e-4 (at 5e-4 its units die), and by 0.42 and 0.47 in cosines at 1e-4 and 5e-4; 30.06, 30.03 and 30.13 dB.
+# In budgets that are not the paper's, heads predict the DCT of a kernel (`baselines.kpn`): predicted in pixels, kernels
+# hardly vary over the image. KPN after 3,000 steps on City100-nikon/train80: its shape deviates over pixels by 0.01 of the mean
+# kernel in pixels at 1e-4 (at 5e-4 its units die), and by 0.42 and 0.47 in cosines at 1e-4 and 5e-4; 30.06, 30.03 and 30.13 dB.
 _COSINES = {"basis": "dct"}
 _TEST = "embedded-camera-test"
 _EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
@@ -41,16 +41,16 @@ _EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TE
 
 def _ddet(label: str, **args) -> Method:
     args = {"width": 64, **args}
-    return Method("ddet", label, args, _OWN, {**_SHORT, "model_args": {**args, **_COSINES}})
+    return Method("ddet", label, args, _TRAINING, {**_SHORT, "model_args": {**args, **_COSINES}})
 
 
 def _kpn(kernel: int) -> Method:
     args = {"width": 64, "kernel": kernel}
-    return Method("kpn", f"KPN (K={kernel})", args, _OWN, {**_SHORT, "model_args": {**args, **_COSINES}})
+    return Method("kpn", f"KPN (K={kernel})", args, _TRAINING, {**_SHORT, "model_args": {**args, **_COSINES}})
 
 
 def _residual(model: str, label: str, full: dict, small: dict) -> Method:
-    return Method(model, label, {"width": 64, **full}, _OWN, {**_SHORT, "model_args": small})
+    return Method(model, label, {"width": 64, **full}, _TRAINING, {**_SHORT, "model_args": small})
 
 
 LADDER = ("kpn", "ddet_refine", "ddet_cdm", "ddet")  # Table II
@@ -58,7 +58,7 @@ SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
 RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
 VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
 DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
-PUBLISHED_ONLY = {"edrn": "EDRN"}
+PUBLISHED_METHODS = {"edrn": "EDRN"}
 _OFF = {"srresnet_rgb": "SRResNet", "kpn": "KPN (K=7)", "ddet_cdm": "w/ CDM", "ddet": "DDet"}
 
 PAPER = Paper(
@@ -76,7 +76,7 @@ PAPER = Paper(
         "kpn": _kpn(7),
         "kpn_13": _kpn(13),
         "kpn_19": _kpn(19),
-        "lp_kpn": Method("lp_kpn", "LP-KPN (K=5)", {"width": 64}, _OWN, {**_SHORT, "model_args": {"width": 64, **_COSINES}}),
+        "lp_kpn": Method("lp_kpn", "LP-KPN (K=5)", {"width": 64}, _TRAINING, {**_SHORT, "model_args": {"width": 64, **_COSINES}}),
         "ddet_refine": _ddet("w/ PR", mda=False, cdm=False),
         "ddet_cdm": _ddet("w/ CDM", mda=False),
         "ddet": _ddet("DDet"),
@@ -88,7 +88,7 @@ PAPER = Paper(
         "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
     },
     parts={
-        **PUBLISHED_ONLY,  # in claims: rows that no network here stands for
+        **PUBLISHED_METHODS,  # in claims: rows that no network here stands for
         "ddet_no_cdm": "DDet, CDM switched off",
         "ddet_no_refine": "DDet, post-refinement switched off",
         **{f"{name}_off": f"What an input 2 pixels off costs {label}" for name, label in _OFF.items()},

@@ -1,15 +1,15 @@
-"""DDet: dual-path dynamic enhancement, one path that corrects the pixels and one that predicts how to weigh them.
+"""DDet: dual-path dynamic enhancement, one path that corrects the pixels and one that predicts a kernel for each of them.
 
 Y. Shi, H. Zhong, Z. Yang, X. Yang, L. Lin, "DDet: Dual-path Dynamic Enhancement Network for Real-World Image
 Super-Resolution", IEEE Signal Processing Letters 2020. Layers as in the authors' code (ykshi/DDet); `variant="paper"`: as the
 text has them.
 
-Paper's symbol -> here: I_LR -> `lr`; G_Dil, CDM -> `cdm`; I_Rev -> `revealed`; G_Sat -> `trunk`, `features`; Upsilon_Dyn of
-each size -> what a head gives; K_Dyn -> `kernels(lr)`; g -> `dynamic_filter`; I'_Att -> the sum of `contributions`; F_PR ->
+Paper's symbol -> here: I_LR -> `lr`; G_Dil, CDM -> `cdm`; I_Rev -> `corrected`; G_Sat -> `trunk`, `features`; Upsilon_Dyn of
+each size -> the output of a head; K_Dyn -> `kernels(lr)`; g -> `dynamic_filter`; I'_Att -> the sum of `contributions`; F_PR ->
 `refine`.
 
     lr -> trunk at a quarter of the size -> shuffle x4 -> two convolutions -> heads -> kernels of each pixel, three sizes
-    lr -> cdm, + lr -> revealed -> filtered with each of the kernels -> summed -> refine
+    lr -> cdm, + lr -> corrected -> filtered with each of the kernels -> summed -> refine
 
 Where the two sources differ (variant "official" | "paper"):
 - kernels of 9, 7, 5, the last two from two layers | of 3, 5, 7, from one layer each;
@@ -21,7 +21,7 @@ The ladder of Table II: `mda=False` has a single head of 7x7 kernels, one layer,
 KPN (K=7), the plain network.
 
 Departure: `init="identity"`, the default, starts near the identity: kernels near zero but for an equal share in their centres,
-a detail path whose last layer is near zero, a refinement that hands the image on; see `kpn` for the trunk. `init="caffe"` is the
+a detail path whose last layer is near zero, a refinement near the identity; see `kpn` for the trunk. `init="caffe"` is the
 code's: MSRA in every layer, biases zero.
 """
 
@@ -38,15 +38,15 @@ from srlib.nn.same_size import CELL, SameSize, context, crop_like, pad
 
 # (size of the kernels, channels between the two layers of the head or None for one layer)
 HEADS = {"official": ((9, None), (7, 49), (5, 32)), "paper": ((3, None), (5, None), (7, None))}
-PLAIN = ((7, None),)
+KPN_HEADS = ((7, None),)  # without MDA
 
 
-class Parts(NamedTuple):
-    """What DDet makes of an image on its way, each `(N, 1, H, W)`: I_Rev, what each head adds to I'_Att, the result."""
+class Intermediates(NamedTuple):
+    """Images inside DDet, each `(N, 1, H, W)`: I_Rev, what the kernels of each head add to I'_Att, and the output."""
 
-    revealed: Tensor
+    corrected: Tensor
     contributions: list[Tensor]
-    result: Tensor
+    output: Tensor
 
 
 def head(inputs: int, kernel: int, between: int | None, basis: str) -> nn.Sequential:
@@ -56,7 +56,7 @@ def head(inputs: int, kernel: int, between: int | None, basis: str) -> nn.Sequen
     return nn.Sequential(conv(inputs, between), nn.ReLU(), KernelLayer(between, kernel, basis))
 
 
-def detail(width: int) -> nn.Sequential:
+def detail_path(width: int) -> nn.Sequential:
     """Return coupled detail manipulation: three convolutions whose output is added to the image. Eq. 10."""
     return nn.Sequential(conv(1, width), nn.ReLU(), conv(width, width), nn.ReLU(), conv(width, 1))
 
@@ -69,8 +69,8 @@ def refinement(variant: str, width: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def hand_on(layers: nn.Sequential) -> None:
-    """Make a refinement give nearly what it gets, where that is positive: its first channel carries the image."""
+def init_identity(layers: nn.Sequential) -> None:
+    """Initialise a refinement near the identity for positive inputs: its first channel carries the image."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             layer.weight[0] = 0
@@ -83,7 +83,7 @@ class DDet(SameSize):
     """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size.
 
     variant: "official" or "paper". wide: 128 channels before the heads instead of 64.
-    cdm, mda, refine: without them a lower rung of the ladder.
+    cdm, mda, refine: False leaves that component out (the ladder of Table II).
     width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct" (see `kpn`).
     Parameters: 1,428,919; wide 1,559,159; paper 1,353,246. Ladder: 1,295,473, 1,296,690, 1,334,835, 1,428,919.
     """
@@ -106,54 +106,58 @@ class DDet(SameSize):
             raise unknown("variant", variant, HEADS)
         if wide and variant == "paper":
             raise SRError("wide (=True) is of the official variant: the paper's network has one width; leave it out")
-        sizes = HEADS[variant] if mda else PLAIN
+        sizes = HEADS[variant] if mda else KPN_HEADS
         check_arguments(init, sizes[0][0], basis)
         out = 2 * width if wide else width
         self.trunk = Trunk(width, blocks)
         self.features = head_features(width, CELL, out)
         self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
-        self.cdm = detail(width) if cdm else None
+        self.cdm = detail_path(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None
         self.context = self._context(max(kernel for kernel, _ in sizes))
         initialise(self, init, [self.features[-2]], [layers[-1] for layers in self.heads], share=1 / len(sizes))
         if init == "identity" and cdm:
             nn.init.normal_(self.cdm[-1].weight, std=SMALL)
         if init == "identity" and refine:
-            hand_on(self.refine)
+            init_identity(self.refine)
 
     def _context(self, kernel: int) -> int:
-        """Return how far a pixel of the result looks: through the trunk, which is farther than through the pixels."""
+        """Return the receptive radius of an output pixel: the larger of that through the trunk and that through the pixels."""
         after = sum(isinstance(layer, nn.Conv2d) for layer in self.refine) if self.refine else 0
         predicted = 2 + max(sum(isinstance(layer, nn.Conv2d) for layer in layers) for layers in self.heads)
         filtered = kernel // 2 + (3 if self.cdm else 0)
         return max(context(after + predicted, self.trunk.cells), context(after + filtered, 0))
 
-    def _revealed(self, lr: Tensor) -> Tensor:
-        return lr if self.cdm is None else lr + self.cdm(lr)
+    def _corrected(self, lr: Tensor) -> Tensor:
+        return lr if self.cdm is None else lr + self.cdm(lr)  # eq. 10
 
     def enhance(self, lr: Tensor) -> Tensor:
-        revealed, x = self._revealed(lr), self.features(self.trunk(lr))
-        total = sum(dynamic_filter(revealed, layers(x)) for layers in self.heads)
-        return total if self.refine is None else self.refine(total)
+        corrected = self._corrected(lr)  # (N, 1, H, W)
+        x = self.features(self.trunk(lr))  # (N, 16, H/4, W/4) -> (N, out, H, W)
+        total = sum(dynamic_filter(corrected, head(x)) for head in self.heads)  # kernels (N, K*K, H, W); eqs. 8, 9
+        return total if self.refine is None else self.refine(total)  # eq. 11
 
-    def predicted(self, lr: Tensor) -> list[Tensor]:
-        """Return the kernels of each pixel of the padded image, one `(N, K*K, H', W')` per head, in the order of the heads."""
+    def padded_kernels(self, lr: Tensor) -> list[Tensor]:
+        """Return the kernels of each pixel of the padded image, `(N, K*K, H', W')` per head."""
         x = self.features(self.trunk(pad(lr)))
-        return [layers(x) for layers in self.heads]
+        return [head(x) for head in self.heads]
 
     def kernels(self, lr: Tensor) -> list[Tensor]:
-        """Return the kernels of each pixel, one `(N, K*K, H, W)` per head, in the order of the heads."""
-        return [crop_like(one, lr) for one in self.predicted(lr)]
+        """Return the kernels of each pixel, `(N, K*K, H, W)` per head."""
+        return [crop_like(kernels, lr) for kernels in self.padded_kernels(lr)]
 
-    def parts(self, lr: Tensor, cdm: bool = True, refine: bool = True, heads: list[Tensor] | None = None) -> Parts:
-        """Return I_Rev, the contribution of each head and the result.
+    def intermediates(
+        self, lr: Tensor, cdm: bool = True, refine: bool = True, kernels: list[Tensor] | None = None
+    ) -> Intermediates:
+        """Return I_Rev, the contribution of each head and the output.
 
-        cdm, refine: False leaves that part of a trained network out, where it has one. heads: what `predicted` has returned for
-        this image, so as not to compute it again.
+        cdm, refine: False bypasses that component of a trained network. kernels: the result of `padded_kernels` for this image,
+        to avoid recomputing it.
         """
         padded = pad(lr)
-        revealed = self._revealed(padded) if cdm else padded
-        contributions = [dynamic_filter(revealed, one) for one in (self.predicted(lr) if heads is None else heads)]
+        corrected = self._corrected(padded) if cdm else padded
+        kernels = self.padded_kernels(lr) if kernels is None else kernels
+        contributions = [dynamic_filter(corrected, per_pixel) for per_pixel in kernels]
         total = sum(contributions)
-        result = self.refine(total) if refine and self.refine is not None else total
-        return Parts(crop_like(revealed, lr), [crop_like(one, lr) for one in contributions], crop_like(result, lr))
+        output = self.refine(total) if refine and self.refine is not None else total
+        return Intermediates(crop_like(corrected, lr), [crop_like(image, lr) for image in contributions], crop_like(output, lr))

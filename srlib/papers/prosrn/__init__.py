@@ -66,7 +66,7 @@ STRUCTURES = ("prosrn_general", "prosrn_residual", "prosrn_memory")  # Table 3
 DEPTHS = ("prosrn_depth_2", "prosrn_depth_6", "prosrn_memory", "prosrn_depth_14")  # Figure 7
 GANS = ("bicubic", "srgan", "prosrgan")  # Table 5, which has SRGAN-VGG54
 DIRECT = ("aplus", "rfl", "srcnn", "fsrcnn", "vdsr", "drcn")  # Table 6, one network per scale
-PUBLISHED_ONLY = {"selfexsr": "SelfExSR", "srgan_vgg54": "SRGAN-VGG54"}
+PUBLISHED_METHODS = {"selfexsr": "SelfExSR", "srgan_vgg54": "SRGAN-VGG54"}
 
 PAPER = Paper(
     name="prosrn",
@@ -95,7 +95,7 @@ PAPER = Paper(
     compared=("bicubic", "lapsrn", *MIXED, "srresnet", "srgan", "prosrgan"),
     scales=(2, 4, 8),
     reference_methods=(*DIRECT, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
-    parts={"srgan_vgg54": PUBLISHED_ONLY["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
+    parts={"srgan_vgg54": PUBLISHED_METHODS["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
     ablations={
         "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
         "prosrn_residual": _prosrn("Residual (B)", structure="residual"),

@@ -16,7 +16,7 @@ D2C = protocol("d2c")
 
 @pytest.fixture
 def pictures():
-    return {name: (lr[:80, :90], hr[:80, :90]) for name, lr, hr in analysis.pictures("embedded-camera-test", 1, 2)}
+    return {name: (lr[:80, :90], hr[:80, :90]) for name, lr, hr in analysis.image_pairs("embedded-camera-test", 1, 2)}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_alpha_chooses_the_network(net, pictures):
     lr, hr = pictures["camera"]
     top, left = (80 - 32) // 2, (90 - 32) // 2
     assert np.array_equal(dial.panels[6].image, hr[top : top + 32, left : left + 32])
-    seen = analysis.look(net, lr[:, 5:85]).fused  # the networks see a square around the place
+    seen = analysis.inspect(net, lr[:, 5:85]).fused  # the networks see a square around the place
     expected = seen[top : top + 32, left - 5 : left + 27]
     assert np.abs(dial.panels[5].image - expected.clip(0, 255)).max() <= 0.51
     assert f"{psnr(dial.panels[5].image, dial.panels[6].image, D2C, 1):.2f} dB" in dial.panels[5].label
@@ -60,7 +60,7 @@ def test_a_prediction_alone_and_the_learned_fusion(net, pictures):
         by_hand.controls[f"w{i}"].value = 0.0
     alone = by_hand.panels[0].image
     lr, _ = pictures["camera"]
-    prediction = analysis.look(net, lr[:, 5:85]).predictions[2][24:56, 24:56]
+    prediction = analysis.inspect(net, lr[:, 5:85]).predictions[2][24:56, 24:56]
     assert np.abs(alone - prediction.clip(0, 255)).max() <= 0.51
     by_hand.controls["rule"].value = "learned, times sliders"
     assert np.abs(by_hand.panels[0].image.astype(int) - alone).max() <= 1  # one slider above zero leaves one prediction

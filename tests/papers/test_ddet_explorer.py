@@ -32,7 +32,7 @@ def net():
 
 @pytest.fixture
 def pictures():
-    return {name: (lr, hr) for name, lr, hr in analysis.crops("embedded-camera-test", side=120, limit=2)}
+    return {name: (lr, hr) for name, lr, hr in analysis.center_crops("embedded-camera-test", side=120, limit=2)}
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_it_shows_what_the_network_does_at_the_pixel(explorer, net, pictures):
     for way in ("across", "down"):
         explorer.controls[way].value = 50
     lr, hr = next(iter(pictures.values()))
-    parts, box = analysis.look(net, lr), (slice(28, 92), slice(28, 92))
-    result = analysis.picture(parts.result, lr)[box]
+    parts, box = analysis.inspect(net, lr), (slice(28, 92), slice(28, 92))
+    result = analysis.colorize(parts.output, lr)[box]
     assert np.array_equal(explorer.panels[5].image, result)
     assert f"{psnr(result, hr[box], REALSR, 1):.2f} dB" in explorer.panels[5].label
     assert np.array_equal(explorer.panels[-1].image, hr[box])

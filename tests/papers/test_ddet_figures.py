@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.patches import FancyBboxPatch
 
+from srlib.draw.panels import image_grid
 from srlib.nn import models
 from srlib.papers.ddet import figures as ddet_figures
 
@@ -22,16 +23,16 @@ def closed():
     plt.close("all")
 
 
-def test_a_kernel_s_picture_is_white_at_zero_and_red_where_it_adds():
+def test_a_kernel_heatmap_is_white_at_zero_and_red_where_it_adds():
     kernel = np.array([[0.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, -2.0]])
-    shown = ddet_figures.kernel_picture(kernel, 30, full=1.0).astype(int)
+    shown = ddet_figures.kernel_heatmap(kernel, 30, full=1.0).astype(int)
     assert shown.shape == (30, 30, 3)
     cells = shown.reshape(3, 10, 3, 10, 3)
     assert (cells == cells[:, :1, :, :1]).all(), "each weight is one even square"
     red, blue = cells[:, 0, :, 0, 0] - cells[:, 0, :, 0, 2], cells[:, 0, :, 0]
     assert abs(red[0, 0]) <= 2 and blue[0, 0].min() > 240
     assert red[0, 1] > 30 and red[1, 0] < -30 and (red[1, 1] > 30) and (red[2, 2] < -30)
-    assert np.array_equal(ddet_figures.kernel_picture(kernel[:1, :1] + 9, 7, 1.0), np.tile(shown[15, 15], (7, 7, 1)))
+    assert np.array_equal(ddet_figures.kernel_heatmap(kernel[:1, :1] + 9, 7, 1.0), np.tile(shown[15, 15], (7, 7, 1)))
 
 
 def texts(fig) -> list[str]:
@@ -75,12 +76,14 @@ def test_each_chosen_pixel_has_a_row_with_its_kernels():
     assert len(limits) == 1, "one scale for all kernels"
 
 
-def test_a_strip_has_its_pictures_in_order():
-    pictures = {name: np.full((20, 30, 3), 40 * k, np.uint8) for k, name in enumerate("abc")}
-    fig = ddet_figures.strip(pictures, {"b": "below"}, ["+", "="])
-    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c"]
-    assert [ax.get_xlabel() for ax in fig.axes] == ["", "below", ""]
-    assert texts(fig) == ["+", "="]
+def test_an_image_grid_has_operators_between_its_images():
+    row = [(label, np.full((20, 30, 3), 40 * k, np.uint8)) for k, label in enumerate(("a", "b\nbelow", "c"))]
+    fig = image_grid({"row": row}, operators=["+", "="])
+    assert [ax.get_xlabel() for ax in fig.axes] == ["a", "b\nbelow", "c"]
+    assert [int(ax.images[0].get_array().max()) for ax in fig.axes] == [0, 40, 80]
+    assert texts(fig) == ["+", "="] and texts(image_grid({"row": row})) == []
+    with pytest.raises(ValueError):
+        image_grid({"row": row}, operators=["+"])
 
 
 def test_displacement_has_a_line_per_network_in_both_panels():
