@@ -19,7 +19,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.store import weights_path
+from srlib.reproduce.cards import weights_path
 
 paths.make_absolute()  # each notebook works in a folder of its own
 
@@ -66,7 +66,7 @@ def weights(wildcards):
     return sorted(str(file) for name in names for folder in folders for file in folder.glob(f"{name}_x[0-9]*.safetensors"))
 
 
-def taken_apart(wildcards):
+def needs_trained_components(wildcards):
     """The trainings that the ablations wait for: all, where they look at parts of trained networks."""
     return trained(wildcards) if papers.get(wildcards.paper).parts else []
 
@@ -151,7 +151,7 @@ rule train:
 
 rule ablate:
     input:
-        taken_apart,
+        needs_trained_components,
         weights,
         notebook=f"{HOME}/notebooks/{{paper}}/ablate.ipynb",
         published=published,

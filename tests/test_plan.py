@@ -18,7 +18,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
-from srlib.reproduce import estimate, plan, queue, store
+from srlib.reproduce import budgets, cards, estimate, plan, queue, store
 from srlib.reproduce.ledger import Ledger, check_sets
 from srlib.train import loop, probe
 from srlib.train.run import Run, legs, training_budget
@@ -324,9 +324,10 @@ class TestRelease:
         got = store.load_released(papers.get("btsrn"), "espcn", 2)
         assert [leg["steps"] for leg in legs(got.training_budget)] == [4, 4, 4]
         assert got.provenance["start"][""]["start"][""]["steps"] == 4 and got.provenance["dirty"] is False
-        assert got.spent.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ") and "in 3 annealed legs" in got.spent
-        said = store.spent(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
-        assert said == f"Spent: {got.spent}."
+        assert got.budget_summary.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ")
+        assert "in 3 annealed legs" in got.budget_summary
+        said = budgets.training_budget_caption(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
+        assert said == f"Training budget: {got.budget_summary}."
 
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
         city = {**TINY, "data": "embedded-camera", "scales": [1], "steps": 8}
@@ -341,7 +342,7 @@ class TestRelease:
             trained(ledger, planned)
         files, failed = queue.release(ledger, ())
         assert [file.stem for file in files] == ["d2c_a0.1_x1", "d2c_sr_x1"] and not failed
-        said = store.spent(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
+        said = budgets.training_budget_caption(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
         assert said.count("8 steps of 2 patches") == 2 and "(after α = 0.1, first stage x1 8 steps" in said
         assert Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
 
@@ -349,7 +350,7 @@ class TestRelease:
         ledger = committed(home, ESPCN)
         (espcn,) = ledger.plan
         other = train(replace(espcn.experiment, learning_rate=2e-3), progress="none")
-        store.release(other, [], protocol("y"))
+        cards.release(other, [], protocol("y"))
         assert ledger.released(espcn) is None and ledger.wanted() == [espcn]
 
     def test_card_has_the_commit_that_the_training_began_with(self, home, monkeypatch):

@@ -14,13 +14,13 @@ from pathlib import Path
 from srlib.core import paths
 from srlib.core.files import atomic_write
 from srlib.data import registry
-from srlib.reproduce import store
+from srlib.reproduce import cards
 
 
 def released() -> dict[str, Path]:
     """Return the file of released weights by the name of the folder of their scores."""
-    files = sorted(store.weights_dir().glob("*/*.safetensors"))
-    return {store.kept_scores(file).name: file for file in files}
+    files = sorted(cards.weights_dir().glob("*/*.safetensors"))
+    return {cards.kept_scores(file).name: file for file in files}
 
 
 def public(scores: Path) -> bool:

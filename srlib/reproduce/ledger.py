@@ -9,7 +9,7 @@ from pathlib import Path
 from srlib.core.errors import unknown
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
-from srlib.reproduce import store
+from srlib.reproduce import cards
 from srlib.reproduce.plan import LATER, Key, Planned
 from srlib.train import probe
 from srlib.train.experiment import Experiment
@@ -94,11 +94,11 @@ class Ledger:
     def released(self, planned: Planned) -> Path | None:
         """Return the released weights of exactly this training; None unless all its names have them."""
         last = planned.training(planned.legs - 1, LATER if planned.start or planned.legs > 1 else "")
-        files = [store.released_file(last.paper, name, last.scale, last.seed) for name in planned.names]
+        files = [cards.released_file(last.paper, name, last.scale, last.seed) for name in planned.names]
         for name, file in zip(planned.names, files, strict=True):
             if not file.exists():
                 return None
-            card = store.read_card(file.with_suffix(".json"))
+            card = cards.read_card(file.with_suffix(".json"))
             experiment = Experiment(**card["experiment"])
             steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
             same = replace(experiment, start=LATER if experiment.start else "") == replace(last, name=name)

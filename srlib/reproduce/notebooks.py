@@ -19,7 +19,7 @@ from srlib.papers import Paper
 from srlib.papers import get as find_paper
 from srlib.papers.profiles import PROFILES, Profile
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.store import weights_path
+from srlib.reproduce.cards import weights_path
 
 PARAMETERS = {  # of each kind of notebook
     "train": ("profile", "method", "scale", "seed"),

@@ -19,7 +19,7 @@ from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.output import print_line, tolerant
 from srlib.core.protocols import protocol
-from srlib.reproduce import store
+from srlib.reproduce import cards, store
 from srlib.reproduce.ledger import Ledger
 from srlib.reproduce.plan import Key, Planned
 from srlib.train.experiment import Experiment
@@ -167,5 +167,5 @@ def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]
         for name in planned.names:
             renamed = copy.copy(run)
             renamed.experiment = replace(run.experiment, name=name)
-            files.append(store.release(renamed, filter(None, [run.experiment.validation]), protocol("y")))
+            files.append(cards.release(renamed, filter(None, [run.experiment.validation]), protocol("y")))
     return files, failed
