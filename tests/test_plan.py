@@ -152,7 +152,7 @@ class TestReading:
             ([ESPCN, {**ESPCN, "name": "two"}], "comparison 'two': espcn x2 seed 0 is planned already, in 'ESPCN'"),
             ([{**ESPCN, "steps": 30}], r"leg \(=4\) does not divide 30 steps; set leg = 3 in its comparison"),
             ([{**ESPCN, "leg": 0}], r"leg \(=0\) must be a number of steps from 1"),
-            ([{**ESPCN, "networks": ["difficulty_sr/aplus"]}], "fitted in closed form, which the plan cannot have"),
+            ([{**ESPCN, "networks": ["difficulty_sr/aplus"]}], "fitted in closed form, not trained"),
             ([{**ESPCN, "beside": ["btsrn/vdsr"]}], r"beside \(=btsrn/vdsr\) of comparison 'ESPCN' is not in the plan at x2"),
             (
                 [GAN, SRRESNET],
