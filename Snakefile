@@ -19,7 +19,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.store import weights_path
+from srlib.reproduce.cards import weights_path
 
 paths.make_absolute()  # each notebook works in a folder of its own
 

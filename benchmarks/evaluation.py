@@ -36,7 +36,7 @@ import torch
 from srlib import papers
 from srlib.core.files import atomic_write
 from srlib.core.protocols import protocol
-from srlib.reproduce import store
+from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
 LIMIT = 120  # minutes
@@ -67,9 +67,9 @@ def _kept() -> list[tuple[str, Path]]:
     """Return each released network's name and each file of its kept scores that were timed."""
     kept = [
         (f"{file.parent.name}/{file.stem}", scores)
-        for file in sorted(store.weights_dir().glob("*/*.safetensors"))
+        for file in sorted(cards.weights_dir().glob("*/*.safetensors"))
         if not file.is_symlink()
-        for scores in sorted(store.kept_scores(file).glob("*.csv"))
+        for scores in sorted(cards.kept_scores(file).glob("*.csv"))
         if "seconds" in pd.read_csv(scores, nrows=0, skiprows=1)
     ]
     if not kept:

@@ -12,7 +12,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.papers import profiles
-from srlib.reproduce import claims, judging, notebooks, store, verdicts
+from srlib.reproduce import budgets, claims, judging, notebooks, verdicts
 from srlib.reproduce.claims import Claim, Comparison, load_claims
 from srlib.reproduce.intervals import image_interval, ratio_half_width, seed_half_width
 from srlib.reproduce.judging import UNDECIDED, UNJUDGED
@@ -54,7 +54,7 @@ def trained(rows, **changes):
         history = [{**row, "psnr": some["psnr"].mean(), "ssim": some["ssim"].mean()} for row in HISTORY] if "ssim" in some else []
         about = {"method": method, "scale": scale, "seed": seed, **EQUAL, "history": history}
         lines.append(about | {name: value for name, value in own.items() if value is not None})
-    return pd.DataFrame(lines, columns=list(store.TRAININGS))
+    return pd.DataFrame(lines, columns=list(budgets.TRAINING_COLUMNS))
 
 
 def evaluate(claim, rows, costs=None, trainings=None, **options):
@@ -435,7 +435,7 @@ class TestConditions:
         assert found.verdict == UNDECIDED and "a known budget of BTSRN" in found.detail
         found = evaluate(claim(), CLEAR, trainings=trained(CLEAR).query("method != 'vdsr'"))
         assert found.verdict == UNDECIDED and "VDSR: unknown" in found.detail
-        with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by store.trainings"):
+        with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by budgets.trainings"):
             evaluate(claim(), CLEAR, trainings=trained(CLEAR).drop(columns="dead"))
 
     def test_against_official_weights_our_side_has_to_be_at_the_papers_level(self):

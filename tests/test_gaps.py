@@ -6,7 +6,7 @@ import pytest
 from srlib import papers
 from srlib.draw import styling
 from srlib.papers import Method
-from srlib.reproduce import gaps, store
+from srlib.reproduce import budgets, gaps, store
 from srlib.train.experiment import Experiment
 
 
@@ -74,15 +74,15 @@ def test_one_training_for_all_scales_counts_once():
 def test_steps_that_would_close_the_gap(monkeypatch):
     """The validations are of another set and protocol: the curve has to rise by the gap."""
     paper, setting = papers.get("btsrn"), papers.get("btsrn").setting("released")
-    card, step = store.training(paper, "btsrn", 2, setting), range(1000, 11000, 1000)
+    card, step = budgets.training(paper, "btsrn", 2, setting), range(1000, 11000, 1000)
     curve = [{"step": s, "psnr": 31 - 20 * s**-0.5} for s in step]  # ends at 30.8
-    monkeypatch.setattr(store, "training", lambda *given: {**card, "validation": curve})
+    monkeypatch.setattr(budgets, "training", lambda *given: {**card, "validation": curve})
     got = largest("btsrn", ("btsrn", "Set5", 2, 37.65))  # 0.1 dB behind
     assert got["gap"].tolist() == pytest.approx([-0.1])
     assert got["steps_needed"].tolist() == ["about 40,000 steps (39,000 to 41,000)"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].tolist() == ["not reachable by this fit"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 37.9))["steps_needed"].tolist() == ["reached"]
-    monkeypatch.setattr(store, "training", lambda *given: card)  # released before cards had validations
+    monkeypatch.setattr(budgets, "training", lambda *given: card)  # released before cards had validations
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].isna().all()
     assert gaps.steps_needed(curve, 30.9).steps == pytest.approx(40_000, rel=0.02)
 
@@ -92,7 +92,7 @@ def test_what_is_fitted_has_no_share():
     aplus = Method("aplus", "A+", {"atoms": 4, "neighbours": 8}, fields, fields)
     paper = dataclasses.replace(papers.get("prosrn"), methods={"aplus": aplus})
     setting = dataclasses.replace(paper.setting("released"), fitted_data="embedded")
-    store.obtain(paper, "aplus", 2, setting, progress="none")
+    store.load_or_train(paper, "aplus", 2, setting, progress="none")
     got = gaps.largest(paper, rows_of("prosrn", ("aplus", "Set5", 2, 36.0)), setting)
     assert got["training_share"].isna().all() and got["gap"].tolist() == pytest.approx([-0.6])
     assert got["data"].tolist() == ["embedded"]

@@ -18,8 +18,9 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
-from srlib.reproduce import plan, queue, store
-from srlib.train import loop
+from srlib.reproduce import budgets, cards, estimate, plan, queue, store
+from srlib.reproduce.ledger import Ledger, check_sets
+from srlib.train import loop, probe
 from srlib.train.run import Run, legs, training_budget
 from srlib.train.training import digest, train
 
@@ -73,14 +74,14 @@ def home(tmp_path, monkeypatch) -> Path:
     return home
 
 
-def committed(home: Path, *comparisons: dict, **top) -> queue.Ledger:
+def committed(home: Path, *comparisons: dict, **top) -> Ledger:
     write(home, *comparisons, **top)
     git(home, "add", ".")
     git(home, "commit", "-qm", "plan")
-    return queue.Ledger(plan.read())
+    return Ledger(plan.read())
 
 
-def trained(ledger: queue.Ledger, planned: plan.Planned) -> Path:
+def trained(ledger: Ledger, planned: plan.Planned) -> Path:
     """Train all legs of a network in this process; return its weights."""
     while found := ledger.next(planned):
         train(found[1], start=found[2], progress="none")
@@ -151,7 +152,7 @@ class TestReading:
             ([ESPCN, {**ESPCN, "name": "two"}], "comparison 'two': espcn x2 seed 0 is planned already, in 'ESPCN'"),
             ([{**ESPCN, "steps": 30}], r"leg \(=4\) does not divide 30 steps; set leg = 3 in its comparison"),
             ([{**ESPCN, "leg": 0}], r"leg \(=0\) must be a number of steps from 1"),
-            ([{**ESPCN, "networks": ["difficulty_sr/aplus"]}], "fitted in closed form, which the plan cannot have"),
+            ([{**ESPCN, "networks": ["difficulty_sr/aplus"]}], "fitted in closed form, not trained"),
             ([{**ESPCN, "beside": ["btsrn/vdsr"]}], r"beside \(=btsrn/vdsr\) of comparison 'ESPCN' is not in the plan at x2"),
             (
                 [GAN, SRRESNET],
@@ -223,7 +224,7 @@ class TestReading:
     def test_missing_set_says_how_to_get_it(self, home, field):
         write(home, {**ESPCN, field: "Set5"})
         with pytest.raises(SRError, match="Set5: 5 of 5 files are missing .* `python -m srlib data Set5`"):
-            queue.check_sets(plan.read())
+            check_sets(plan.read())
 
 
 class TestOurs:
@@ -290,27 +291,27 @@ class TestLedger:
         (run.dir / "provenance.json").write_text(json.dumps(made))
         trained(ledger, ledger.plan[2])
         times = []
-        monkeypatch.setattr(queue, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
-        lines = queue.overview(ledger, (), 2).splitlines()
+        monkeypatch.setattr(estimate, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
+        lines = estimate.overview(ledger, (), 2).splitlines()
         assert [line.split() for line in lines[1:4]] == [
             ["btsrn/espcn", "x2", "0", "ESPCN", "8", "partial,", "4", "1.0"],
             ["btsrn/vdsr", "x2", "0", "VDSR", "4", "to", "do", "1.0"],
             ["prosrn/srresnet", "x4", "0", "SRResNet", "4", "done", "0.0"],
         ]
-        assert lines[4] == "2 networks to train, 1 to release; 2.0 hours of one core, 1.0 with 2 at a time."
-        queue.overview(ledger, (), 1)
+        assert lines[4] == "2 networks to train, 1 to release; 2.0 hours of one core, 1.0 with 2 jobs."
+        estimate.overview(ledger, (), 1)
         assert times == ["vdsr"]  # once
 
     def test_time_of_a_step(self, home):
         write(home, ESPCN)
-        assert 0 < queue.seconds_per_step(plan.read()[0].experiment) < 10
+        assert 0 < estimate.seconds_per_step(plan.read()[0].experiment) < 10
 
     def test_changed_code_is_trained_anew(self, home, monkeypatch):
         ledger = committed(home, ESPCN)
         (espcn,) = ledger.plan
         trained(ledger, espcn)
-        monkeypatch.setattr(queue.probe, "training", lambda _: [[1.0]])
-        assert queue.Ledger(ledger.plan).status(espcn).state == "to do"
+        monkeypatch.setattr(probe, "training", lambda _: [[1.0]])
+        assert Ledger(ledger.plan).status(espcn).state == "to do"
 
 
 class TestRelease:
@@ -323,9 +324,10 @@ class TestRelease:
         got = store.load_released(papers.get("btsrn"), "espcn", 2)
         assert [leg["steps"] for leg in legs(got.training_budget)] == [4, 4, 4]
         assert got.provenance["start"][""]["start"][""]["steps"] == 4 and got.provenance["dirty"] is False
-        assert got.spent.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ") and "in 3 annealed legs" in got.spent
-        said = store.spent(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
-        assert said == f"Spent: {got.spent}."
+        assert got.budget_summary.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ")
+        assert "in 3 annealed legs" in got.budget_summary
+        said = budgets.training_budget_caption(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
+        assert said == f"Training budget: {got.budget_summary}."
 
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
         city = {**TINY, "data": "embedded-camera", "scales": [1], "steps": 8}
@@ -340,15 +342,15 @@ class TestRelease:
             trained(ledger, planned)
         files, failed = queue.release(ledger, ())
         assert [file.stem for file in files] == ["d2c_a0.1_x1", "d2c_sr_x1"] and not failed
-        said = store.spent(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
+        said = budgets.training_budget_caption(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
         assert said.count("8 steps of 2 patches") == 2 and "(after α = 0.1, first stage x1 8 steps" in said
-        assert queue.Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
+        assert Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
 
     def test_another_training_than_the_plans_is_not_taken_for_it(self, home):
         ledger = committed(home, ESPCN)
         (espcn,) = ledger.plan
         other = train(replace(espcn.experiment, learning_rate=2e-3), progress="none")
-        store.release(other, [], protocol("y"))
+        cards.release(other, [], protocol("y"))
         assert ledger.released(espcn) is None and ledger.wanted() == [espcn]
 
     def test_card_has_the_commit_that_the_training_began_with(self, home, monkeypatch):
@@ -429,7 +431,7 @@ class TestQueue:
         assert continued.returncode == 0 and "leg 2 of 2" in said and "leg 1 of 2" not in said
         got = load_file(ledger.weights(espcn))
         monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "other"))
-        expected = load_file(trained(queue.Ledger(ledger.plan), espcn))
+        expected = load_file(trained(Ledger(ledger.plan), espcn))
         assert all(torch.equal(got[name], expected[name]) for name in expected)
         assert {Run.open(folder).provenance()["dirty"] for folder in (tmp_path / "runs" / "experiments").iterdir()} == {False}
 
@@ -440,13 +442,13 @@ class TestQueue:
         said = process.communicate(timeout=300)[0]
         assert process.returncode == 1 and "error: training srresnet diverged" in said
         assert said.endswith("Failed:\n  prosrn/srresnet x4 failed, see above\n") and "srgan" not in said
-        assert [queue.Ledger(plan.read()).status(one).state for one in plan.read()] == ["partial", "to do", "done"]
+        assert [Ledger(plan.read()).status(one).state for one in plan.read()] == ["partial", "to do", "done"]
 
     def test_two_queues_do_not_work_in_one_folder(self, home):
         ledger = committed(home, ESPCN)
         with (
-            queue._alone(),
-            pytest.raises(SRError, match="another `make weights` works in .*runs; wait for it, stop it, or set"),
+            queue._lock_runs(),
+            pytest.raises(SRError, match="another `make weights` is running in .*runs; wait for it, stop it, or set"),
         ):
             queue.work(ledger, (), 1)
         assert ledger.status(ledger.plan[0]).state == "to do"
@@ -454,10 +456,10 @@ class TestQueue:
     def test_changes_that_are_not_committed_are_refused(self, home):
         ledger = committed(home, ESPCN)
         (home / "data" / "plan.toml").write_text((home / "data" / "plan.toml").read_text() + "\n")
-        with pytest.raises(SRError, match=r"home has changes that are not committed; commit or stash them, or work in a clone"):
+        with pytest.raises(SRError, match=r"home has uncommitted changes; commit or stash them, or work in a separate clone"):
             queue.work(ledger, (), 1)
         shutil.rmtree(home / ".git")
-        with pytest.raises(SRError, match="home is no git checkout with a commit, which weights carry on their cards; clone"):
+        with pytest.raises(SRError, match="home is no git checkout with a commit, which the cards of weights record; clone"):
             queue.work(ledger, (), 1)
         assert not (paths.runs_dir() / "experiments").exists()
 
@@ -475,6 +477,6 @@ class TestQueue:
     def test_nothing_left(self, home, capsys, monkeypatch):
         ledger = committed(home, ESPCN)
         trained(ledger, ledger.plan[0])
-        for args, expected in (((), "Nothing is left to train."), (("--release",), "espcn_x2"), (("--dry-run",), "0 networks")):
+        for args, expected in (((), "Nothing left to train."), (("--release",), "espcn_x2"), (("--dry-run",), "0 networks")):
             assert main(monkeypatch, *args) == 0 and expected in capsys.readouterr().out
         assert json.loads((home / "data/weights/btsrn/espcn_x2.json").read_text())["experiment"]["steps"] == 4

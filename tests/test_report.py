@@ -256,7 +256,7 @@ def test_a_notebook_that_was_cut_off_is_left_out(executed, capsys):
     file.write_text(file.read_text()[:100])
     linked = Links(report.build(PROFILE)).linked
     assert "btsrn/ablate.html" not in linked and "btsrn/explore.html" in linked
-    assert "ablate.ipynb is not a whole notebook" in capsys.readouterr().err
+    assert "ablate.ipynb is a truncated notebook" in capsys.readouterr().err
 
 
 def test_a_new_report_replaces_the_old_one_whole(executed):

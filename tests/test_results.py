@@ -23,8 +23,10 @@ from srlib.papers.difficulty_sr import analysis as difficulty_analysis
 from srlib.papers.profiles import Profile
 from srlib.papers.profiles import profile as find_profile
 from srlib.papers.prosrn import PAPER as PROSRN
-from srlib.reproduce import store
-from srlib.reproduce.store import NotReleased, Trained, load_released, load_run, obtain, release, score, scores, weights_path
+from srlib.reproduce import budgets, cards, scores, store
+from srlib.reproduce.cards import NotReleased, release, weights_path
+from srlib.reproduce.scores import collect, score
+from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
 from srlib.scoring import evaluation, vitals
 from srlib.scoring.evaluation import SCORERS, evaluate
 from srlib.train.experiment import Experiment
@@ -106,7 +108,7 @@ def counted(monkeypatch) -> list:
         calls.extend([(dataset, arguments)] if isinstance(dataset, str) else [])
         return evaluate(model, dataset, by, **arguments)
 
-    monkeypatch.setattr(store, "evaluate", counting)
+    monkeypatch.setattr(scores, "evaluate", counting)
     return calls
 
 
@@ -180,7 +182,7 @@ class TestReleased:
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
         assert first.read_bytes() == second.read_bytes() and not first.is_symlink() and not second.is_symlink()
         assert load_released(BTSRN, "espcn", 2, seed=1).weights == second
-        assert store.kept_scores(second) != store.kept_scores(first)
+        assert cards.kept_scores(second) != cards.kept_scores(first)
         assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
         before = first.read_bytes()
         release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
@@ -248,13 +250,13 @@ class TestReleased:
     def test_partial_run_is_refused(self, data, home):
         run = trained_run(data)
         run.weights.unlink()
-        with pytest.raises(SRError, match="is not complete; train it to its end first"):
+        with pytest.raises(SRError, match="is not complete; finish its training first"):
             release(run, [data], protocol("y"))
         assert not (home / "data" / "weights").exists()
 
     def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch):
         run = trained_run(data)
-        monkeypatch.setattr(store, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(cards, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             release(run, [data], protocol("y"))
         assert not weights_path(BTSRN, "espcn", 2).exists()
@@ -268,7 +270,7 @@ class TestReleased:
 
     def test_of_a_card_without_weights_it_is_said(self, data):
         release(trained_run(data, seed=1), [data], protocol("y")).unlink()
-        with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: its card is kept.*btsrn/espcn --scale 2 --seed 1$"):
+        with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: only its card.*btsrn/espcn --scale 2 --seed 1$"):
             load_released(BTSRN, "espcn", 2, 1)
 
     def test_changed_weights_are_refused(self, data):
@@ -292,8 +294,8 @@ class TestReleased:
 
     def test_a_borrowed_training_is_named_where_its_budget_is_told(self, data):
         release(trained_run(data), [data], protocol("y"))
-        assert load_released(PAPER, "espcn", 2).spent.startswith("ESPCN x2 (btsrn's training) 2 steps of 2 patches")
-        assert load_released(BTSRN, "espcn", 2).spent.startswith("ESPCN x2 2 steps of 2 patches")
+        assert load_released(PAPER, "espcn", 2).budget_summary.startswith("ESPCN x2 (btsrn's training) 2 steps of 2 patches")
+        assert load_released(BTSRN, "espcn", 2).budget_summary.startswith("ESPCN x2 2 steps of 2 patches")
 
     def test_misspelt_name_and_wrong_scale_are_told_as_such(self):
         with pytest.raises(SRError, match="unknown method of btsrn: 'vdrs'.*'vdsr'"):
@@ -316,16 +318,16 @@ class TestTrainings:
     def test_of_runs(self, data, profile):
         profile = dataclasses.replace(profile, validation=data)
         for seed in (0, 1):
-            obtain(PAPER, "espcn", 2, profile, seed, progress="none")
-        got = store.trainings(PAPER, self.rows(("espcn", 2, 0), ("espcn", 2, 0), ("espcn", 2, 1), ("bicubic", 2, 0)), profile)
-        assert list(got) == list(store.TRAININGS) and got["seed"].tolist() == [0, 1]
+            load_or_train(PAPER, "espcn", 2, profile, seed, progress="none")
+        got = budgets.trainings(PAPER, self.rows(("espcn", 2, 0), ("espcn", 2, 0), ("espcn", 2, 1), ("bicubic", 2, 0)), profile)
+        assert list(got) == list(budgets.TRAINING_COLUMNS) and got["seed"].tolist() == [0, 1]
         one = got.iloc[0]
         expected = {"method": "espcn", "scale": 2, "data": data, "steps": 2, "batch": 2, "hr_patch": 16}
         assert {key: one[key] for key in expected} == expected
         assert not one["official"] and one["dead"] == "" and one["validation"] == data
         assert [row["step"] for row in one["history"]] == [1, 2] and one["history"][1]["psnr"] > 0
-        assert store.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
-        assert store.trainings(PAPER, pd.DataFrame(), profile).empty
+        assert budgets.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
+        assert budgets.trainings(PAPER, pd.DataFrame(), profile).empty
 
     def test_of_cards_also_without_weights(self, data, profile):
         profile = dataclasses.replace(profile, train=False)
@@ -336,9 +338,9 @@ class TestTrainings:
         file.with_suffix(".json").write_text(json.dumps(card))
         paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(store.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
-            got = store.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
-            part = store.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
+            patch.setattr(budgets.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
+            got = budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
+            part = budgets.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
         assert got["dead"].tolist() == ["of {'any': 'sign'}"] and got["steps"].tolist() == [2]
         assert len(got["history"][0]) == 2
         assert got["official"].tolist() == [True] and part["method"].tolist() == ["half"]
@@ -347,8 +349,8 @@ class TestTrainings:
         first = PAPER.method("espcn")
         methods = PAPER.methods | {"longer": dataclasses.replace(first, start={"": "espcn"})}
         paper = dataclasses.replace(PAPER, methods=methods)
-        obtain(paper, "longer", 2, profile, progress="none")
-        assert store.trainings(paper, self.rows(("longer", 2, 0), ("espcn", 2, 0)), profile)["steps"].tolist() == [4, 2]
+        load_or_train(paper, "longer", 2, profile, progress="none")
+        assert budgets.trainings(paper, self.rows(("longer", 2, 0), ("espcn", 2, 0)), profile)["steps"].tolist() == [4, 2]
 
     def test_legs_count_together_and_so_do_their_validations(self, data, profile):
         first = trained_run(data, validation=data, steps=20)
@@ -357,17 +359,17 @@ class TestTrainings:
         file = release(train(one, start=start, progress="none"), [data], protocol("y"))
         card = json.loads(file.with_suffix(".json").read_text())
         assert [row["step"] for row in card["validation"]] == list(range(21, 31))
-        got = store.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
+        got = budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
         assert got["steps"].tolist() == [30]
         card["provenance"]["start"] = {"": None}  # whose card was not there
         file.with_suffix(".json").write_text(json.dumps(card))
-        assert store.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
+        assert budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
 
     def test_an_identifier_enlarges_nothing_and_counts_for_no_steps(self):
         home = Path(__file__).parents[1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SRLIB_HOME", str(home))
-            got = store.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in DUAL]), DIFFICULTY.setting("released"))
+            got = budgets.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in DUAL]), DIFFICULTY.setting("released"))
         steps = got.set_index("method")["steps"]
         assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == steps["idn"] + 1200
 
@@ -376,7 +378,7 @@ DUAL = ("difficulty_sr", "idn", "idn_longer", "complex")
 
 
 class TestScore:
-    def test_is_remembered(self, data, counted):
+    def test_is_cached(self, data, counted):
         trained = load_run(trained_run(data).dir)
         first = score(trained, data, protocol("y"))
         again = score(trained, data, protocol("y"))
@@ -391,7 +393,7 @@ class TestScore:
         first = load_released(BTSRN, "espcn", 2)
         rows = score(first, data, protocol("y"))
         assert len(counted) == 1
-        first.scores.rename(store.kept_scores(weights).parent.mkdir() or store.kept_scores(weights))
+        first.scores.rename(cards.kept_scores(weights).parent.mkdir() or cards.kept_scores(weights))
         pd.testing.assert_frame_equal(score(load_released(BTSRN, "espcn", 2), data, protocol("y")), rows)
         assert len(counted) == 1
         release(trained_run(data, seed=0, steps=3), [data], protocol("y"))  # other weights have no scores yet
@@ -418,7 +420,7 @@ class TestScore:
         before = score(trained, data, by)
         after = score(trained, data, dataclasses.replace(by, shave_per_scale=3))
         assert len(counted) == 2 and not np.allclose(before["psnr"], after["psnr"])
-        assert "protocol 'y' was another one; scored again" in capsys.readouterr().out
+        assert "protocol 'y' has changed; re-scored" in capsys.readouterr().out
 
     @pytest.mark.parametrize("what", ["degradation", "metric", "upscaling"])
     def test_changed_code_behind_a_score_is_scored_anew(self, data, counted, monkeypatch, capsys, what):
@@ -435,22 +437,22 @@ class TestScore:
             monkeypatch.setattr(evaluation, "upscale", lambda *given, **options: upscale(*given, **options) + 1)
         after = score(trained, data, protocol("y"))
         assert len(counted) == 2 and not np.allclose(before["psnr"], after["psnr"])
-        assert "the code scored otherwise; scored again" in capsys.readouterr().out
+        assert "the scoring code has changed; re-scored" in capsys.readouterr().out
 
     def test_a_changed_network_is_neither_loaded_nor_scored(self, data, monkeypatch):
         run, file = trained_run(data), release(trained_run(data), [data], protocol("y"))
         forward = ESPCN.forward
         monkeypatch.setattr(ESPCN, "forward", lambda self, lr: 0.5 * forward(self, lr))
-        with pytest.raises(Outdated, match=r"run .* gives something else than after its training, so its code has changed"):
+        with pytest.raises(Outdated, match=r"run .* output differs from that after its training, so its code has changed"):
             load_run(run.dir)
-        with pytest.raises(Outdated, match=rf"released weights {file.stem}: the network gives something else"):
+        with pytest.raises(Outdated, match=rf"released weights {file.stem}: the network's output differs"):
             load_released(BTSRN, "espcn", 2)
 
     def test_an_untrained_method_whose_code_has_changed_is_scored_anew(self, data, counted, profile, monkeypatch):
-        before = score(obtain(PAPER, "bicubic", 2, profile), data, protocol("y"))
+        before = score(load_or_train(PAPER, "bicubic", 2, profile), data, protocol("y"))
         forward = Bicubic.forward
         monkeypatch.setattr(Bicubic, "forward", lambda self, lr: 0.99 * forward(self, lr))
-        assert not np.allclose(score(obtain(PAPER, "bicubic", 2, profile), data, protocol("y"))["psnr"], before["psnr"])
+        assert not np.allclose(score(load_or_train(PAPER, "bicubic", 2, profile), data, protocol("y"))["psnr"], before["psnr"])
 
     @pytest.mark.parametrize("damage", ["rows", "head", "none"])
     def test_scores_that_were_edited_are_made_anew(self, data, counted, damage):
@@ -463,26 +465,26 @@ class TestScore:
         pd.testing.assert_frame_equal(score(trained, data, protocol("y"))[["image", "psnr"]], before[["image", "psnr"]])
         assert len(counted) == 2
 
-    def test_parts_are_remembered_apart(self, tmp_path, monkeypatch):
+    def test_parts_are_cached_separately(self, tmp_path, monkeypatch):
         net = models.create("divergence", 1, groups=1, blocks=1, width=8)
         trained = Trained("d2c_divergence", "D2C", net, tmp_path / "scores")
-        found = store.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
+        found = scores.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
         assert set(found["part"]) == {"fused", "single", "mean", "ideal", "between"} and found["image"].nunique() == 1
         whole = score(trained, "embedded-camera-test", protocol("d2c"), limit=1)
         assert whole["psnr"].tolist() == pytest.approx(found.loc[found["part"] == "fused", "psnr"].tolist(), abs=1e-3)
         monkeypatch.setitem(SCORERS, "parts", only_probes(SCORERS["parts"]))
-        again = store.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
+        again = scores.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
         pd.testing.assert_frame_equal(found, again)
 
-    def test_patches_are_remembered_by_what_they_are_routed_to(self, tmp_path, monkeypatch):
+    def test_patches_are_cached_with_their_routes(self, tmp_path, monkeypatch):
         net = models.create("difficulty_sr", 2, complex="idn", complex_args={"width": 16})
         trained = Trained("difficulty_sr", "Difficulty-SR", net, tmp_path / "scores")
-        found = store.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches")
+        found = scores.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches")
         assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(found) and len(found) > 1
         expected = difficulty_analysis.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
         pd.testing.assert_frame_equal(found, expected, check_dtype=False)
         monkeypatch.setitem(SCORERS, "patches", only_probes(SCORERS["patches"]))
-        assert store.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches").equals(found)
+        assert scores.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches").equals(found)
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
@@ -495,47 +497,47 @@ class TestScore:
 class TestObtain:
     def test_untrained_method_is_ready(self, profile):
         for name, kernel in (("bicubic", "matlab"), ("pillow", "pillow")):
-            trained = obtain(PAPER, name, 2, profile)
+            trained = load_or_train(PAPER, name, 2, profile)
             assert trained.model.kernel == kernel and trained.run is None
             assert trained.budget == "Bicubic: not trained."
 
     def test_untrained_methods_do_not_share_scores(self, profile):
-        assert obtain(PAPER, "bicubic", 2, profile).scores != obtain(PAPER, "pillow", 2, profile).scores
-        assert obtain(PAPER, "bicubic", 2, profile).scores != obtain(PAPER, "bicubic", 3, profile).scores
+        assert load_or_train(PAPER, "bicubic", 2, profile).scores != load_or_train(PAPER, "pillow", 2, profile).scores
+        assert load_or_train(PAPER, "bicubic", 2, profile).scores != load_or_train(PAPER, "bicubic", 3, profile).scores
 
     def test_trains_under_the_profile_once(self, profile):
-        first = obtain(PAPER, "espcn", 2, profile, progress="none")
+        first = load_or_train(PAPER, "espcn", 2, profile, progress="none")
         assert first.label == "ESPCN" and first.run.experiment.steps == 2
         before = first.run.weights.stat().st_mtime_ns
-        assert obtain(PAPER, "espcn", 2, profile, progress="none").run.weights.stat().st_mtime_ns == before
-        assert obtain(PAPER, "espcn", 2, profile, seed=1, progress="none").run.dir != first.run.dir
+        assert load_or_train(PAPER, "espcn", 2, profile, progress="none").run.weights.stat().st_mtime_ns == before
+        assert load_or_train(PAPER, "espcn", 2, profile, seed=1, progress="none").run.dir != first.run.dir
 
     def test_takes_released_weights_where_the_profile_trains_nothing(self, data):
         release(trained_run(data), [data], protocol("y"))
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        trained = obtain(PAPER, "espcn", 2, released)
+        trained = load_or_train(PAPER, "espcn", 2, released)
         assert trained.label == "ESPCN" and trained.run is None and trained.card["experiment"]["steps"] == 2
 
 
 class TestScores:
     def test_a_row_per_method_scale_set_seed_and_image(self, profile, data):
         small = _with_patch(profile, 18)
-        table, notes = scores(PAPER, ["bicubic", "espcn"], [2, 3], [data], small, seeds=(0, 1), progress="none")
+        table, notes = collect(PAPER, ["bicubic", "espcn"], [2, 3], [data], small, seeds=(0, 1), progress="none")
         assert list(table.columns) == COLUMNS and notes == []
         assert len(table) == 2 * 3 + 2 * 2 * 3  # bicubic has no seeds
         assert not table.duplicated(["method", "dataset", "scale", "seed", "image"]).any()
         assert set(table["paper"]) == {"test"}
 
     def test_limit_and_protocol(self, profile, data):
-        few, _ = scores(PAPER, ["bicubic"], [2], [data], profile, limit=2)
+        few, _ = collect(PAPER, ["bicubic"], [2], [data], profile, limit=2)
         assert len(few) == 2
-        rgb, _ = scores(PAPER, ["bicubic"], [2], [data], profile, limit=2, by="btsrn_div2k")
+        rgb, _ = collect(PAPER, ["bicubic"], [2], [data], profile, limit=2, by="btsrn_div2k")
         assert not np.allclose(few["psnr"], rgb["psnr"])
 
     def test_without_sets_each_method_has_those_of_the_profile(self, profile, data):
         two = dataclasses.replace(profile, tests=(data, "embedded-test"), reference_tests=(data,), images=1)
-        paper = dataclasses.replace(PAPER, beside=("pillow",))
-        table, _ = scores(paper, ["bicubic", "pillow"], [2], [], two, limit=1)
+        paper = dataclasses.replace(PAPER, reference_methods=("pillow",))
+        table, _ = collect(paper, ["bicubic", "pillow"], [2], [], two, limit=1)
         assert table.groupby("method")["dataset"].unique().map(list).to_dict() == {
             "bicubic": [data, "embedded-test"],
             "pillow": [data],
@@ -543,33 +545,33 @@ class TestScores:
 
     def test_what_is_not_released_is_noted(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = scores(PAPER, ["bicubic", "espcn"], [2], [data], released)
+        table, notes = collect(PAPER, ["bicubic", "espcn"], [2], [data], released)
         assert set(table["method"]) == {"bicubic"}
         assert notes == ["Without released weights, left out: espcn x2 (python -m srlib list released)."]
 
     def test_nothing_at_all_is_an_empty_table(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
+        table, notes = collect(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
         assert list(table.columns) == COLUMNS and table.empty and notes[0].count("espcn x2") == 1
 
     def test_a_seed_that_alone_is_missing_is_named(self, data, home):
         release(trained_run(data), [data], protocol("y"))
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = scores(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
+        table, notes = collect(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
         assert set(table["seed"]) == {0}
         assert notes == ["Without released weights, left out: espcn x2 (seed 1) (python -m srlib list released)."]
 
     def test_unknown_names(self, profile, data):
         with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
-            scores(PAPER, ["espn"], [2], [data], profile)
+            collect(PAPER, ["espn"], [2], [data], profile)
         with pytest.raises(SRError, match="unknown protocol 'z'"):
-            scores(PAPER, ["bicubic"], [2], [data], profile, by="z")
+            collect(PAPER, ["bicubic"], [2], [data], profile, by="z")
 
     def test_an_identifier_has_no_psnr(self, tmp_path, monkeypatch):
         one = Trained("identifier", "Identifier", models.create("identifier", 2), tmp_path / "scores")
-        monkeypatch.setattr(store, "obtain", lambda *_: one)
-        with pytest.raises(SRError, match="identifier tells patches apart and has no psnr"):
-            scores(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
+        monkeypatch.setattr(scores, "load_or_train", lambda *_: one)
+        with pytest.raises(SRError, match="identifier classifies patches and has no psnr"):
+            collect(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 
 
 def _with_patch(profile: Profile, side: int) -> Profile:
@@ -579,7 +581,7 @@ def _with_patch(profile: Profile, side: int) -> Profile:
 class TestAvailable:
     def test_networks_that_are_ready(self, profile):
         assert set(store.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
-        trained = obtain(PAPER, "espcn", 2, profile, progress="none")
+        trained = load_or_train(PAPER, "espcn", 2, profile, progress="none")
         found = store.available(PAPER, ["bicubic", "espcn"], 2, profile)
         assert {name: one.label for name, one in found.items()} == {"bicubic": "Bicubic", "espcn": "ESPCN"}
         assert found["espcn"].run.dir == trained.run.dir
@@ -594,9 +596,9 @@ class TestAvailable:
     def test_what_is_fitted_is_fitted_where_others_are_loaded(self, data):
         released = Profile("r", False, data, "", (data,), (2,), (0,), data)
         assert not store.available(PAPER, ["aplus"], 2, released)
-        fitted = obtain(PAPER, "aplus", 2, released, progress="none")
+        fitted = load_or_train(PAPER, "aplus", 2, released, progress="none")
         assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
-        assert fitted.spent == f"A+ x2 fitted to {data}, 0.0 minutes"
+        assert fitted.budget_summary == f"A+ x2 fitted to {data}, 0.0 minutes"
         (found,) = store.available(PAPER, ["aplus"], 2, released).values()
         assert found.run.dir == fitted.run.dir
 
@@ -617,18 +619,18 @@ class TestVitalSigns:
 
     def test_are_said_network_by_network_and_seed_by_seed(self, pairs):
         for seed in (0, 1):
-            obtain(self.PAPER, "kpn", 1, pairs, seed, progress="none")
-        signs = load_run(obtain(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
-        one = store.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
+            load_or_train(self.PAPER, "kpn", 1, pairs, seed, progress="none")
+        signs = load_run(load_or_train(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
+        one = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
         assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}."
         assert "(3×3); the mechanism did not train: the kernels have one shape" in one
-        both = store.vital_signs(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
+        both = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
         assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
 
     def test_nothing_is_said_of_networks_without_a_mechanism(self, profile):
-        obtain(PAPER, "espcn", 2, profile, progress="none")
-        assert store.vital_signs(PAPER, ["bicubic", "espcn"], [2], profile) == ""
-        assert store.vital_signs(PAPER, [], [2], profile) == ""
+        load_or_train(PAPER, "espcn", 2, profile, progress="none")
+        assert budgets.vital_signs_caption(PAPER, ["bicubic", "espcn"], [2], profile) == ""
+        assert budgets.vital_signs_caption(PAPER, [], [2], profile) == ""
 
 
 class TestSharedWeights:
@@ -648,9 +650,9 @@ class TestSharedWeights:
         return Profile("tiny", True, large, "", (large,), (2, 4, 8), (0, 1), large, overrides=small, width_divisor=16)
 
     def test_every_scale_is_one_run(self, narrow):
-        first = obtain(PROSRN, "prosrn", 8, narrow, progress="none")
+        first = load_or_train(PROSRN, "prosrn", 8, narrow, progress="none")
         assert first.run.experiment.scale == 2 and first.model.scale == 8
-        found = {scale: obtain(PROSRN, "prosrn", scale, narrow, progress="none") for scale in (2, 4, 8)}
+        found = {scale: load_or_train(PROSRN, "prosrn", scale, narrow, progress="none") for scale in (2, 4, 8)}
         assert {one.run.dir for one in found.values()} == {first.run.dir}
         lr = torch.rand(1, 1, 6, 6)
         with torch.no_grad():
@@ -658,22 +660,22 @@ class TestSharedWeights:
             assert all(torch.equal(found[s].model(lr), image) for s, image in zip((2, 4, 8), unrolled, strict=True))
 
     def test_scores_of_the_scales_are_kept_apart(self, narrow, large, counted):
-        table, _ = scores(PROSRN, ["prosrn"], [2, 4], [large], narrow, progress="none")
-        again, _ = scores(PROSRN, ["prosrn"], [4, 2], [large], narrow, progress="none")
+        table, _ = collect(PROSRN, ["prosrn"], [2, 4], [large], narrow, progress="none")
+        again, _ = collect(PROSRN, ["prosrn"], [4, 2], [large], narrow, progress="none")
         assert len(counted) == 2 and list(table["scale"]) == [2, 4] == list(again["scale"])[::-1]
         assert table["psnr"].tolist() == again["psnr"].tolist()[::-1] and table["psnr"].nunique() == 2
         assert {"ssim", "ssim_uniform7"} <= {*table.columns}
 
     @pytest.mark.parametrize(("name", "first"), [("prosrgan", "prosrn_2_4"), ("srgan", "srresnet")])
     def test_what_a_gan_starts_from_is_trained_first(self, narrow, name, first):
-        trained = obtain(PROSRN, name, 4, narrow, seed=1, progress="none")
-        start = obtain(PROSRN, first, 4, narrow, seed=1, progress="none")
+        trained = load_or_train(PROSRN, name, 4, narrow, seed=1, progress="none")
+        start = load_or_train(PROSRN, first, 4, narrow, seed=1, progress="none")
         assert trained.run.experiment.start == digest({"": start.weights})
         assert {*(paths.runs_dir() / "experiments").iterdir()} == {trained.run.dir, start.run.dir}
 
     def test_gans_have_the_scale_of_their_table(self, narrow):
         with pytest.raises(SRError, match=r"scale \(=2\) of prosrgan must be one that prosrn has: x4"):
-            obtain(PROSRN, "prosrgan", 2, narrow, progress="none")
+            load_or_train(PROSRN, "prosrgan", 2, narrow, progress="none")
 
     def test_available_trains_nothing(self, narrow, monkeypatch):
         names = ["bicubic", "prosrn_2_4", "prosrgan", "srgan", "lapsrn"]
@@ -684,51 +686,52 @@ class TestSharedWeights:
                 return [*store.available(PROSRN, names, scale, narrow)]
 
         assert ready(4) == ["bicubic"]
-        obtain(PROSRN, "prosrn_2_4", 4, narrow, progress="none")
+        load_or_train(PROSRN, "prosrn_2_4", 4, narrow, progress="none")
         assert ready(4) == ready(8) == ["bicubic", "prosrn_2_4"]
-        obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
+        load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none")
         assert ready(4) == ["bicubic", "prosrn_2_4", "prosrgan"] and ready(2) == ["bicubic", "prosrn_2_4"]
 
     def test_scales_that_a_method_lacks_are_left_out(self, narrow, large):
-        table, notes = scores(PROSRN, ["bicubic", "srresnet"], [2, 4, 8], [large], narrow, limit=1, progress="none")
+        table, notes = collect(PROSRN, ["bicubic", "srresnet"], [2, 4, 8], [large], narrow, limit=1, progress="none")
         assert table.groupby("method")["scale"].apply(list).to_dict() == {"bicubic": [2, 4, 8], "srresnet": [4]}
         assert notes == []
 
     def test_other_methods_have_one_scale_only(self, narrow):
-        run = obtain(PROSRN, "lapsrn", 2, narrow, progress="none").run
+        run = load_or_train(PROSRN, "lapsrn", 2, narrow, progress="none").run
         assert load_run(run.dir, 2).model.scale == 2
         with pytest.raises(SRError, match=rf"scale \(=4\) does not fit {run.dir}, which is x2; leave the scale out"):
             load_run(run.dir, 4)
 
     def test_released_weights_serve_every_scale(self, narrow, large):
-        run = obtain(PROSRN, "prosrn", 2, narrow, progress="none").run
+        run = load_or_train(PROSRN, "prosrn", 2, narrow, progress="none").run
         file = release(run, [large], protocol("prosrn"))
         assert file == weights_path(PROSRN, "prosrn", 2)
         released = dataclasses.replace(narrow, train=False)
         for scale in (2, 4, 8):
-            trained = obtain(PROSRN, "prosrn", scale, released)
+            trained = load_or_train(PROSRN, "prosrn", scale, released)
             assert trained.weights == file and trained.model.scale == scale and trained.label == "ProSRN (2x)"
             assert [*store.available(PROSRN, ["prosrn", "prosrgan"], scale, released)] == ["prosrn"]
         card = json.loads(file.with_suffix(".json").read_text())
         assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
 
     def test_what_was_spent_tells_of_the_start_too(self, narrow):
-        assert store.spent(PROSRN, ["prosrgan"], [4], narrow) == ""
-        obtain(PROSRN, "prosrgan", 4, narrow, progress="none")
-        said = store.spent(PROSRN, ["prosrgan"], [4], narrow)
-        assert said.startswith("Spent: ProSRGAN x4 ") and said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
+        assert budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow) == ""
+        load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none")
+        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow)
+        assert said.startswith("Training budget: ProSRGAN x4 ")
+        assert said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
 
     def test_what_was_spent_on_a_start_that_is_not_released_is_told(self, narrow, large):
-        run = obtain(PROSRN, "prosrgan", 4, narrow, progress="none").run
+        run = load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none").run
         first = run.provenance()["start"][""]
         assert first["name"] == "prosrn_2_4" and first["scale"] == 4 and first["steps"] > 0
         file = release(run, [large], protocol("prosrn"))
-        said = store.spent(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
+        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
         assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
         assert load_budget(file)["name"] == "prosrgan" and load_budget(file)["steps"] == run.provenance()["steps"]
 
     def test_counts_stay_whole_numbers_in_released_weights(self, narrow, large):
-        run = obtain(PROSRN, "srresnet", 4, narrow, progress="none").run
+        run = load_or_train(PROSRN, "srresnet", 4, narrow, progress="none").run
         state = load_file(release(run, [large], protocol("edsr")))
         assert state["body.0.body.1.num_batches_tracked"].dtype == torch.int64
         assert state["body.0.body.1.running_var"].dtype == state["body.0.body.1.weight"].dtype == torch.float16
@@ -740,7 +743,7 @@ def test_gain_is_sorted_and_paired():
     rows = pd.DataFrame(
         {"method": ["a", "a", "b", "b"], "image": ["1", "2", "1", "2"], "psnr": [30.0, 31.0, 29.5, 29.0], "seed": 0}
     )
-    got = store.gain(rows, "a", "b")
+    got = scores.gain(rows, "a", "b")
     assert got.index.tolist() == ["2", "1"] and got.tolist() == [2.0, 0.5]
 
 

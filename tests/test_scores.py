@@ -11,7 +11,7 @@ import pytest
 from srlib import papers
 from srlib.core import paths
 from srlib.core.protocols import protocol
-from srlib.reproduce import store
+from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,11 +24,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd.DataFrame | None:
     found = papers.get(paper)
-    weights = store.weights_path(found, method, found.method(method).trained_at or scale, seed)
+    weights = cards.weights_path(found, method, found.method(method).trained_at or scale, seed)
     if not weights.exists():
         return None
     name = f"{dataset.replace('/', '_')}_x{scale}_{found.protocol}_????????.csv"
-    files = list(store.kept_scores(weights).glob(name))
+    files = list(cards.kept_scores(weights).glob(name))
     return pd.read_csv(files[0], dtype={"image": str}, skiprows=1) if files else None
 
 
@@ -46,7 +46,7 @@ def home(tmp_path, monkeypatch) -> Path:
         (tmp_path / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors").write_text(name)
     monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
     monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "runs"))
-    made = paths.runs_dir() / "released" / store.kept_scores(store.weights_path(papers.get("btsrn"), "a", 2)).name
+    made = paths.runs_dir() / "released" / cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2)).name
     for name in ("Set5_x2_y_01234567.csv", "folder_mine_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text("image,psnr\nbaby,30\n")
@@ -60,7 +60,7 @@ def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home)
     assert checked.returncode == 1 and old.exists() and "scores of weights that are not released" in checked.stderr
     done = run()
     assert done.returncode == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in done.stderr
-    folder = store.kept_scores(store.weights_path(papers.get("btsrn"), "a", 2))
+    folder = cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2))
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.csv")) == [
         "Set5_x2_y_01234567.csv",
         "part/Set5_x2_y_01234567.csv",

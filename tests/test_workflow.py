@@ -21,7 +21,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.nn import models
 from srlib.papers.profiles import PROFILES
-from srlib.reproduce import store
+from srlib.reproduce import cards
 
 ROOT = Path(__file__).resolve().parents[1]
 REPRODUCE = [sys.executable, str(ROOT / "workflow" / "reproduce.py")]
@@ -83,7 +83,7 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         for method, one in paper.methods.items():
             for scale in (s for s in wanted if one.trained and paper.has(method, s)):
                 at = one.trained_at or scale
-                loaded = store.weights_path(paper, method, at).exists() or models.fitted(one.model)
+                loaded = cards.weights_path(paper, method, at).exists() or models.fitted(one.model)
                 there = method in needed if setting.train else loaded
                 made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}

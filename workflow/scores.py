@@ -1,9 +1,9 @@
 """Keep the scores of released weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, a row per image.
 
-    python workflow/scores.py            copy what the notebooks have scored under `released`, drop what no longer counts
-    python workflow/scores.py --check    say what is missing of those weights, or there of others; copies nothing
+    python workflow/scores.py            copy the scores of profile `released`, delete those of other weights
+    python workflow/scores.py --check    list weights without scores and scores without weights; copies nothing
 
-Only sets that everybody can have are kept. Without `data/scores` everything is scored again, which takes hours.
+Only scores on public sets are kept. To re-score everything, which takes hours, delete `data/scores/` first.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from pathlib import Path
 from srlib.core import paths
 from srlib.core.files import atomic_write
 from srlib.data import registry
-from srlib.reproduce import store
+from srlib.reproduce import cards
 
 
 def released() -> dict[str, Path]:
     """Return the file of released weights by the name of the folder of their scores."""
-    files = sorted(store.weights_dir().glob("*/*.safetensors"))
-    return {store.kept_scores(file).name: file for file in files}
+    files = sorted(cards.weights_dir().glob("*/*.safetensors"))
+    return {cards.kept_scores(file).name: file for file in files}
 
 
 def public(scores: Path) -> bool:
@@ -29,8 +29,8 @@ def public(scores: Path) -> bool:
 
 
 def keep(known: dict[str, Path], folder: Path) -> tuple[int, int]:
-    """Copy scores and drop those of other weights; return how many of each."""
-    copied = dropped = 0
+    """Copy scores and delete those of other weights; return how many of each."""
+    copied = deleted = 0
     for name in known:
         ours = paths.runs_dir() / "released" / name
         for file in filter(public, sorted(ours.rglob("*.csv"))):
@@ -39,8 +39,8 @@ def keep(known: dict[str, Path], folder: Path) -> tuple[int, int]:
     for old in folder.iterdir() if folder.exists() else ():
         if old.name not in known:
             shutil.rmtree(old)
-            dropped += 1
-    return copied, dropped
+            deleted += 1
+    return copied, deleted
 
 
 def main() -> int:
@@ -49,14 +49,14 @@ def main() -> int:
     check = parser.parse_args().check
     known, folder = released(), paths.home() / "data" / "scores"
     if not check:
-        copied, dropped = keep(known, folder)
-        print(f"{copied} files of scores are now in {folder}; those of {dropped} other weights are gone")
-    there = {found.name for found in folder.iterdir()} if folder.exists() else set()
-    for name in sorted(known.keys() - there):
+        copied, deleted = keep(known, folder)
+        print(f"{copied} score files copied to {folder}; scores of {deleted} other weights deleted")
+    existing = {scores.name for scores in folder.iterdir()} if folder.exists() else set()
+    for name in sorted(known.keys() - existing):
         print(f"{known[name].stem}: no scores yet; run make reproduce PROFILE=released", file=sys.stderr)
-    for name in sorted(there - known.keys()):
+    for name in sorted(existing - known.keys()):
         print(f"{name}: scores of weights that are not released", file=sys.stderr)
-    return int(there != set(known))
+    return int(existing != set(known))
 
 
 if __name__ == "__main__":

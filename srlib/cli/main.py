@@ -56,7 +56,7 @@ def _list(args: argparse.Namespace) -> None:
     elif args.what == "datasets":
         print("\n".join(known_sets()))
     elif args.what == "released":
-        from srlib.reproduce.store import weights_dir
+        from srlib.reproduce.cards import weights_dir
 
         for file in (path for folder in _entries(weights_dir()) for path in _entries(folder, "*.safetensors")):
             print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
@@ -124,7 +124,7 @@ def _train(args: argparse.Namespace) -> None:
 def _trained(name: str, scale: int | None):
     from srlib import papers
     from srlib.nn import models
-    from srlib.reproduce.store import Trained, load_released, load_run, obtain
+    from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
 
     if (Path(name) / "config.json").exists():
         return load_run(Path(name), scale)
@@ -136,14 +136,14 @@ def _trained(name: str, scale: int | None):
     if scale is None:
         scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
     if models.fitted(paper.method(name).model):
-        return obtain(paper, name, scale, paper.setting("released"))
+        return load_or_train(paper, name, scale, paper.setting("released"))
     return load_released(paper, name, scale)
 
 
 def _find_released(name: str, scale: int | None):
     """Like `papers.find`, but where several papers train that name, take the only one whose weights are released."""
     from srlib import papers
-    from srlib.reproduce.store import weights_dir
+    from srlib.reproduce.cards import weights_dir
 
     pattern = f"{name}_x{'*' if scale is None else scale}.safetensors"
     released = [paper for paper in papers.experiments().get(name, ()) if any((weights_dir() / paper.name).glob(pattern))]
@@ -198,7 +198,8 @@ def _upscale(args: argparse.Namespace) -> None:
 
 def _release(args: argparse.Namespace) -> None:
     from srlib.core.protocols import protocol
-    from srlib.reproduce.store import load_run, release
+    from srlib.reproduce.cards import release
+    from srlib.reproduce.store import load_run
 
     run = load_run(args.run).run
     print(release(run, args.datasets, protocol("y")))

@@ -63,7 +63,7 @@ def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], prof
     elif len(counts):
         parts.append(f"{_span(counts)} seeds")
     networks = [network for scale in scales for network in store.available(paper, methods, scale, profile).values()]
-    steps = [total_steps(n.training_budget) for n in networks if n.spent and not models.fitted(n.experiment.model)]
+    steps = [total_steps(n.training_budget) for n in networks if n.budget_summary and not models.fitted(n.experiment.model)]
     if steps:
         parts.append(f"{_span(steps)} steps{' each' if len(set(steps)) == 1 else ''}")
     return "; ".join(parts)

@@ -8,7 +8,7 @@ from srlib import papers
 from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
-from srlib.reproduce import store, tables
+from srlib.reproduce import budgets, tables
 from srlib.reproduce.curves import curve, steps_needed
 from srlib.train.experiment import Experiment
 from srlib.train.run import training_budget
@@ -34,7 +34,7 @@ def _upscalers(paper: Paper, name: str) -> list[str]:
 def _our_training(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
     """Return the HR pixels of a training, including those it started from, and the name of its data; NaN where there is none."""
     at = paper.method(name).trained_at or scale
-    card = store.training(paper, name, at, profile)
+    card = budgets.training(paper, name, at, profile)
     if card is None:
         return math.nan, ""
     experiment = Experiment(**card["experiment"])
@@ -51,7 +51,7 @@ def _steps_to_close(paper: Paper, name: str, scale: int, profile: Profile, gap: 
 
     The validation set is not the gap's: the curve has to rise by as many dB.
     """
-    card = store.training(paper, name, scale, profile) or {}
+    card = budgets.training(paper, name, scale, profile) or {}
     psnr = curve(card.get("validation", []))
     return str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None
 

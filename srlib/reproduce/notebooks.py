@@ -1,6 +1,6 @@
-"""What notebooks share: checking parameters, and the metrics and figures that they leave.
+"""Shared by notebooks: checks of their parameters, and the files of their metrics and figures.
 
-papermill checks neither the names nor the types of parameters; `check` does, all at once, before any work starts.
+papermill checks neither names nor types of parameters; `check` does, before any computation, and reports all errors at once.
 """
 
 import ast
@@ -19,9 +19,9 @@ from srlib.papers import Paper
 from srlib.papers import get as find_paper
 from srlib.papers.profiles import PROFILES, Profile
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.store import weights_path
+from srlib.reproduce.cards import weights_path
 
-PARAMETERS = {  # of each kind of notebook
+PARAMETERS = {  # by kind of notebook
     "train": ("profile", "method", "scale", "seed"),
     "ablate": ("profile", "scale"),
     "render": ("profile", "scales", "tests"),
@@ -31,7 +31,7 @@ PARAMETERS = {  # of each kind of notebook
 
 
 def _literals(source: str) -> set[str]:
-    """Return the names that a cell assigns where it does nothing but assign literals, as a cell of parameters does."""
+    """Return the names that a cell assigns if it only assigns literals, like a parameter cell; else nothing."""
     names = set()
     try:
         for node in ast.parse(source).body:
@@ -43,10 +43,10 @@ def _literals(source: str) -> set[str]:
     return names
 
 
-def _given(cells: list[str], known: Collection[str]) -> set[str]:
-    """Return the names, also misspelt ones, that were set for the running call of `check`, the last of the cells.
+def _assigned(cells: list[str], known: Collection[str]) -> set[str]:
+    """Return the parameter names, also misspelt ones, set for the running call of `check`, which is the last cell.
 
-    Since the call before, those of the cells of parameters right before this call, and of any that sets a known one.
+    Counted since the previous call: parameter cells directly before this call, and any that sets a known parameter.
     """
     names, adjacent = set(), True
     for source in takewhile(lambda cell: "notebooks.check(" not in cell, reversed(cells[:-1])):
@@ -58,23 +58,23 @@ def _given(cells: list[str], known: Collection[str]) -> set[str]:
 
 
 def _choice(name: str, value: Any, known: Collection) -> Iterator[str]:
-    """Yield what is wrong with a parameter that is one of the known values."""
+    """Yield an error unless a parameter is one of the known values."""
     known = list(known)
     if value in known and type(value) is type(known[0]):
         return
-    listed = ", ".join(repr(one) for one in known)
-    spelt = isinstance(known[0], str) and isinstance(value, str)
-    yield str(unknown(name, value, known)) if spelt else f"{name} (={value!r}) must be one of {listed}"
+    choices = ", ".join(map(repr, known))
+    maybe_misspelt = isinstance(known[0], str) and isinstance(value, str)
+    yield str(unknown(name, value, known)) if maybe_misspelt else f"{name} (={value!r}) must be one of {choices}"
 
 
-def _several(name: str, value: Any, example: Any) -> Iterator[str]:
-    """Yield what is wrong with a parameter that is a list of different values."""
+def _list(name: str, value: Any, example: Any) -> Iterator[str]:
+    """Yield an error unless a parameter is a list without duplicates."""
     if not isinstance(value, (list, tuple)):
         yield f"{name} (={value!r}) must be a list, e.g. [{example!r}], or [] for the profile's"
         return
-    twice = [one for at, one in enumerate(value) if one in value[:at]]
-    if twice:
-        yield f"{name} (={value!r}) names {twice[0]!r} twice; name each once"
+    repeated = [item for i, item in enumerate(value) if item in value[:i]]
+    if repeated:
+        yield f"{name} (={value!r}) names {repeated[0]!r} twice; name each once"
 
 
 def _as_list(value: Any) -> list:
@@ -82,26 +82,26 @@ def _as_list(value: Any) -> list:
 
 
 def _scales(values: dict[str, Any]) -> list:
-    """Return the scales that were asked for, of any type."""
+    """Return the requested scales, unchecked."""
     return [values["scale"]] if "scale" in values else _as_list(values.get("scales"))
 
 
 def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with each parameter."""
+    """Yield an error for each invalid parameter."""
     profile, method = values.get("profile"), values.get("method")
     if "profile" in values:
         yield from _choice("profile", profile, PROFILES)
     if "method" in values:
-        trained = [name for name, one in {**paper.methods, **paper.ablations}.items() if one.trained]
+        trained = [name for name, method in {**paper.methods, **paper.ablations}.items() if method.trained]
         yield from _choice("method", method, trained)
         method = method if method in trained else None
     if "scales" in values:
-        yield from _several("scales", values["scales"], paper.scales[0])
+        yield from _list("scales", values["scales"], paper.scales[0])
     for scale in _scales(values):
-        wrong = list(_choice("scale" if "scale" in values else "scales", scale, paper.scales))
-        yield from wrong or _lacking(paper, profile, method, scale)
+        errors = list(_choice("scale" if "scale" in values else "scales", scale, paper.scales))
+        yield from errors or _missing_scale(paper, profile, method, scale)
     if "tests" in values:
-        yield from _several("tests", values["tests"], "Set5")
+        yield from _list("tests", values["tests"], "Set5")
         scales = [scale for scale in _scales(values) if scale in paper.scales]
         if not scales and profile in PROFILES:
             scales = paper.scales_of(find_profile(profile))
@@ -112,22 +112,22 @@ def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
         yield f"seed (={seed!r}) must be a whole number from 0 to 2**32 - 1"
 
 
-def _lacking(paper: Paper, profile: Any, method: str | None, scale: int) -> Iterator[str]:
-    """Yield a line where a profile lacks a scale of the paper, or of the method."""
+def _missing_scale(paper: Paper, profile: Any, method: str | None, scale: int) -> Iterator[str]:
+    """Yield an error where the profile does not have the scale of the paper or method."""
     if profile not in PROFILES:
         return
     known = paper.scales_of(find_profile(profile))
     if method:
-        known = [one for one in known if paper.has(method, one)]
+        known = [known_scale for known_scale in known if paper.has(method, known_scale)]
         at = paper.method(method).trained_at
         known += [at] if known and at and at not in known else []
     if scale not in known:
-        listed = ", ".join(f"x{one}" for one in known) or "no scale"
-        yield f"scale x{scale}: profile {profile} has {listed} of {method or paper.name}"
+        available = ", ".join(f"x{known_scale}" for known_scale in known) or "no scale"
+        yield f"scale x{scale}: profile {profile} has {available} of {method or paper.name}"
 
 
 def _unusable(name: Any, scales: Iterable[int]) -> Iterator[str]:
-    """Yield why a set cannot be opened, or not scored at one of the scales."""
+    """Yield an error where a set cannot be opened, or not scored at one of the scales."""
     try:
         images = open_set(name)
         for scale in scales:
@@ -140,7 +140,7 @@ def _unusable(name: Any, scales: Iterable[int]) -> Iterator[str]:
 
 
 def _sets_of_profile(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield the sets that a notebook may score where it is given none, each with its scale."""
+    """Yield (set, scale) for the default test sets of a notebook."""
     for scale in _scales(values) or paper.scales_of(find_profile(values["profile"])):
         setting = paper.setting(values["profile"], scale)
         if kind == "train":
@@ -153,14 +153,14 @@ def _sets_of_profile(kind: str, paper: Paper, values: dict[str, Any]) -> Iterato
 
 
 def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) -> Profile:
-    """Check a notebook's parameters and open the sets that it scores; return its profile, as the paper has it at its scale.
+    """Check a notebook's parameters and open its test sets; return its profile, with the paper's settings at its scale.
 
     Call it as `notebooks.check(globals(), "render", paper)`. kind: of `PARAMETERS`. more: parameters that only this notebook has.
-    Raises SRError that lists every unknown name, wrong or repeated value and set that cannot be opened together.
+    Raises one SRError that lists all unknown names, wrong or repeated values and unusable sets.
     """
     names = (*PARAMETERS[kind], *more)
     values = {name: namespace[name] for name in names if name in namespace}
-    problems = [str(unknown("parameter", name, names)) for name in sorted(_given(namespace.get("In", []), names) - set(names))]
+    problems = [str(unknown("parameter", name, names)) for name in sorted(_assigned(namespace.get("In", []), names) - set(names))]
     problems += [f"parameter {name!r} is missing" for name in names if name not in values]
     problems += _problems(paper, values)
     if not problems and paper and not values.get("tests"):
@@ -172,9 +172,9 @@ def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) ->
 
 
 def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
-    """Return the (method, scale) whose notebooks the workflow runs under a profile, at all its scales or those given.
+    """Return the (method, scale) pairs whose train notebooks the workflow runs, at all scales of the profile or those given.
 
-    Of the paper's main tables what the profile trains; or all that is released or fitted.
+    For a profile that trains: the methods of the paper's main tables; else all that are released or fitted.
     """
     wanted = [scale for scale in paper.scales_of(profile) if not scales or scale in scales]
     methods = [name for name in (paper.compared if profile.train else paper.methods) if paper.method(name).trained]
@@ -184,7 +184,7 @@ def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> l
 
 
 def metrics_names(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[str]:
-    """Return the names of the metrics that the workflow's notebooks of a paper leave (`metrics_file`), besides `COSTS`."""
+    """Return the names of the metrics files (`metrics_file`) of a paper's notebooks in the workflow, without `COSTS`."""
     return [*(f"train_{method}_x{scale}" for method, scale in trainings(paper, profile, scales)), "ablate", "render"]
 
 
@@ -192,13 +192,13 @@ COSTS = ("ablate_costs", "render_costs")
 
 
 def metrics_file(profile: str, name: str, paper: str | None = None) -> Path:
-    """Return where a notebook leaves its rows: `runs/metrics/<profile>/[<paper>/]<name>.csv`."""
+    """Return the metrics file of a notebook: `runs/metrics/<profile>/[<paper>/]<name>.csv`."""
     folder = paths.runs_dir() / "metrics" / profile
     return (folder / paper if paper else folder) / f"{name}.csv"
 
 
 def save_metrics(rows: pd.DataFrame, profile: str, name: str, paper: str | None = None) -> Path:
-    """Write a notebook's rows; the workflow takes the file as the sign that the notebook has run to its end."""
+    """Write a notebook's metrics; the workflow takes the file as the sign that the notebook has finished."""
     file = metrics_file(profile, name, paper)
     atomic_write(file, rows.to_csv(index=False))
     return file
@@ -210,14 +210,14 @@ def _load(profile: str, names: Iterable[str], paper: str) -> list[pd.DataFrame]:
 
 
 def load_metrics(profile: str, paper: str) -> pd.DataFrame:
-    """Return the rows that the workflow's notebooks of a paper have left under a profile, all together; of no other file."""
+    """Return the metrics of all of a paper's notebooks in the workflow under a profile, concatenated."""
     frames = _load(profile, metrics_names(find_paper(paper), find_profile(profile)), paper)
     frames = [frame for frame in frames if {"method", "psnr"} <= set(frame.columns) and len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def load_costs(profile: str, paper: str) -> pd.DataFrame | None:
-    """Return the costs that the notebooks of a paper have measured, one row per method and scale; None where there are none."""
+    """Return the costs measured by a paper's notebooks, one row per method and scale; None before any has run."""
     frames = _load(profile, COSTS, paper)
     return pd.concat(frames, ignore_index=True) if frames else None
 

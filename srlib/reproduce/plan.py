@@ -1,9 +1,9 @@
-"""The plan of the networks that are released, `data/plan.toml`; `srlib.reproduce.queue` trains what it has.
+"""The plan of the released networks, `data/plan.toml`, which `srlib.reproduce.queue` trains.
 
 The plan is a list of comparisons, most wanted first. The networks of a comparison share data, steps, batch and patch, which are
-written once; a rate or precision of a network's own needs a `pilot`, which says in words what chose it. A training of more steps
-than a `leg` is split into legs: trainings of their own, each annealed to its end, each from the weights of the one before and
-with `restart` times the first one's rate.
+written once; a network with a learning rate or precision of its own needs a `pilot`, a text on how it was chosen. A training of
+more steps than a `leg` is split into legs: separate trainings with a full learning-rate schedule each, which start from the
+weights of the previous leg with `restart` times the first leg's rate.
 """
 
 import tomllib
@@ -56,9 +56,10 @@ Key = tuple[str, str, int, int]  # paper, network, scale, seed
 class Planned:
     """A network of the plan at one scale and seed.
 
-    experiment: as if it were trained in one leg; its `start` is `LATER` where it starts from other networks. leg: steps of each
-    leg. restart: the rate of later legs, of that of the first. start: the networks that it starts from, by part ("": the whole).
-    also: names of the same training in the paper, under which it is released, too. release: whether it is released at all.
+    experiment: as if trained in one leg; its `start` is `LATER` where it starts from other networks. leg: steps per leg.
+    restart: learning rate of later legs as a fraction of the first leg's. start: the networks that it starts from, by part
+    ("": the whole). also: further names of this training in the paper, under which it is released too. release: whether it is
+    released.
     """
 
     comparison: str
@@ -70,13 +71,13 @@ class Planned:
     release: bool = True
 
     def __str__(self) -> str:
-        one = self.experiment
-        return f"{one.paper}/{one.name} x{one.scale}{f' seed {one.seed}' if one.seed else ''}"
+        e = self.experiment
+        return f"{e.paper}/{e.name} x{e.scale}{f' seed {e.seed}' if e.seed else ''}"
 
     @property
     def key(self) -> Key:
-        one = self.experiment
-        return one.paper, one.name, one.scale, one.seed
+        e = self.experiment
+        return e.paper, e.name, e.scale, e.seed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,12 +90,12 @@ class Planned:
     @property
     def first(self) -> list["Planned"]:
         """The networks that it starts from."""
-        return list({one.key: one for one in self.start.values()}.values())
+        return list({planned.key: planned for planned in self.start.values()}.values())
 
     def budget(self) -> Counter:
-        """Return how many steps it takes, with those of all that it starts from: (data, batch, HR patch) -> steps."""
-        one = self.experiment
-        own = Counter({(one.data, one.batch, one.hr_patch): one.steps})
+        """Return its training steps, including those of all networks that it starts from: (data, batch, HR patch) -> steps."""
+        e = self.experiment
+        own = Counter({(e.data, e.batch, e.hr_patch): e.steps})
         return sum((first.budget() for first in self.first), own)
 
     def training(self, number: int, start: str) -> Experiment:
@@ -108,7 +109,7 @@ def plan_file() -> Path:
 
 
 def read(file: Path | None = None) -> list[Planned]:
-    """Return the plan in its order, checked. Raises SRError for whatever does not fit: see the module."""
+    """Return the networks of a plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
     file = file or plan_file()
     try:
         content = tomllib.loads(file.read_text())
@@ -122,7 +123,7 @@ def read(file: Path | None = None) -> list[Planned]:
         reader.add(table)
     reader.check_starts()
     reader.check_budgets()
-    return list(reader.found.values())
+    return list(reader.planned.values())
 
 
 def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], where: str) -> None:
@@ -132,8 +133,8 @@ def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], wher
             raise unknown(f"field of {where}:", name, known)
         if type(value) is not KINDS[name]:
             raise SRError(f"{name} (={value!r}) of {where} must be {NAMES[KINDS[name]]}")
-        for one in value if name in ELEMENTS else ():
-            if type(one) is not ELEMENTS[name]:
+        for element in value if name in ELEMENTS else ():
+            if type(element) is not ELEMENTS[name]:
                 raise SRError(f"{name} (={value!r}) of {where}: each must be {NAMES[ELEMENTS[name]]}")
     missing = [name for name in needed if name not in table]
     if missing:
@@ -141,16 +142,16 @@ def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], wher
 
 
 class _Reader:
-    """Turns the tables of a plan into what is planned."""
+    """Turns the tables of a plan into `Planned` networks."""
 
     def __init__(self, leg: int, restart: float):
         self.leg, self.restart = leg, restart
         if not 0 < restart <= 1:
             raise SRError(f"restart (={restart!r}) of the plan must be above 0 and at most 1, a part of the first rate, e.g. 0.5")
-        self.found: dict[Key, Planned] = {}
-        self.wanted: dict[Key, dict[str, Key]] = {}  # what each starts from
-        self.called: dict[Key, Key] = {}  # every name of what is planned -> the one that it is trained under
-        self.beside: dict[str, list[tuple[str, int]]] = {}  # comparison -> further networks of it, scales
+        self.planned: dict[Key, Planned] = {}
+        self.starts: dict[Key, dict[str, Key]] = {}  # network -> the networks that it starts from, by part
+        self.trained_as: dict[Key, Key] = {}  # each name of a network, also an alias -> the name that it is trained under
+        self.beside: dict[str, list[tuple[str, int]]] = {}  # comparison -> its networks planned elsewhere, with scale
 
     def add(self, table: dict) -> None:
         where = f"comparison {table.get('name', '?')!r}"
@@ -159,44 +160,43 @@ class _Reader:
             raise SRError(f"{where} is in the plan twice; put its networks together")
         self.beside[table["name"]] = [(name, scale) for name in table.get("beside", []) for scale in table["scales"]]
         for item in table["networks"]:
-            network = item if isinstance(item, dict) else {"name": item}
-            self._add_network(table, network, where)
+            self._add_network(table, item if isinstance(item, dict) else {"name": item}, where)
 
     def _add_network(self, table: dict, network: dict, where: str) -> None:
-        whole = network.get("name", "?")
+        full_name = network.get("name", "?")
         for name in SHARED:
             if name in network:
                 raise SRError(
-                    f"{name} (={network[name]!r}) of {whole} belongs to {where}, whose networks all get the same; "
-                    f"leave it out, or plan {whole} in a comparison of its own"
+                    f"{name} (={network[name]!r}) of {full_name} belongs to {where}, whose networks all get the same; "
+                    f"leave it out, or plan {full_name} in a comparison of its own"
                 )
-        _check_fields(network, NETWORK, ["name"], f"{whole} in {where}")
+        _check_fields(network, NETWORK, ["name"], f"{full_name} in {where}")
         own = [name for name in OWN if network.get(name, table[name]) != table[name]]
         if own and not network.get("pilot", "").strip():
             raise SRError(
-                f"{own[0]} (={network[own[0]]!r}) of {whole} is not that of {where} ({table[own[0]]!r}); "
-                'say what chose it, pilot = "...", or leave it out'
+                f"{own[0]} (={network[own[0]]!r}) of {full_name} is not that of {where} ({table[own[0]]!r}); "
+                'say how it was chosen, pilot = "...", or leave it out'
             )
         if "pilot" in network and not own:
-            raise SRError(f"pilot of {whole} chose nothing: its rate and precision are those of {where}; leave it out")
-        paper, name = papers.find(whole)
+            raise SRError(f"pilot of {full_name} chose nothing: its rate and precision are those of {where}; leave it out")
+        paper, name = papers.find(full_name)
         for scale in network.get("scales", table["scales"]):
             for seed in network.get("seeds", table.get("seeds", [0])):
                 try:
                     self._add_one(table, network, paper, name, scale, seed)
                 except SRError as error:
-                    raise SRError(f"{whole} in {where}: {error}") from None
+                    raise SRError(f"{full_name} in {where}: {error}") from None
 
     def _add_one(self, table: dict, network: dict, paper: papers.Paper, name: str, scale: int, seed: int) -> None:
         starts = self._starts(paper, name, network, scale, seed)
-        fields = {one: table[one] for one in SHARED} | {one: network.get(one, table[one]) for one in OWN}
+        fields = {key: table[key] for key in SHARED} | {key: network.get(key, table[key]) for key in OWN}
         fields["start"] = LATER if starts else ""
         experiment, *twins = (
-            replace(one, model_args={**one.model_args, **table.get("model_args", {})})
-            for one in (paper.experiment(each, scale, "released", seed, **fields) for each in (name, *network.get("also", [])))
+            replace(e, model_args={**e.model_args, **table.get("model_args", {})})
+            for e in (paper.experiment(alias, scale, "released", seed, **fields) for alias in (name, *network.get("also", [])))
         )
         if models.fitted(experiment.model):
-            raise SRError("it is fitted in closed form, which the plan cannot have; leave it out")
+            raise SRError("it is fitted in closed form, not trained; leave it out")
         leg = _leg(table.get("leg", self.leg), experiment.steps)
         if experiment.discriminator and leg < experiment.steps:
             raise SRError(
@@ -206,20 +206,20 @@ class _Reader:
         also = tuple(twin.name for twin in twins)
         for twin in twins:
             differing = [key for key, value in vars(twin).items() if key != "name" and value != getattr(experiment, key)]
-            its = self._starts(paper, twin.name, network, scale, seed)
-            if [*map(self.called.get, its.values())] != [*map(self.called.get, starts.values())]:
+            twin_starts = self._starts(paper, twin.name, network, scale, seed)
+            if [*map(self.trained_as.get, twin_starts.values())] != [*map(self.trained_as.get, starts.values())]:
                 differing.append("start")
             if differing:
                 raise SRError(f"also (={twin.name}) is another training: {', '.join(differing)}; plan it by itself")
         planned = Planned(table["name"], experiment, leg, self.restart, {}, also, network.get("release", True))
-        for each in planned.names:
-            key = (paper.name, each, *planned.key[2:])
-            if key in self.called:
-                other = self.found[self.called[key]].comparison
-                raise SRError(f"{each} x{key[2]} seed {seed} is planned already, in {other!r}; name it in `beside` of this one")
-            self.called[key] = planned.key
-        self.found[planned.key] = planned
-        self.wanted[planned.key] = starts
+        for alias in planned.names:
+            key = (paper.name, alias, *planned.key[2:])
+            if key in self.trained_as:
+                other = self.planned[self.trained_as[key]].comparison
+                raise SRError(f"{alias} x{key[2]} seed {seed} is planned already, in {other!r}; name it in `beside` of this one")
+            self.trained_as[key] = planned.key
+        self.planned[planned.key] = planned
+        self.starts[planned.key] = starts
 
     def _starts(self, paper: papers.Paper, name: str, network: dict, scale: int, seed: int) -> dict[str, Key]:
         method = paper.method(name)
@@ -234,42 +234,42 @@ class _Reader:
         return {part: (lender.name, first, given["scale"], seed) for part in given["parts"]}
 
     def check_starts(self) -> None:
-        """Put what each network starts from in its place; SRError where the plan does not have that before it."""
-        before: set[Key] = set()
-        for key, planned in list(self.found.items()):
+        """Link each network to those that it starts from; raises SRError unless the plan has them before it."""
+        earlier: set[Key] = set()
+        for key, planned in list(self.planned.items()):
             start = {}
-            for part, wanted in self.wanted[key].items():
-                found = self.called.get(wanted)
-                if found is None or found not in before:
+            for part, wanted in self.starts[key].items():
+                first = self.trained_as.get(wanted)
+                if first is None or first not in earlier:
                     paper, name, scale, seed = wanted
                     what = f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
-                    why = "the plan does not have; add it" if found is None else "the plan has only behind it; move that"
+                    why = "the plan does not have; add it" if first is None else "the plan has only behind it; move that"
                     raise SRError(f"{planned} starts from {what}, which {why} before {planned.comparison!r}")
-                start[part] = self.found[found]
-            self.found[key] = replace(planned, start=start)
-            before.add(key)
+                start[part] = self.planned[first]
+            self.planned[key] = replace(planned, start=start)
+            earlier.add(key)
 
     def check_budgets(self) -> None:
-        """Raise SRError where two networks of a comparison differ in data, batch, patch or all their steps together."""
+        """Raise SRError where two networks of a comparison differ in data, batch, patch or total steps."""
         for name, beside in self.beside.items():
-            members = [one for one in self.found.values() if one.comparison == name]
+            members = [planned for planned in self.planned.values() if planned.comparison == name]
             for other, scale in beside:
                 paper, method = papers.find(other)
                 at = paper.method(method).trained_at or scale
-                keys = {known for called, known in self.called.items() if called[:3] == (paper.name, method, at)}
+                keys = {key for alias, key in self.trained_as.items() if alias[:3] == (paper.name, method, at)}
                 if not keys:
                     raise SRError(f"beside (={other}) of comparison {name!r} is not in the plan at x{at}; plan it, too")
-                members += [self.found[key] for key in sorted(keys)]
-            for one in members[1:]:
-                if one.budget() != members[0].budget():
+                members += [self.planned[key] for key in sorted(keys)]
+            for member in members[1:]:
+                if member.budget() != members[0].budget():
                     raise SRError(
-                        f"comparison {name!r} is of unequal budgets: {members[0]} has {_told(members[0])}, {one} "
-                        f"{_told(one)}; give them the same, or put them into comparisons of their own"
+                        f"comparison {name!r} is of unequal budgets: {members[0]} has {_describe_budget(members[0])}, "
+                        f"{member} {_describe_budget(member)}; give them the same, or put them into comparisons of their own"
                     )
 
 
 def _leg(leg: int, steps: int) -> int:
-    """Return the steps of a leg: all where they fit into one."""
+    """Return the steps of a leg: all steps if they fit into one."""
     if leg < 1:
         raise SRError(f"leg (={leg}) must be a number of steps from 1")
     if steps > leg and steps % leg:
@@ -278,6 +278,6 @@ def _leg(leg: int, steps: int) -> int:
     return min(leg, steps)
 
 
-def _told(planned: Planned) -> str:
+def _describe_budget(planned: Planned) -> str:
     parts = planned.budget().items()
     return " and ".join(f"{steps:,} steps of {batch} patches of {side} px of {data}" for (data, batch, side), steps in parts)

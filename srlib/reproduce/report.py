@@ -1,4 +1,4 @@
-"""The HTML report of a profile: one folder of pages that need nothing from outside, `python -m srlib.reproduce.report PROFILE`.
+"""The HTML report of a profile: a self-contained folder of pages, `python -m srlib.reproduce.report PROFILE`.
 
 runs/report/<profile>/
     index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
@@ -48,7 +48,7 @@ ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scop
 
 @dataclass(frozen=True)
 class Page:
-    """An executed notebook. link: of its page, from index.html. seconds: None for a run that papermill did not time."""
+    """An executed notebook. link: to its page, relative to index.html. seconds: None where papermill recorded no duration."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: links to its preview, to the PNG, and by kind to the SVG and to the CSV of its points, where there are such."""
+    """A figure: links to its preview and PNG; others: links by kind to its SVG and the CSV of its points, where they exist."""
 
     name: str
     preview: str
@@ -72,23 +72,22 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
-def _harmless(html: str) -> str:
-    """Return HTML of tables and text with all other markup shown as it stands: a script in a table's cell is a text."""
+def _sanitize(html: str) -> str:
+    """Return HTML in which all markup but tables and text is escaped: a script in a table's cell is shown as text."""
     return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
 
 
 def _title(notebook: nbformat.NotebookNode, name: str) -> str:
     """Return the first heading of a notebook, else its name."""
     for cell in notebook.cells:
-        found = re.search(r"^#\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
-        if found:
-            return re.sub(r"[*`_$]", "", found[1]).strip()
+        heading = re.search(r"^#\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if heading:
+            return re.sub(r"[*`_$]", "", heading[1]).strip()
     return name
 
 
 def _prepare(notebook: nbformat.NotebookNode) -> bool:
-    """Join printed lines, replace widgets, which need a kernel, by a note, and make HTML harmless; return whether a cell shows an
-    error."""
+    """Join streams, replace widgets (they need a kernel) by a note, sanitize HTML; return whether a cell shows an error."""
     CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
     notebook.metadata.pop("widgets", None)
     failed = False
@@ -98,12 +97,12 @@ def _prepare(notebook: nbformat.NotebookNode) -> bool:
             if WIDGET in output.get("data", {}):
                 output.data = nbformat.from_dict({"text/html": f"<p><em>{escape(WIDGET_NOTE)}</em></p>"})
             if "text/html" in output.get("data", {}):
-                output.data["text/html"] = _harmless(output.data["text/html"])
+                output.data["text/html"] = _sanitize(output.data["text/html"])
     return failed
 
 
 def _relink(html: str, known: set[str], index: str) -> str:
-    """Point links between notebooks to their pages, and to a place in the index where a notebook has no page of its own."""
+    """Point links between notebooks to their pages, or to `index` for a notebook without a page."""
 
     def page(match: re.Match) -> str:
         name = match[1].removeprefix("./")
@@ -113,9 +112,9 @@ def _relink(html: str, known: set[str], index: str) -> str:
 
 
 def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[Page]:
-    """Write one page per executed notebook of a folder into `out`; return what they are.
+    """Write one page per executed notebook of a folder into `out`; return the pages, sorted by title.
 
-    A notebook that a killed run has left unreadable has no page; its next run writes it anew.
+    A notebook left truncated by a killed run is skipped; its next run rewrites it.
     """
     exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.exclude_anchor_links = True
@@ -127,7 +126,7 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
         try:
             notebook = nbformat.read(file, as_version=4)
         except (ValueError, nbformat.reader.NotJSONError):
-            print(f"{file} is not a whole notebook, left out", file=sys.stderr)
+            print(f"{file} is a truncated notebook, skipped", file=sys.stderr)
             continue
         failed, title = _prepare(notebook), _title(notebook, file.stem)
         body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files}, index)
@@ -140,11 +139,11 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
 
 
 def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
-    """Copy tables and figures into `out`/files; return the tables as HTML, folded where no number is ours, and the figures."""
-    found = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
+    """Copy tables and figures into `out`/files; return tables as HTML, collapsed if all numbers are published, and figures."""
+    files = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
     folder = out / "files"
     tables, pictures = [], []
-    for file in found:
+    for file in files:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / file.name)
         if file.suffix == ".md" and file.stem != "claims":  # the claims have their own place
@@ -152,30 +151,29 @@ def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
             name = file.stem.replace("_", " ").capitalize()
             links = ", ".join(
                 f'<a href="{out.name}/files/{escape(other.name)}">{other.suffix[1:]}</a>'
-                for other in found
+                for other in files
                 if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
             )
-            wide = f'<div class="wide">{_harmless(markdown2html(table))}</div>'
-            shown = f"<p>{escape(unescape(caption))} ({links})</p>{wide}"
+            wide = f'<div class="wide">{_sanitize(markdown2html(table))}</div>'
+            body = f"<p>{escape(unescape(caption))} ({links})</p>{wide}"
             csv = file.with_suffix(".csv")
-            if csv in found and published_only(pd.read_csv(csv)):
+            if csv in files and published_only(pd.read_csv(csv)):
                 head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
-                tables.append(f"<details>{head}{shown}</details>")
+                tables.append(f"<details>{head}{body}</details>")
             else:
-                tables.append(f"<h4>{escape(name)}</h4>{shown}")
+                tables.append(f"<h4>{escape(name)}</h4>{body}")
         if file.suffix == ".png":
             with Image.open(file) as image:
                 image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
                 image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
             link = f"{out.name}/files/{file.stem}"
-            others = {kind: f"{link}.{kind.lower()}" for kind in ("SVG", "CSV") if file.with_suffix(f".{kind.lower()}") in found}
+            others = {kind: f"{link}.{kind.lower()}" for kind in ("SVG", "CSV") if file.with_suffix(f".{kind.lower()}") in files}
             pictures.append(Picture(file.stem.replace("_", " ").capitalize(), f"{link}.preview.png", f"{link}.png", others))
     return tables, pictures
 
 
 def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Return the table of claims per paper as HTML, and by the kind of claim how often each verdict was given; nothing without a
-    summary."""
+    """Return the claims table of each paper as HTML, and the count of each verdict by kind of claim; empty without a summary."""
     file = notebooks.metrics_file(profile, "summary")
     if not file.exists():
         return {}, {}
@@ -183,7 +181,7 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     for needed in ("verdict", "kind"):
         if needed not in summary.columns:
             raise SRError(f"{file} has no column {needed!r}; run notebooks/summary.ipynb again")
-    shown = {}
+    tables = {}
     for paper, part in summary.groupby("paper", sort=False):
         table = claims_table(part).dropna(axis=1, how="all")
         cells = pd.DataFrame({c: [escape(format_value(c, value)) for value in table[c]] for c in table.columns})
@@ -194,10 +192,10 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
         if "detail" in cells:
             cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
         cells.columns = [escape(header(c)) for c in table.columns]
-        shown[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
+        tables[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
     counts = summary.groupby("kind")["verdict"].value_counts()
     found = {kind: {word: int(counts[kind, word]) for word in VERDICTS if (kind, word) in counts} for kind in KINDS}
-    return shown, {kind: words for kind, words in found.items() if words}
+    return tables, {kind: words for kind, words in found.items() if words}
 
 
 def _about(paper: Paper, profile: str) -> dict[str, str]:
@@ -206,8 +204,8 @@ def _about(paper: Paper, profile: str) -> dict[str, str]:
     title = paper.title if paper.title.startswith(f"{short}:") else f"{short}: {paper.title}"
     tests = ", ".join(setting.tests).replace("{scale}", "*")
     data = setting.data.replace("{scale}", "*")
-    said = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
-    return {"name": paper.name, "title": title, "setting": said}
+    settings = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
+    return {"name": paper.name, "title": title, "setting": settings}
 
 
 def _write(profile: str, out: Path) -> None:
@@ -233,17 +231,17 @@ def _write(profile: str, out: Path) -> None:
 
 
 def build(profile: str) -> Path:
-    """Make the report of a profile from what its notebooks have left; return its index.html.
+    """Build the report of a profile from its executed notebooks and their files; return its index.html.
 
-    The folder appears whole, in place of the one before. Raises SRError for an unknown profile, where nothing was executed,
-    and for a summary that is not one.
+    An existing report is replaced only once the new one is complete. Raises SRError for an unknown profile, without executed
+    notebooks, and for an invalid summary.
     """
     find_profile(profile)
     folder = paths.runs_dir() / "report" / profile
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{profile}-*"):  # by a run that was killed
-            shutil.rmtree(left)
+        for stale in folder.parent.glob(f".{profile}-*"):  # left by a killed run
+            shutil.rmtree(stale)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{profile}-") as temporary:
             fresh = Path(temporary) / "new"
             fresh.mkdir()
@@ -258,7 +256,7 @@ def build(profile: str) -> Path:
 
 @tolerant()
 def main(argv: list[str]) -> int:
-    """Build the report of the profile that is named; return 0, or 2 with one clear message."""
+    """Build the report of the given profile; return 0, or 2 after an error message."""
     if len(argv) != 1:
         print("error: name one profile: python -m srlib.reproduce.report PROFILE", file=sys.stderr)
         return 2

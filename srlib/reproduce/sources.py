@@ -1,7 +1,7 @@
-"""Which code a notebook or a script uses: the modules of srlib that it imports, and those that they import.
+"""Code that a notebook or script depends on: the modules of srlib that it imports, directly or indirectly.
 
-The workflow runs a notebook again when `digest` changes, so that a module is felt only where it is imported, and comments and
-layout nowhere.
+The workflow reruns a notebook when its `digest` changes: an edit reruns only the notebooks that import the module, and comments
+and layout rerun none.
 """
 
 import ast
@@ -36,7 +36,7 @@ def _read(file: Path) -> tuple[frozenset[str], str]:
 
 
 def _files(name: str, home: Path) -> list[Path]:
-    """Return the files that importing a dotted name runs: of the module and of the packages that it lies in."""
+    """Return the files run by importing a dotted name: the module and its parent packages."""
     parts = name.split(".")
     if parts[0] != PACKAGE:
         return []
@@ -46,16 +46,15 @@ def _files(name: str, home: Path) -> list[Path]:
 
 def used(file: Path, home: Path) -> set[Path]:
     """Return the modules of `home`/srlib that a notebook or script imports, directly or through others."""
-    found, ahead = set(), {file}
-    while ahead:
-        one = ahead.pop()
-        new = {other for name in _read(one)[0] for other in _files(name, home)} - found
-        found |= new
-        ahead |= new
-    return found
+    modules, to_visit = set(), {file}
+    while to_visit:
+        new = {module for name in _read(to_visit.pop())[0] for module in _files(name, home)} - modules
+        modules |= new
+        to_visit |= new
+    return modules
 
 
 def digest(file: Path, home: Path) -> str:
-    """Return a hash of the code that a notebook or script uses; its own is left out."""
-    lines = (f"{one.relative_to(home)} {_read(one)[1]}\n" for one in sorted(used(file, home)))
+    """Return a hash of the code of all modules that a notebook or script imports, without its own."""
+    lines = (f"{module.relative_to(home)} {_read(module)[1]}\n" for module in sorted(used(file, home)))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

@@ -41,6 +41,7 @@ import pandas as pd
 
 from srlib import papers
 from srlib.core.errors import SRError
+from srlib.reproduce.budgets import TRAINING_COLUMNS
 from srlib.reproduce.claims import UNITS, Claim, Comparison, load_claims
 from srlib.reproduce.judging import (
     CONTRADICTED,
@@ -53,7 +54,6 @@ from srlib.reproduce.judging import (
     judge_cost,
     not_tested,
 )
-from srlib.reproduce.store import TRAININGS
 from srlib.scoring.costs import COSTS
 
 HOLDS_WHERE_TESTED = "holds where tested"  # only of a whole claim
@@ -98,7 +98,7 @@ def evaluate_comparisons(
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `image` and the metric; with a column `paper` only the rows
     of the claim's paper count. costs: a row per `method` and `scale`, of `costs`. trainings: of the networks in `rows`, from
-    `store.trainings`. accuracy: whether accuracy is judged (`Profile.judges_accuracy`).
+    `budgets.trainings`. accuracy: whether accuracy is judged (`Profile.judges_accuracy`).
     Raises SRError for missing columns, images that the two sides do not share, and results that occur twice.
     """
     from_costs = claim.metric in COSTS
@@ -114,8 +114,8 @@ def evaluate_comparisons(
     comparisons = _comparisons(claim, table, from_costs)
     if from_costs:
         return {comparison: judge_cost(claim, comparison, table) for comparison in comparisons}
-    trainings = pd.DataFrame(columns=list(TRAININGS)) if trainings is None else trainings
-    _require("trainings", trainings, TRAININGS, "make them by store.trainings")
+    trainings = pd.DataFrame(columns=list(TRAINING_COLUMNS)) if trainings is None else trainings
+    _require("trainings", trainings, TRAINING_COLUMNS, "make them by budgets.trainings")
     published = papers.published(claim.paper)
     return {
         comparison: judge_accuracy(claim, comparison, table, trainings, published, judged=accuracy) for comparison in comparisons

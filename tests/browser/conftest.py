@@ -51,7 +51,7 @@ def trained(runs, monkeypatch):
             at = [s for s in paper.scales_of(setting) if paper.has(method, s)]
             at += [s for s in paper.method(method).scales if s not in at]  # what one scale alone has: ProSRGAN
             if paper.method(method).trained and at:
-                store.obtain(paper, method, at[0], setting, progress="none")
+                store.load_or_train(paper, method, at[0], setting, progress="none")
 
     return train
 

@@ -1,0 +1,129 @@
+"""Released weights and their cards: `data/weights/<paper>/<experiment>_x<scale>.safetensors` (float16) and `.json`."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import load_file, save
+
+from srlib.core import paths
+from srlib.core.errors import SRError
+from srlib.core.files import atomic_write, sha256, write_json
+from srlib.core.protocols import Protocol
+from srlib.nn import models
+from srlib.papers import Paper
+from srlib.scoring import vitals
+from srlib.scoring.evaluation import measure
+from srlib.train import probe
+from srlib.train.experiment import Experiment
+from srlib.train.run import Run, legs, training_budget
+from srlib.train.weights import half_precision
+
+
+class NotReleased(SRError):
+    """Raised for a method and scale without released weights: `which`."""
+
+    def __init__(self, which: str, message: str):
+        super().__init__(message)
+        self.which = which
+
+
+def weights_path(paper: Paper, name: str, scale: int, seed: int = 0) -> Path:
+    """Return the path of a method's released weights, existing or not: the paper's own, else those that it borrows.
+
+    Seed 0 is not in the file name.
+    """
+    own, lender = released_file(paper.name, name, scale, seed), paper.borrows.get(name)
+    return released_file(lender, name, scale, seed) if lender and not own.exists() else own
+
+
+def released_file(paper: str, name: str, scale: int, seed: int) -> Path:
+    """Return the path of the released weights of a paper's own training, existing or not."""
+    suffix = f"_seed{seed}" if seed else ""
+    return weights_dir() / paper / f"{name}_x{scale}{suffix}.safetensors"
+
+
+def weights_dir() -> Path:
+    """Return the folder of released weights, with a subfolder per paper."""
+    return paths.home() / "data" / "weights"
+
+
+def kept_scores(weights: Path) -> Path:
+    """Return the folder of released weights in `data/scores/`, named by stem and SHA-256 of the weights."""
+    return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
+
+
+def read_card(file: Path) -> dict:
+    """Return the card of released weights; raises SRError where it cannot be read."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
+
+
+def describe_budget(label: str, budget: dict, lender: str = "") -> str:
+    """Return a `run.training_budget` in words, e.g. "BTSRN x2 1,200 steps of 16 patches of 96 px in fp32, 31.0 minutes"."""
+    budget_legs = legs(budget)
+    steps, minutes = (sum(leg[key] for leg in budget_legs) for key in ("steps", "minutes"))
+    patches = f"{steps:,} steps of {budget['batch']} patches of {budget['hr_patch']} px"
+    precision = f" in {budget['precision']}" if "precision" in budget else ""  # older cards lack it for the start
+    borrowed = f" ({lender}'s training)" if lender else ""
+    annealed = f" in {len(budget_legs)} annealed legs" if len(budget_legs) > 1 else ""
+    return f"{label} x{budget['scale']}{borrowed} {patches}{precision}, {minutes:.1f} minutes{annealed}"
+
+
+def validations(run: Run) -> list[dict[str, float]]:
+    """Return a dict per validation of a run, with steps counted from the first leg; [] without a validation set."""
+    history = run.history()
+    history["step"] += sum(leg["steps"] for leg in legs(training_budget(vars(run.experiment), run.provenance()))[:-1])
+    curve = history[history.columns.intersection(["step", "psnr", "ssim", "accuracy"])].dropna()
+    return curve.to_dict("records") if curve.shape[1] > 1 else []
+
+
+def _training_identity(card: dict) -> dict:
+    """Return the part of a card that identifies its training."""
+    return {key: value for key, value in card["provenance"].items() if key not in ("weights", "probe")}
+
+
+def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
+    """Write a complete run's weights to `data/weights/` in float16, with a card; return the file of the weights.
+
+    The card has the experiment, provenance, validations, and the metrics and vital signs of the float16 weights. An earlier
+    release is replaced, better or worse; the card's history keeps its budget and metrics.
+    Raises SRError for an incomplete run and for weights outside the range of float16.
+    """
+    experiment: Experiment = run.experiment
+    if not run.complete:
+        raise SRError(f"{run.dir.name} is not complete; finish its training first")
+    run.check_weights()
+    file = released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
+    model = models.create(experiment.model, experiment.scale, **experiment.model_args)
+    state = half_precision(load_file(run.weights))
+    model.load_state_dict(state)
+    metrics = {}
+    for dataset in datasets:
+        means = {key: round(value, 4) for key, value in measure(model.eval(), dataset, by).items()}
+        metrics[dataset] = {**means, "protocol": by.name}
+    data = save(state)
+    card = {
+        "experiment": asdict(experiment),
+        "provenance": {key: value for key, value in run.provenance().items() if key != "vital_signs"},
+        "metrics": metrics,
+        "history": [],
+        "validation": validations(run),
+        "weights": hashlib.sha256(data).hexdigest(),
+        "probe": probe.network(model),
+        "vital_signs": vitals.measure(model, *metrics) if metrics else {},
+    }
+    if file.exists():
+        old = read_card(file.with_suffix(".json"))
+        same = _training_identity(old) == _training_identity(card)
+        old_legs = legs(training_budget(old["experiment"], old["provenance"]))
+        budget = {key: sum(leg[key] for leg in old_legs) for key in ("steps", "minutes")}
+        budget |= {key: old["provenance"][key] for key in ("hardware", "date")}
+        card["history"] = old["history"] if same else [*old["history"], {**budget, "metrics": old["metrics"]}]
+    write_json(file.with_suffix(".json"), card)
+    atomic_write(file, data)  # last, so that weights never exist without a card
+    return file

@@ -1,0 +1,156 @@
+"""How far the networks of the plan are, from `data/weights` and runs/."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srlib.core.errors import unknown
+from srlib.data.pairs import open_pairs
+from srlib.data.sets import open_set
+from srlib.reproduce import cards
+from srlib.reproduce.plan import LATER, Key, Planned
+from srlib.train import probe
+from srlib.train.experiment import Experiment
+from srlib.train.run import Run, legs, training_budget
+from srlib.train.training import check_validation, digest
+
+
+@dataclass(frozen=True)
+class Status:
+    """Progress of a network. step: summed over its legs. seconds_per_step: None where nothing of it was trained here."""
+
+    planned: Planned
+    state: str  # "released", "done", "partial" or "to do"
+    step: int
+    seconds_per_step: float | None
+
+    @property
+    def remaining_steps(self) -> int:
+        return self.planned.experiment.steps - self.step
+
+
+class Ledger:
+    """Progress of the whole plan: released weights, complete and partial runs."""
+
+    def __init__(self, plan: list[Planned]):
+        self.plan = plan
+        self._probes: dict[str, probe.Groups] = {}
+        self._fingerprints: dict[tuple[str, int], str] = {}
+        self._weights: dict[Key, Path] = {}
+
+    def run(self, experiment: Experiment) -> Run:
+        """Return the run of a leg, with the probe of today's code."""
+        data = experiment.data, experiment.scale
+        if data not in self._fingerprints:
+            self._fingerprints[data] = open_pairs(*data, progress=sys.stderr.isatty()).fingerprint
+        run = Run(experiment, self._fingerprints[data])
+        kind = json.dumps(vars(replace(experiment, seed=0, steps=1, start=LATER, learning_rate=1, data="", validation="")))
+        if kind not in self._probes:
+            self._probes[kind] = probe.training(experiment)
+        run.probe = self._probes[kind]
+        return run
+
+    def usable(self, run: Run) -> bool:
+        """Whether a run was started by code whose training probe agrees with today's; `training.train` sets others aside."""
+        return run.started and (made := Run.open(run.dir).probe) is not None and probe.agree(made, run.probe)
+
+    def trainings(self, planned: Planned) -> Iterator[tuple[Experiment, dict[str, Path], Run]]:
+        """Yield the complete legs of a network, then the next one; nothing while a network that it starts from is not trained."""
+        files = {part: file for part, first in planned.start.items() if (file := self.weights(first)) is not None}
+        if len(files) < len(planned.start):
+            return
+        for number in range(planned.legs):
+            experiment = planned.training(number, digest(files))
+            run = self.run(experiment)
+            yield experiment, files, run
+            if not (run.complete and self.usable(run)):
+                return
+            files = {"": run.weights}
+
+    def complete(self, planned: Planned) -> list[Run]:
+        """Return the complete legs of a network."""
+        return [run for _, _, run in self.trainings(planned) if run.complete and self.usable(run)]
+
+    def next(self, planned: Planned) -> tuple[int, Experiment, dict[str, Path]] | None:
+        """Return number, training and initial weights of the next leg; None for a network that is done or has to wait."""
+        trainings = list(self.trainings(planned))
+        if not trainings:
+            return None
+        experiment, start, run = trainings[-1]
+        return None if run.complete and self.usable(run) else (len(trainings) - 1, experiment, start)
+
+    def weights(self, planned: Planned) -> Path | None:
+        """Return the weights of a network's last leg, else its released ones; None without either."""
+        if planned.key not in self._weights:
+            runs = self.complete(planned)
+            file = runs[-1].weights if len(runs) == planned.legs else self.released(planned)
+            if file is None:
+                return None
+            self._weights[planned.key] = file
+        return self._weights[planned.key]
+
+    def released(self, planned: Planned) -> Path | None:
+        """Return the released weights of exactly this training; None unless all its names have them."""
+        last = planned.training(planned.legs - 1, LATER if planned.start or planned.legs > 1 else "")
+        files = [cards.released_file(last.paper, name, last.scale, last.seed) for name in planned.names]
+        for name, file in zip(planned.names, files, strict=True):
+            if not file.exists():
+                return None
+            card = cards.read_card(file.with_suffix(".json"))
+            experiment = Experiment(**card["experiment"])
+            steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
+            same = replace(experiment, start=LATER if experiment.start else "") == replace(last, name=name)
+            if not same or steps != [planned.leg] * planned.legs:
+                return None
+        return files[0]
+
+    def status(self, planned: Planned) -> Status:
+        """Return the progress of a network."""
+        if self.released(planned):
+            return Status(planned, "released", planned.experiment.steps, None)
+        done, seconds = 0, None
+        for _, _, run in self.trainings(planned):
+            if not self.usable(run):
+                break
+            if run.complete:
+                provenance = run.provenance()
+                done, seconds = done + provenance["steps"], 60 * provenance["minutes"] / provenance["steps"]
+            elif (state := run.load_checkpoint()) is not None:
+                step = state["trainer"]["step"]
+                done, seconds = done + step, state["seconds"] / step
+        state = "done" if done == planned.experiment.steps else "partial" if done else "to do"
+        return Status(planned, state, done, seconds)
+
+    def wanted(self, only: Iterable[str] = ()) -> list[Planned]:
+        """Return the unreleased networks in the order of the plan, with the unreleased ones that they start from.
+
+        only: names of networks ("vdsr", "btsrn/vdsr", "btsrn/vdsr x2", "btsrn/vdsr x2 seed 1") or comparisons; empty for all.
+        """
+        for name in only:
+            if not any(name in _aliases(planned) for planned in self.plan):
+                raise unknown("network of the plan:", name, {alias for planned in self.plan for alias in _aliases(planned)})
+        chosen: set[Key] = set()
+        for planned in reversed(self.plan):
+            asked = planned.release if not only else any(name in _aliases(planned) for name in only)
+            if planned.key in chosen or (asked and not self.released(planned)):
+                chosen.add(planned.key)
+                chosen |= {first.key for first in planned.first if not self.released(first)}
+        return [planned for planned in self.plan if planned.key in chosen]
+
+
+def _aliases(planned: Planned) -> set[str]:
+    """Return what `only` may call a network."""
+    experiment = planned.experiment
+    qualified = [f"{experiment.paper}/{name}" for name in planned.names]
+    scaled = [f"{name} x{experiment.scale}" for name in qualified]
+    return {planned.comparison, str(planned), *planned.names, *qualified, *scaled}
+
+
+def check_sets(wanted: list[Planned]) -> None:
+    """Raise SRError for a data set that is missing (with how to get it) or does not fit the scale of its networks."""
+    experiments = [planned.experiment for planned in wanted]
+    for experiment in {(e.data, e.validation, e.scale): e for e in experiments}.values():
+        open_set(experiment.data).check_scale(experiment.scale)
+        check_validation(experiment)

@@ -1,0 +1,140 @@
+"""Scores, computed once and kept: per network, set, protocol and data, with a probe of the scoring (`srlib.train.probe`).
+
+Scores of released weights on the public sets are in `data/scores/`, a row per image. Scores are recomputed where the code no
+longer gives the probe's.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from srlib.core.errors import SRError, unknown
+from srlib.core.files import atomic_write
+from srlib.core.protocols import Protocol, protocol
+from srlib.data.sets import ImageSet, open_set
+from srlib.papers import Paper
+from srlib.papers.profiles import Profile
+from srlib.reproduce.cards import NotReleased
+from srlib.reproduce.store import Trained, load_or_train
+from srlib.scoring.evaluation import SCORERS, evaluate
+from srlib.train import probe
+
+
+def _cached(
+    trained: Trained,
+    dataset: str,
+    by: Protocol,
+    limit: int | None,
+    suffix: str,
+    compute: Callable[[str | ImageSet], pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the cached scores of a set, or compute them where there are none or the code scores `probe.pictures` differently."""
+    images = open_set(dataset)
+    parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
+    parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
+    name = f"{'_'.join([*parts, *([suffix] if suffix else [])])}.csv"
+    scoring_probe = probe.scoring(trained.model, compute)
+    file = trained.scores / name
+    for cached in (file, *([trained.kept / name] if trained.kept else [])):
+        if cached.exists():
+            rows, problem = read_scores(cached, by, scoring_probe)
+            if rows is not None:
+                return rows
+            print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
+    write_scores(file, compute(dataset), by, scoring_probe)
+    return read_scores(file, by, scoring_probe)[0]
+
+
+def write_scores(file: Path, rows: pd.DataFrame, by: Protocol, scoring_probe: list[float]) -> None:
+    """Write scores as CSV below a JSON comment line with the protocol, the scoring probe and the SHA-256 of the rows."""
+    body = rows.to_csv(index=False)
+    head = {"protocol": asdict(by), "probe": scoring_probe, "rows": hashlib.sha256(body.encode()).hexdigest()}
+    atomic_write(file, f"# {json.dumps(head)}\n{body}")
+
+
+def read_scores(file: Path, by: Protocol, scoring_probe: list[float]) -> tuple[pd.DataFrame | None, str]:
+    """Return the rows of a score file, or None and why they are invalid: damaged, another protocol, other scoring code."""
+    try:
+        first, _, body = file.read_text().partition("\n")
+        head = json.loads(first.removeprefix("# "))
+        if hashlib.sha256(body.encode()).hexdigest() != head["rows"]:
+            return None, "the rows were modified"
+        if Protocol(**head["protocol"]) != by:
+            return None, f"protocol {by.name!r} has changed"
+        if not probe.agree_scores(head["probe"], scoring_probe):
+            return None, "the scoring code has changed"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return None, f"it cannot be read ({error})"
+    return pd.read_csv(io.StringIO(body), dtype={"image": str}), ""
+
+
+def score(
+    trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False, scorer: str = ""
+) -> pd.DataFrame:
+    """Return a row per image (`image`, the protocol's metrics, `seconds`), computed once and then cached.
+
+    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR).
+    """
+
+    def compute(images: str | ImageSet) -> pd.DataFrame:
+        if scorer:
+            return SCORERS[scorer](trained.model, images, by, limit)
+        return evaluate(trained.model, images, by, limit=limit, ensemble=ensemble)
+
+    if scorer and scorer not in SCORERS:
+        raise unknown("scorer", scorer, SCORERS)
+    return _cached(trained, dataset, by, limit, scorer or ("ensemble" if ensemble else ""), compute)
+
+
+def collect(
+    paper: Paper,
+    names: Iterable[str],
+    scales: Iterable[int],
+    datasets: Sequence[str],
+    profile: Profile,
+    *,
+    by: str | None = None,
+    seeds: Iterable[int] = (0,),
+    limit: int | None = None,
+    ensemble: bool = False,
+    progress: str = "auto",
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of several methods, scales, sets and seeds, and a note on those without released weights.
+
+    datasets: empty for each method's test sets under the profile (`Paper.tests`). by: name of the protocol, default: the paper's.
+    Scales that a method does not have are skipped. The rows carry `paper`, `method`, `dataset`, `scale` and `seed`.
+    """
+    selected = protocol(by or paper.protocol)
+    frames, missing = [], []
+    for name in names:
+        for scale in (s for s in scales if paper.has(name, s)):
+            for seed in seeds if paper.method(name).trained else (0,):
+                try:
+                    trained = load_or_train(paper, name, scale, profile, seed, progress)
+                except NotReleased as error:
+                    missing.append(error.which)
+                    continue
+                for dataset in datasets or paper.tests(name, profile):
+                    rows = score(trained, dataset, selected, limit=limit, ensemble=ensemble)
+                    if "accuracy" in rows:
+                        raise SRError(f"{name} classifies patches and has no {selected.metrics[0]}; see `scores.score`")
+                    keys = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}
+                    frames.append(rows.assign(**keys))
+    columns = ["paper", "method", "dataset", "scale", "seed", "image", *selected.metrics, "seconds"]
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    # "idn x2" covers "idn x2 (seed 1)"
+    left_out = [which for which in missing if "(" not in which or which.split(" (")[0] not in missing]
+    names = ", ".join(dict.fromkeys(left_out))
+    notes = [f"Without released weights, left out: {names} (python -m srlib list released)."] if missing else []
+    return table[columns], notes
+
+
+def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:
+    """Return the PSNR gain (dB) of method `left` over `right` per image, largest first, from rows of one set and scale."""
+    means = rows.groupby(["method", "image"])["psnr"].mean()
+    return (means[left] - means[right]).sort_values(ascending=False)
