@@ -45,7 +45,8 @@ def main() -> int:
     torch.set_num_threads(args.threads)
 
     total = (args.blocks + 1) * args.steps
-    experiment = papers.owner(args.model).experiment(args.model, args.scale, args.profile, steps=total)
+    paper, name = papers.find(args.model, args.scale)
+    experiment = paper.experiment(name, args.scale, args.profile, steps=total)
     pairs = open_pairs(experiment.data, experiment.scale)
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=0)
     accelerator = Accelerator()
