@@ -83,6 +83,17 @@ def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_
     assert lines and all(np.hypot(*(end - far)) > 50 for _, end in lines)
 
 
+def test_a_label_at_the_right_edge_does_not_cover_its_point():
+    sizes = [326_905, 333_841, 368_521, 424_009]
+    table = pd.DataFrame(
+        {"method": [f"KPN (K={k})" for k in (5, 7, 13, 19)], "psnr": [27.665, 27.684, 27.724, 27.746], "parameters": sizes}
+    )
+    fig = psnr_against_cost(table, "parameters")
+    (ax,) = fig.axes
+    points = ax.transData.transform(table[["parameters", "psnr"]])
+    assert not any(box.contains(*point) for box in boxes(fig, ax) for point in points)
+
+
 def test_labels_of_a_crowd_stay_apart_and_inside():
     crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
     crowd.loc[9] = ["far", 31.0, 2.0]

@@ -94,11 +94,13 @@ def _label_points(ax: Axes, points: pd.DataFrame, x: str, highlight: Sequence[st
     for start, end in pairwise(centres) if connect else ():
         way = np.linspace(start, end, max(int(np.hypot(*(end - start)) / (4 * pixels)), 2))
         obstacles += [np.array([spot - 2, spot + 2]) for spot in way]
-    beside = to_data.transform(centres + [6 * pixels, 0])
-    texts = [
-        ax.text(*place, method, fontsize=9, va="center", fontweight="bold" if method in highlight else "normal")
-        for place, method in zip(beside, points.index, strict=True)
-    ]
+    gap, texts = np.array([6 * pixels, 0]), []
+    for centre, method in zip(centres, points.index, strict=True):
+        weight = "bold" if method in highlight else "normal"
+        label = ax.text(*to_data.transform(centre + gap), method, fontsize=9, va="center", fontweight=weight)
+        if label.get_window_extent().x1 > ax.bbox.x1:  # moved inside, it would cover its point
+            label.set(position=to_data.transform(centre - gap), ha="right")
+        texts.append(label)
     adjust_text(
         texts,
         objects=[Bbox(to_data.transform(corners)) for corners in obstacles],

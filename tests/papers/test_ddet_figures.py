@@ -95,8 +95,12 @@ def test_displacement_has_a_line_per_network_in_both_panels():
             for s in (0, 1, 2)
         ]
     )
-    fig = ddet_figures.displacement(rows, {"bicubic": "LR", "ddet": "DDet"}, "a set")
+    fig = ddet_figures.displacement(rows, {"bicubic": "LR", "ddet": "DDet"}, "a set of pairs with a long name ×1")
     left, right = fig.axes
     assert [line.get_label() for line in left.lines] == ["LR", "DDet"]
     assert list(left.lines[1].get_ydata()) == [0, -1, -2] and list(right.lines[1].get_ydata()) == [31, 31, 31]
     assert "a set" in left.get_ylabel()
+    fig.draw_without_rendering()
+    height = fig.get_size_inches()[1] * fig.dpi
+    for label in (left.yaxis.label.get_window_extent(), right.yaxis.label.get_window_extent()):
+        assert 0 <= label.y0 < label.y1 <= height

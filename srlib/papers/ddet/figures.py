@@ -164,7 +164,7 @@ def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str, abou
         for ax, values in zip(axes, (line["psnr"] - line["psnr"].loc[0], line["followed"]), strict=True):
             ax.plot(line.index, values, **style)
     titles = ("against HR in place", "against HR displaced with the input")
-    names = (f"change of PSNR (dB), {where}", f"PSNR (dB), {where}")
+    names = (f"change of PSNR (dB)\n{where}", f"PSNR (dB)\n{where}")  # too long for one line
     for ax, title, name in zip(axes, titles, names, strict=True):
         ax.set(xlabel="displacement of the input (pixels)", ylabel=name, title=title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
