@@ -94,8 +94,9 @@ def test_a_label_at_the_right_edge_does_not_cover_its_point():
     )
     fig = psnr_against_cost(table, "parameters", where="a set", about="protocol, seeds and steps")
     (ax,) = fig.axes
+    extents = boxes(fig, ax)  # draws, and so decides where points are
     points = ax.transData.transform(table[["parameters", "psnr"]])
-    for box, (x, _) in zip(boxes(fig, ax), points, strict=True):
+    for box, (x, _) in zip(extents, points, strict=True):
         assert box.x1 < x or x < box.x0
 
 
