@@ -10,11 +10,16 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from srlib import official
+from srlib import official, papers
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
+from srlib.nn import models
 from srlib.official.readers import caffemodel, mat, params, pth
+from srlib.reproduce import scores, store
+from srlib.reproduce.cards import NotReleased
 from srlib.scoring.evaluation import measure
+from srlib.train.run import load_budget
+from srlib.train.weights import load_weights
 
 # Set5, dB: what the papers print. DRRN's file is a third party's training, which stays behind the paper (37.74, 34.03, 31.68).
 PRINTED = {
@@ -166,3 +171,54 @@ class TestReaders:
         (tmp_path / "a.caffemodel").write_bytes(field(1, b"net") + field(2 if legacy else 100, layer))
         arrays = caffemodel.read(tmp_path / "a.caffemodel")
         assert np.array_equal(arrays["conv[0]"].ravel(), values) and arrays["conv[0]"].shape[-2:] == (2, 3)
+
+
+def test_official_weights_are_what_a_training_can_start_from(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLIB_CACHE", str(tmp_path / "cache"))
+    file = official.weights_file("idn", 2)
+    net = load_weights(models.create("idn", 2, grouped=True), file)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), official.load("idn", 2).parameters(), strict=True))
+    routed = models.create("difficulty_sr", 2, complex="idn", complex_args={"grouped": True})
+    load_weights(routed.complex, file, "complex")
+    assert torch.equal(routed.complex.state_dict()["exit.weight"], net.state_dict()["exit.weight"])
+    assert load_budget(file) == {**dict.fromkeys(("batch", "hr_patch", "steps"), 0), "name": "idn_official", "scale": 2} | {
+        "precision": "fp32",
+        "minutes": 0.0,
+    }
+    written = file.stat().st_mtime_ns
+    assert official.weights_file("idn", 2) == file and file.stat().st_mtime_ns == written
+
+
+class TestRows:
+    """Rows of official weights in the papers' tables."""
+
+    def test_where_there_are_some(self):
+        paper = papers.get("difficulty_sr")
+        rows = {name: method.scales for name, method in paper.methods.items() if method.official}
+        assert rows == {f"{name}_official": (2, 3, 4) for name in ("srcnn", "fsrcnn", "vdsr", "idn")} | {
+            "lapsrn_official": (2, 4)
+        }
+        assert paper.labels["vdsr_official"] == "VDSR, official weights" and not paper.trains("vdsr_official")
+        assert list(paper.methods).index("vdsr_official") == list(paper.methods).index("vdsr") + 1
+
+    def test_only_profiles_that_load_weights_start_from_them(self):
+        paper = papers.get("difficulty_sr")
+        start = {name: paper.start("difficulty_sr", paper.setting(name)) for name in ("quick", "released", "paper")}
+        assert start["released"] == {"identifier": "identifier", "complex": "idn_official"}
+        assert start["quick"] == start["paper"] == {"identifier": "identifier", "complex": "idn"}
+
+    def test_a_row_is_scored_where_its_file_is_here(self, weights):
+        paper = papers.get("difficulty_sr")
+        released, quick = paper.setting("released"), paper.setting("quick")
+        ready = store.available(paper, ["idn_official", "bicubic"], 3, released)
+        assert ready["idn_official"].label == "IDN, official weights" and ready["idn_official"].experiment is None
+        assert not store.available(paper, ["idn_official"], 3, quick)
+
+    def test_it_is_left_out_and_named_where_its_file_is_not(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+        paper = papers.get("difficulty_sr")
+        assert not store.available(paper, ["idn_official"], 2, paper.setting("released"))
+        with pytest.raises(NotReleased, match="python -m srlib data official"):
+            store.load_or_train(paper, "idn_official", 2, paper.setting("released"))
+        rows, notes = scores.collect(paper, ["idn_official"], [2], ["Set5"], paper.setting("released"))
+        assert rows.empty and "idn_official x2" in notes[0]

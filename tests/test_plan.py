@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from srlib import papers
+from srlib import official, papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
@@ -245,9 +245,17 @@ class TestOurs:
         assert [one.seed for one in first] == [0, 1, 2] * 6
 
     def test_what_is_published_by_its_authors_is_not_in_it(self, ours):
-        published = {"srcnn", "fsrcnn", "idn", "lapsrn", "ms_lapsrn", "imdn", "drrn"}
-        assert not published & {one.experiment.name for one in ours}
-        assert [str(one) for one in ours if one.experiment.name == "vdsr"] == ["btsrn/vdsr x2"]
+        planned = {(one.experiment.name, one.experiment.scale) for one in ours}
+        assert planned & set(official.available()) == {("vdsr", 2)}  # BTSRN's rival of equal budget
+
+    def test_difficulty_sr_and_its_control_start_from_official_weights(self, ours):
+        pair = {str(one): one for one in ours}
+        routed, control = pair["difficulty_sr/difficulty_sr x2"], pair["difficulty_sr/idn_longer x2"]
+        assert routed.official == {"complex": ("idn", 2)} and control.official == {"": ("idn", 2)}
+        assert [str(first) for first in routed.first] == ["difficulty_sr/identifier x2"]
+        assert routed.budget() == control.budget()  # the identifier's training does not count
+        assert routed.experiment.start == control.experiment.start == plan.LATER
+        assert routed.experiment.model_args["complex_args"] == control.experiment.model_args
 
     def test_btsrn_starts_from_x2(self, ours):
         found = {str(one): one for one in ours}

@@ -59,14 +59,14 @@ class Distillation(nn.Module):
 class IDN(nn.Module):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`.
 
-    grouped: the original network; else Difficulty-SR's. blocks, width: distillation blocks and their channels (a multiple of 16).
-    padding: of the transposed convolution, which aligns the output. IDN's code: 9 - scale, with the excess cropped.
+    grouped: the original network, whose output is aligned to the last pixel (padding 9 - scale of the transposed convolution, the
+    excess cropped); else Difficulty-SR's (padding 8). blocks, width: distillation blocks and their channels (a multiple of 16).
     Parameters at every scale: 677,185; grouped 552,769.
     """
 
     channels = 1
 
-    def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64, padding: int = 8):
+    def __init__(self, scale: int, grouped: bool = False, blocks: int = 4, width: int = 64):
         super().__init__()
         self.scale = scale
         entry = [conv(1, width), conv(width, width)]
@@ -74,6 +74,7 @@ class IDN(nn.Module):
             entry = [entry[0], nn.LeakyReLU(SLOPE, inplace=True), entry[1], nn.LeakyReLU(SLOPE, inplace=True)]
         self.entry = nn.Sequential(*entry)
         self.blocks = nn.Sequential(*(Distillation(width, grouped) for _ in range(blocks)))
+        padding = 9 - scale if grouped else 8
         output_padding = max(scale + 2 * padding - 17, 0)
         self.exit = nn.ConvTranspose2d(width, 1, 17, stride=scale, padding=padding, output_padding=output_padding)
         self.context = 2 + 6 * blocks + -(-8 // scale)

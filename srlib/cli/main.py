@@ -67,22 +67,22 @@ def _list(args: argparse.Namespace) -> None:
             print(f"{state:9s} {folder}")
 
 
-def _start(args: argparse.Namespace, paper, method) -> dict[str, Path]:
+def _start(args: argparse.Namespace, paper, name: str) -> dict[str, Path]:
     """Return the weights that a training starts from: those that were named, or those of the profile, run or released."""
     from srlib.reproduce.store import available
 
-    start = {}
+    setting, scale = paper.setting(args.profile), paper.method(name).trained_at or args.scale
+    start, initial = {}, paper.start(name, setting)
     for given in args.start:
         part, path = given.split("=", 1) if "=" in given and not Path(given).exists() else ("", given)
-        if part not in (method.start or {"": ""}):
-            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in method.start or ("",))
+        if part not in (initial or {"": ""}):
+            wanted = " ".join(f"--start {f'{known}=' if known else ''}PATH" for known in initial or ("",))
             raise SRError(f"start (={given}): {args.experiment} starts from {wanted}")
         file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
         if not file.is_file():
             raise SRError(f"start (={path}) must be a complete run or a weights file, and {file} is not there")
         start[part] = file
-    setting, scale = paper.setting(args.profile), method.trained_at or args.scale
-    for part, first in method.start.items():
+    for part, first in initial.items():
         if part in start:
             continue
         ready = available(paper, [first], scale, setting, args.seed)
@@ -110,7 +110,7 @@ def _train(args: argparse.Namespace) -> None:
     paper.check(name, args.scale)
     options = ("data", "validation", "minutes", "steps", "batch", "hr_patch", "learning_rate", "precision")
     changes = {name: getattr(args, name) for name in options if getattr(args, name) is not None}
-    start = _start(args, paper, method)
+    start = _start(args, paper, name)
     changes["start"] = digest(start)
     experiment = paper.experiment(name, args.scale, args.profile, args.seed, **changes)
     run = train(experiment, start=start)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from srlib.core.errors import SRError, unknown
+from srlib.core.files import atomic_write, sha256, write_json
+from srlib.core.paths import cache_dir, data_dir
 from srlib.data import registry
 from srlib.nn import models
 from srlib.official.maps import MAPS
@@ -50,9 +53,32 @@ def load(name: str, scale: int) -> nn.Module:
 
     Raises SRError for a network or scale without any, and for a file that is missing, or not the registered one.
     """
-    row = source(name, scale)
-    (file,) = registry.paths(f"official/{Path(row['file']).stem}")
+    (file,) = registry.paths(_dataset(name, scale))
     return convert(file, name, scale)
+
+
+def weights_file(name: str, scale: int) -> Path:
+    """Return official weights as safetensors, converted into the cache, with a card beside them: what a training starts from.
+
+    Raises as `load`. The card has no steps: how long the authors trained is not known, and no budget here.
+    """
+    (source_file,) = registry.paths(_dataset(name, scale))
+    file = cache_dir() / "official" / f"official_{name}_x{scale}-{sha256(source_file)[:10]}.safetensors"
+    data = save(convert(source_file, name, scale).state_dict())
+    if not file.exists() or file.read_bytes() != data:
+        experiment = {"name": f"{name}_official", "scale": scale, "batch": 0, "hr_patch": 0, "precision": "fp32"}
+        write_json(file.with_suffix(".json"), {"experiment": experiment, "provenance": {"steps": 0, "minutes": 0.0}})
+        atomic_write(file, data)
+    return file
+
+
+def fetched(name: str, scale: int) -> bool:
+    """Whether the file of official weights is here."""
+    return all((data_dir() / file).is_file() for file in registry.files(_dataset(name, scale)).file)
+
+
+def _dataset(name: str, scale: int) -> str:
+    return f"official/{Path(source(name, scale)['file']).stem}"
 
 
 def convert(file: Path, name: str, scale: int) -> nn.Module:

@@ -100,7 +100,7 @@ def idn(arrays: Arrays, scale: int) -> Mapped:
     state = {}
     for ours, theirs in places.items():
         state[f"{ours}.weight"], state[f"{ours}.bias"] = (_tensor(arrays.pop(f"{theirs}[{i}]")) for i in (0, 1))
-    return {"grouped": True, "padding": 9 - scale}, state
+    return {"grouped": True}, state
 
 
 def imdn(arrays: Arrays, scale: int) -> Mapped:

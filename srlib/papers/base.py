@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from srlib import official
 from srlib.core.errors import SRError, unknown
 from srlib.nn import models
 from srlib.papers.profiles import Profile
@@ -44,7 +45,8 @@ class Method:
     method that is not trained. short: fields for budgets other than the paper's. trained_at: the scale of its only training,
     whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the paper's). start:
     the methods whose trained weights initialise it, by the part of its network ("": the whole). A field `lr_patch` is the patch
-    size in LR pixels, the same at every scale; a field `model_args` replaces args.
+    size in LR pixels, the same at every scale; a field `model_args` replaces args. official: the network of `srlib.official` that
+    it stands for, with its authors' weights; such a method is not trained.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Method:
     trained_at: int | None = None
     scales: tuple[int, ...] = ()
     start: dict[str, str] = field(default_factory=dict)
+    official: str = ""
 
     @property
     def trained(self) -> bool:
@@ -66,6 +69,21 @@ class Method:
         Methods fitted in closed form are not released: fitting takes minutes, and their weights are larger than any network's.
         """
         return self.trained and not profile.train and not models.fitted(self.model)
+
+
+OFFICIAL = "_official"  # ends the name of a row of official weights
+
+
+def with_official(methods: dict[str, Method], scales: Collection[int]) -> dict[str, Method]:
+    """Return methods, each followed by a row of its official weights ("vdsr_official") where there are some at these scales."""
+    rows = {}
+    for name, method in methods.items():
+        rows[name] = method
+        published = tuple(scale for network, scale in official.available() if network == name and scale in scales)
+        if published:
+            label = f"{method.label}, official weights"
+            rows[name + OFFICIAL] = Method(method.model, label, scales=published, official=name)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -127,6 +145,16 @@ class Paper:
         if name not in known:
             raise unknown(f"method of {self.name}:", name, known)
         return known[name]
+
+    def start(self, name: str, profile: Profile) -> dict[str, str]:
+        """Return the methods whose weights initialise a method under a profile, by the part of its network.
+
+        Official weights where there are some, unless the profile trains all networks itself.
+        """
+        start = self.method(name).start
+        if profile.train:
+            return start
+        return {part: first + OFFICIAL if first + OFFICIAL in self.methods else first for part, first in start.items()}
 
     def scales_of(self, profile: Profile, wanted: Collection[int] = ()) -> list[int]:
         """Return the scales of the paper that a profile has; of those `wanted`, where given, or SRError where none is left."""

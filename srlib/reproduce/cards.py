@@ -67,6 +67,8 @@ def describe_budget(label: str, budget: dict, lender: str = "") -> str:
     """Return a `run.training_budget` in words, e.g. "BTSRN x2 1,200 steps of 16 patches of 96 px in fp32, 31.0 minutes"."""
     budget_legs = legs(budget)
     steps, minutes = (sum(leg[key] for leg in budget_legs) for key in ("steps", "minutes"))
+    if not steps:  # official weights
+        return f"{label} x{budget['scale']}"
     patches = f"{steps:,} steps of {budget['batch']} patches of {budget['hr_patch']} px"
     precision = f" in {budget['precision']}" if "precision" in budget else ""  # older cards lack it for the start
     borrowed = f" ({lender}'s training)" if lender else ""

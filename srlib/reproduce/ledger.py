@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from srlib import official
 from srlib.core.errors import unknown
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
@@ -61,6 +62,7 @@ class Ledger:
         files = {part: file for part, first in planned.start.items() if (file := self.weights(first)) is not None}
         if len(files) < len(planned.start):
             return
+        files |= {part: official.weights_file(*network) for part, network in planned.official.items()}
         for number in range(planned.legs):
             experiment = planned.training(number, digest(files))
             run = self.run(experiment)
@@ -93,7 +95,7 @@ class Ledger:
 
     def released(self, planned: Planned) -> Path | None:
         """Return the released weights of exactly this training; None unless all its names have them."""
-        last = planned.training(planned.legs - 1, LATER if planned.start or planned.legs > 1 else "")
+        last = planned.training(planned.legs - 1, LATER if planned.start or planned.official or planned.legs > 1 else "")
         files = [cards.released_file(last.paper, name, last.scale, last.seed) for name in planned.names]
         for name, file in zip(planned.names, files, strict=True):
             if not file.exists():

@@ -58,8 +58,8 @@ class Planned:
 
     experiment: as if trained in one leg; its `start` is `LATER` where it starts from other networks. leg: steps per leg.
     restart: learning rate of later legs as a fraction of the first leg's. start: the networks that it starts from, by part
-    ("": the whole). also: further names of this training in the paper, under which it is released too. release: whether it is
-    released.
+    ("": the whole). official: network and scale of the official weights that it starts from, by part. also: further names of this
+    training in the paper, under which it is released too. release: whether it is released.
     """
 
     comparison: str
@@ -67,6 +67,7 @@ class Planned:
     leg: int
     restart: float
     start: dict[str, "Planned"] = field(default_factory=dict)
+    official: dict[str, tuple[str, int]] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     release: bool = True
 
@@ -93,10 +94,13 @@ class Planned:
         return list({planned.key: planned for planned in self.start.values()}.values())
 
     def budget(self) -> Counter:
-        """Return its training steps, including those of all networks that it starts from: (data, batch, HR patch) -> steps."""
+        """Return its training steps, including those of all networks that it starts from: (data, batch, HR patch) -> steps.
+
+        Identifiers, which do no SR, and official weights do not count.
+        """
         e = self.experiment
         own = Counter({(e.data, e.batch, e.hr_patch): e.steps})
-        return sum((first.budget() for first in self.first), own)
+        return sum((first.budget() for first in self.first if first.experiment.model != "identifier"), own)
 
     def training(self, number: int, start: str) -> Experiment:
         """Return the training of a leg (0, 1, ...). start: the digest of the weights that it starts from."""
@@ -211,7 +215,10 @@ class _Reader:
                 differing.append("start")
             if differing:
                 raise SRError(f"also (={twin.name}) is another training: {', '.join(differing)}; plan it by itself")
-        planned = Planned(table["name"], experiment, leg, self.restart, {}, also, network.get("release", True))
+        networks = {part: papers.get(key[0]).method(key[1]).official for part, key in starts.items()}
+        official = {part: (network, starts[part][2]) for part, network in networks.items() if network}
+        starts = {part: key for part, key in starts.items() if part not in official}
+        planned = Planned(table["name"], experiment, leg, self.restart, {}, official, also, network.get("release", True))
         for alias in planned.names:
             key = (paper.name, alias, *planned.key[2:])
             if key in self.trained_as:
@@ -226,7 +233,7 @@ class _Reader:
         at = method.trained_at or scale
         given = network.get("start")
         if given is None:
-            return {part: (paper.name, first, at, seed) for part, first in method.start.items()}
+            return {part: (paper.name, first, at, seed) for part, first in paper.start(name, paper.setting("released")).items()}
         if method.start:
             raise SRError(f"its start is the paper's: {', '.join(method.start.values())}; leave it out")
         _check_fields(given, START, START, "its start")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from srlib import papers
+from srlib import official, papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.files import sha256
@@ -164,18 +164,32 @@ def _untrained(method: Method, name: str, scale: int) -> Trained:
     return Trained(name, method.label, model, paths.runs_dir() / "untrained" / f"{method.model}_{variant}_x{scale}")
 
 
+def load_official(method: Method, name: str, scale: int) -> Trained:
+    """Return a network with official weights; raises NotReleased where their file was not fetched."""
+    which = f"{name} x{scale}"
+    if not official.fetched(method.official, scale):
+        raise NotReleased(which, f"official weights of {which} were not fetched; fetch them: python -m srlib data official")
+    weights = official.weights_file(method.official, scale)
+    kept = kept_scores(weights)
+    model = official.load(method.official, scale)
+    return Trained(name, method.label, model, paths.runs_dir() / "released" / kept.name, weights, kept=kept)
+
+
 def load_or_train(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto") -> Trained:
     """Return a method's network: untrained (bicubic), with released weights, or trained or fitted under the profile.
 
     Networks whose weights it starts from are trained first.
     """
     method = paper.method(name)
+    if method.official:
+        return load_official(method, name, scale)
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
         return load_released(paper, name, scale, seed)
     at = method.trained_at or scale
-    start = {part: load_or_train(paper, first, at, profile, seed, progress).weights for part, first in method.start.items()}
+    initial = paper.start(name, profile)
+    start = {part: load_or_train(paper, first, at, profile, seed, progress).weights for part, first in initial.items()}
     run = train(paper.experiment(name, scale, profile, seed, start=digest(start)), start=start, progress=progress)
     return replace(load_run(run.dir, scale), label=method.label)
 
@@ -189,13 +203,16 @@ def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile, 
 def load_existing(paper: Paper, name: str, scale: int, profile: Profile, seed: int) -> Trained | None:
     """Return a network that needs no training; None where it would have to be trained."""
     method = paper.method(name)
+    if method.official:  # beside networks trained in minutes they would be no comparison
+        return load_official(method, name, scale) if not profile.train and official.fetched(method.official, scale) else None
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
         exists = weights_path(paper, name, method.trained_at or scale, seed).exists()
         return load_released(paper, name, scale, seed) if exists else None
     start_networks = {
-        part: load_existing(paper, first, method.trained_at or scale, profile, seed) for part, first in method.start.items()
+        part: load_existing(paper, first, method.trained_at or scale, profile, seed)
+        for part, first in paper.start(name, profile).items()
     }
     if None in start_networks.values():
         return None

@@ -8,7 +8,7 @@ over DIV2K, the rate multiplied by 0.6 after each (the paper's "after each itera
 """
 
 from srlib.nn import models
-from srlib.papers.base import Method, Paper
+from srlib.papers.base import Method, Paper, with_official
 from srlib.papers.btsrn.model import BTSRN
 
 models.register("btsrn", BTSRN, (2, 3, 4))
@@ -54,20 +54,25 @@ def _ablations() -> dict[str, Method]:
     return methods
 
 
+SCALES = (2, 3, 4)
+
 PAPER = Paper(
     name="btsrn",
     title="Balanced Two-Stage Residual Networks for Image Super-Resolution",
     protocol="btsrn",
-    methods={
-        "bicubic": Method("bicubic", "Bicubic", {"kernel": "pillow"}),
-        "srcnn": Method("srcnn", "SRCNN", fields=_CLASSIC),
-        "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_CLASSIC),
-        "espcn": Method("espcn", "ESPCN", fields=_CLASSIC),
-        "vdsr": Method("vdsr", "VDSR", {"width": 64}, _VDSR),
-        "btsrn": Method("btsrn", "BTSRN", {"width": 128, "bottleneck": 64}, _OWN),
-    },
+    methods=with_official(
+        {
+            "bicubic": Method("bicubic", "Bicubic", {"kernel": "pillow"}),
+            "srcnn": Method("srcnn", "SRCNN", fields=_CLASSIC),
+            "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_CLASSIC),
+            "espcn": Method("espcn", "ESPCN", fields=_CLASSIC),
+            "vdsr": Method("vdsr", "VDSR", {"width": 64}, _VDSR),
+            "btsrn": Method("btsrn", "BTSRN", {"width": 128, "bottleneck": 64}, _OWN),
+        },
+        scales=SCALES,
+    ),
     compared=("btsrn", "vdsr", "bicubic"),
-    scales=(2, 3, 4),
+    scales=SCALES,
     ablations=_ablations(),
     profiles={"released": {"ablation_tests": "Set14"}},
 )

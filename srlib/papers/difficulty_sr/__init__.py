@@ -10,13 +10,13 @@ Testing: the paper's text has patches that do not overlap, the authors' final te
 48 LR pixels. Difficulty-SR is judged with the script's overlap; "difficulty_sr_no_overlap" is the same network without. Training
 does not depend on it, as it takes single patches. Weights whose card has no `overlap` are tested without.
 
-"difficulty_sr" starts from the trained identifier, which stays frozen, and from the trained IDN. "idn_longer" is the control: the
-same IDN trained for the same further steps without routing. The paper's IDN row cannot serve as one: it is the original network,
-trained on 291 images, while Difficulty-SR is trained on DIV2K.
+"difficulty_sr" starts from the trained identifier, which stays frozen, and from the trained IDN: under the profile released, from
+IDN's official weights. "idn_longer" is the control: the same IDN trained for the same further steps without routing. The paper's
+IDN row cannot serve as one: it is the original network, trained on 291 images, while Difficulty-SR is trained on DIV2K.
 """
 
 from srlib.nn import models
-from srlib.papers.base import Method, Paper
+from srlib.papers.base import Method, Paper, with_official
 from srlib.papers.difficulty_sr import analysis
 from srlib.papers.difficulty_sr.loss import difficulty_class
 from srlib.papers.difficulty_sr.model import Identifier, PlainCNN, difficulty_sr
@@ -33,6 +33,7 @@ evaluation.SCORERS["patches"] = analysis.score
 vitals.register(IDENTIFIER)
 
 EPOCH = 200
+SCALES = (2, 3, 4)
 
 _OWN = {
     "lr_patch": 48,
@@ -50,13 +51,17 @@ _MSE = {**_OWN, "loss": "mse"}
 _SHORT = {"learning_rate": 1e-3, "clip": 1.0}
 _SHORT_IDN = {"learning_rate": 5e-4, "clip": 1.0}
 _SHORT_JOINT = {"lr_patch": 48, "batch": 4, "learning_rate": 1e-4, "clip": 1.0}
-_SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3}
+# Balanced over the classes present: the easiest are so rare that an identifier trained without never predicts them at x4.
+_SHORT_IDENTIFIER = {"lr_patch": 48, "batch": 32, "learning_rate": 1e-3, "loss_args": {"balanced": True}}
+# IDN with groups, as in its official weights: in budgets that are not the paper's, whose IDN has none (see Table 2's sizes).
+_ORIGINAL = {"width": 64, "grouped": True}
 # A+ is fitted in closed form, to the patches of as many steps.
 _FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
 
 # LR pixels, in the authors' final test script
 OVERLAP = 36
 ROUTED = {"complex": "idn", "complex_args": {"width": 64}, "overlap": OVERLAP}
+_SHORT_ROUTED = {**_SHORT_JOINT, "model_args": {**ROUTED, "complex_args": _ORIGINAL}}
 
 PARTS = {
     "difficulty_sr_no_overlap": "Difficulty-SR, patches that do not overlap",
@@ -69,25 +74,40 @@ PAPER = Paper(
     name="difficulty_sr",
     title="Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network",
     protocol="y",
-    methods={
-        "bicubic": Method("bicubic", "Bicubic"),
-        "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
-        "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
-        "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
-        "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
-        "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, {**_OWN, "loss": "charbonnier"}, _SHORT, scales=(2, 4)),
-        "memnet": Method("memnet", "MemNet", {"width": 64}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
-        "edsr": Method("edsr", "EDSR-baseline", {"width": 64}, _OWN, {**_SHORT, "learning_rate": 2e-4}),
-        "identifier": Method("identifier", "Identifier", fields={**_OWN, "loss": "difficulty"}, short=_SHORT_IDENTIFIER),
-        "idn": Method("idn", "IDN", {"width": 64}, _OWN, _SHORT_IDN),
-        "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
-        "idn_longer": Method("idn", "IDN, same total steps (no routing)", {"width": 64}, _JOINT, _SHORT_JOINT, start={"": "idn"}),
-        "difficulty_sr": Method(
-            "difficulty_sr", "Difficulty-SR", ROUTED, _JOINT, _SHORT_JOINT, start={"identifier": "identifier", "complex": "idn"}
-        ),
-    },
+    methods=with_official(
+        {
+            "bicubic": Method("bicubic", "Bicubic"),
+            "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
+            "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
+            "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
+            "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+            "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, {**_OWN, "loss": "charbonnier"}, _SHORT, scales=(2, 4)),
+            "memnet": Method("memnet", "MemNet", {"width": 64}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
+            "edsr": Method("edsr", "EDSR-baseline", {"width": 64}, _OWN, {**_SHORT, "learning_rate": 2e-4}),
+            "identifier": Method("identifier", "Identifier", fields={**_OWN, "loss": "difficulty"}, short=_SHORT_IDENTIFIER),
+            "idn": Method("idn", "IDN", {"width": 64}, _OWN, {**_SHORT_IDN, "model_args": _ORIGINAL}),
+            "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
+            "idn_longer": Method(
+                "idn",
+                "IDN, same total steps (no routing)",
+                {"width": 64},
+                _JOINT,
+                {**_SHORT_JOINT, "model_args": _ORIGINAL},
+                start={"": "idn"},
+            ),
+            "difficulty_sr": Method(
+                "difficulty_sr",
+                "Difficulty-SR",
+                ROUTED,
+                _JOINT,
+                _SHORT_ROUTED,
+                start={"identifier": "identifier", "complex": "idn"},
+            ),
+        },
+        scales=SCALES,
+    ),
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
-    scales=(2, 3, 4),
+    scales=SCALES,
     reference_methods=("aplus", "fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
     ablations={
         "dual_cnn": Method(
@@ -95,7 +115,7 @@ PAPER = Paper(
             "Difficulty-SR, plain branch of the code",
             {**ROUTED, "plain": "plain_cnn"},
             _JOINT,
-            _SHORT_JOINT,
+            {**_SHORT_ROUTED, "model_args": {**_SHORT_ROUTED["model_args"], "plain": "plain_cnn"}},
             start={"identifier": "identifier", "complex": "idn"},
         ),
     },

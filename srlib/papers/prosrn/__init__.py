@@ -15,7 +15,7 @@ blurrier images, which fits a weight of the *adversarial* term only, as in SRGAN
 """
 
 from srlib.nn import models
-from srlib.papers.base import Method, Paper
+from srlib.papers.base import Method, Paper, with_official
 from srlib.papers.prosrn import gan
 from srlib.papers.prosrn.model import ProSRN
 from srlib.train import losses
@@ -67,33 +67,37 @@ DEPTHS = ("prosrn_depth_2", "prosrn_depth_6", "prosrn_memory", "prosrn_depth_14"
 GANS = ("bicubic", "srgan", "prosrgan")  # Table 5, which has SRGAN-VGG54
 DIRECT = ("aplus", "rfl", "srcnn", "fsrcnn", "vdsr", "drcn")  # Table 6, one network per scale
 PUBLISHED_METHODS = {"selfexsr": "SelfExSR", "srgan_vgg54": "SRGAN-VGG54"}
+SCALES = (2, 4, 8)
 
 PAPER = Paper(
     name="prosrn",
     title="Lightweight and Accurate Image Super-Resolution Using Progressive Mode",
     protocol="prosrn",
-    methods={
-        "bicubic": Method("bicubic", "Bicubic"),
-        "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
-        # Each leaf holds a regressor: 256 leaves a tree make a file of 12 MB, the model's default of 2,048 one of 94 MB.
-        "rfl": Method("rfl", "RFL", {"leaves": 256}, fields=_FITTED, short=_SHORT_FITTED),
-        "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
-        "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
-        "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
-        "drcn": Method("drcn", "DRCN", {"width": 256}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
-        "drrn": Method("drrn", "DRRN", {"width": 128}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
-        "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, _OWN, _SHORT),
-        "ms_lapsrn": Method("lapsrn", "MS-LapSRN", {"width": 64, "shared": True}, _OWN, _SHORT),
-        "prosrn": _prosrn("ProSRN (2x)"),
-        "prosrn_2_4": _prosrn("ProSRN (2x, 4x)", 4),
-        "prosrn_2_4_8": _prosrn("ProSRN (2x, 4x, 8x)", 8, _SHORT_8),
-        "srresnet": Method("srresnet", "SRResNet", {"width": 64}, _MSE, _SHORT, scales=(4,)),
-        "srgan": Method("srresnet", "SRGAN-MSE", {"width": 64}, _SRGAN, _SHORT_GAN, scales=(4,), start={"": "srresnet"}),
-        "prosrgan": _prosrgan("ProSRGAN", 1.0, LAMBDA),
-        "prosrgan_literal": _prosrgan("ProSRGAN (eq. 7)", LAMBDA, 1.0),
-    },
+    methods=with_official(
+        {
+            "bicubic": Method("bicubic", "Bicubic"),
+            "aplus": Method("aplus", "A+", fields=_FITTED, short=_SHORT_FITTED),
+            # Each leaf holds a regressor: 256 leaves a tree make a file of 12 MB, the model's default of 2,048 one of 94 MB.
+            "rfl": Method("rfl", "RFL", {"leaves": 256}, fields=_FITTED, short=_SHORT_FITTED),
+            "srcnn": Method("srcnn", "SRCNN", fields=_MSE, short=_SHORT),
+            "fsrcnn": Method("fsrcnn", "FSRCNN", fields=_MSE, short=_SHORT),
+            "vdsr": Method("vdsr", "VDSR", {"width": 64}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+            "drcn": Method("drcn", "DRCN", {"width": 256}, {**_MSE, "clip": 0.1}, {**_SHORT, "learning_rate": 5e-4}),
+            "drrn": Method("drrn", "DRRN", {"width": 128}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
+            "lapsrn": Method("lapsrn", "LapSRN", {"width": 64}, _OWN, _SHORT),
+            "ms_lapsrn": Method("lapsrn", "MS-LapSRN", {"width": 64, "shared": True}, _OWN, _SHORT),
+            "prosrn": _prosrn("ProSRN (2x)"),
+            "prosrn_2_4": _prosrn("ProSRN (2x, 4x)", 4),
+            "prosrn_2_4_8": _prosrn("ProSRN (2x, 4x, 8x)", 8, _SHORT_8),
+            "srresnet": Method("srresnet", "SRResNet", {"width": 64}, _MSE, _SHORT, scales=(4,)),
+            "srgan": Method("srresnet", "SRGAN-MSE", {"width": 64}, _SRGAN, _SHORT_GAN, scales=(4,), start={"": "srresnet"}),
+            "prosrgan": _prosrgan("ProSRGAN", 1.0, LAMBDA),
+            "prosrgan_literal": _prosrgan("ProSRGAN (eq. 7)", LAMBDA, 1.0),
+        },
+        scales=SCALES,
+    ),
     compared=("bicubic", "lapsrn", *MIXED, "srresnet", "srgan", "prosrgan"),
-    scales=(2, 4, 8),
+    scales=SCALES,
     reference_methods=(*DIRECT, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
     parts={"srgan_vgg54": PUBLISHED_METHODS["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
     ablations={
