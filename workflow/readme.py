@@ -1,17 +1,20 @@
-"""Write what came out into README.md, from the committed tables of `figures/released/`: python workflow/readme.py [--check]
+"""Write results from the tables of `figures/released/` into README.md and the papers' pages: python workflow/readme.py [--check]
 
-Between `<!-- NAME -->` and `<!-- end -->` stand the main table of each paper, the paper's number and ours, and how its claims
-fared. With --check nothing is written, and the exit status is 1 where README differs from the tables.
+Between `<!-- papers -->` and `<!-- end -->` README has a row per paper; between `<!-- results -->` and `<!-- end -->` the page of
+a paper, `notebooks/<paper>/README.md`, has its main table and how its claims fared. With --check nothing is written, and the exit
+status is 1 where a page differs from the tables.
 """
 
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
+RELEASED = ROOT / "figures" / "released"
 # As in srlib.reproduce.verdicts and claims
 WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
 KINDS = ("accuracy", "cost measured", "cost counted")
@@ -20,22 +23,63 @@ OLD = "inconclusive"  # in tables that were made before claims had kinds
 
 @dataclass(frozen=True)
 class Shown:
-    """The part of a paper's tables that README shows. files: of its tables, without suffix. methods: columns, by their label, the
-    paper's own last. same: whether paper and we score the same images."""
+    """The results of a paper on its page and in README.
 
+    title, idea: of its row in README. files: its main tables, without suffix. methods: the columns on its page, by their label,
+    the paper's own last. headline: dataset and scale of its row in README. official: label of the official weights there. same:
+    whether paper and we score the same images.
+    """
+
+    title: str
+    idea: str
     files: tuple[str, ...]
     methods: tuple[str, ...]
+    headline: tuple[str, int]
+    official: str = ""
     same: bool = True
 
 
 SHOWN = {
     "difficulty_sr": Shown(
-        ("table_1_x2", "table_1_x3", "table_1_x4"), ("Bicubic", "IDN", "IDN, same total steps (no routing)", "Difficulty-SR")
+        "Difficulty-SR, ICME 2019",
+        "easy patches go to bicubic interpolation, hard ones to a network",
+        ("table_1_x2", "table_1_x3", "table_1_x4"),
+        ("Bicubic", "IDN", "IDN, official weights", "IDN, same total steps (no routing)", "Difficulty-SR"),
+        ("Set5", 2),
+        "IDN, official weights",
     ),
-    "prosrn": Shown(("table_6_x2", "table_6_x4", "table_6_x8"), ("Bicubic", "A+", "VDSR", "LapSRN", "ProSRN (2x)")),
-    "btsrn": Shown(("table_4",), ("Bicubic", "VDSR", "BTSRN")),
-    "d2c_sr": Shown(("table_1",), (), same=False),
-    "ddet": Shown(("table_1",), (), same=False),
+    "d2c_sr": Shown(
+        "D2C-SR, ECCV 2022",
+        "several predictions, pushed apart by a loss, then weighed pixel by pixel",
+        ("table_1",),
+        ("D2C-SR",),
+        ("City100-nikon/test", 1),
+        same=False,
+    ),
+    "ddet": Shown(
+        "DDet, IEEE SPL 2020",
+        "a filter kernel for each pixel, of three sizes, and a path for detail",
+        ("table_1",),
+        ("DDet",),
+        ("City100-nikon/test", 1),
+        same=False,
+    ),
+    "prosrn": Shown(
+        "ProSRN, ProSRGAN, anonymous",
+        "one network for x2, used on its own output for x4 and x8",
+        ("table_6_x2", "table_6_x4", "table_6_x8"),
+        ("Bicubic", "A+", "VDSR", "VDSR, official weights", "LapSRN", "LapSRN, official weights", "ProSRN (2x)"),
+        ("Set5", 2),
+        "LapSRN, official weights",
+    ),
+    "btsrn": Shown(
+        "BTSRN, CVPRW 2017",
+        "some residual blocks at low resolution, the others after the enlargement",
+        ("table_4",),
+        ("Bicubic", "VDSR", "VDSR, official weights", "BTSRN"),
+        ("Set5", 2),
+        "VDSR, official weights",
+    ),
 }
 
 
@@ -56,17 +100,22 @@ def _long(file: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _same_images(folder: Path, shown: Shown) -> list[str]:
+def _rows(folder: Path, shown: Shown) -> pd.DataFrame:
     rows = pd.concat([_long(folder / f"{name}.csv") for name in shown.files if (folder / f"{name}.csv").exists()])
-    heads = " | ".join(f"{m}: paper, ours" for m in shown.methods)
-    lines = [f"| set | scale | {heads} |", "|---" * (2 + len(shown.methods)) + "|"]
-    rows = rows[rows["method"].isin(shown.methods)]
+    return rows[rows["method"].isin(shown.methods)]
+
+
+def _same_images(folder: Path, shown: Shown) -> list[str]:
+    rows = _rows(folder, shown)
+    methods = [method for method in shown.methods if method in set(rows["method"])]
+    heads = " | ".join(f"{m}: paper, ours" for m in methods)
+    lines = [f"| set | scale | {heads} |", "|---" * (2 + len(methods)) + "|"]
     for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
         found = some.set_index("method")
         if found["ours"].notna().sum() < 2:  # bicubic alone says nothing
             continue
         cells = []
-        for method in shown.methods:
+        for method in methods:
             theirs, ours = (_number(found[side].get(method, float("nan"))) for side in ("published", "ours"))
             own = method == shown.methods[-1] and ours != "-"
             cells.append("-" if theirs == ours == "-" else f"{theirs}, {f'**{ours}**' if own else ours}")
@@ -99,7 +148,7 @@ def _furthest(name: str, file: Path) -> list[str]:
     one = trained.sort_values("gap").iloc[0]
     gap = f"{one['method']} x{one['scale']} on {one['dataset']}, {one['reached']:.2f} dB for {one['printed']:.2f}"
     part = f"{one['training_share']:.2g} % of its training under the profile paper"
-    return ["", f"Furthest behind: {gap}, after {part} ([all gaps](figures/released/{name}/gaps.md))."]
+    return ["", f"Furthest behind: {gap}, after {part} ([all gaps](../../figures/released/{name}/gaps.md))."]
 
 
 def _fared(file: Path) -> str:
@@ -115,32 +164,60 @@ def _counted(verdicts: pd.Series) -> str:
     return ", ".join(f"{counts[word]} *{word}*" for word in (*WORDS[:3], OLD, *WORDS[3:]) if counts[word])
 
 
-def block(name: str) -> str:
-    """Return what README says of a paper between its marks."""
-    folder, shown = ROOT / "figures" / "released" / name, SHOWN[name]
+def results(name: str) -> str:
+    """Return what the page of a paper says between its marks."""
+    folder, shown = RELEASED / name, SHOWN[name]
     table = _same_images(folder, shown) if shown.same else _other_images(folder, shown)
-    claims = f"Claims ([all, with intervals](figures/released/{name}/claims.md)): {_fared(folder / 'claims.csv')}."
+    claims = f"Claims ([all, with intervals](../../figures/released/{name}/claims.md)): {_fared(folder / 'claims.csv')}."
     return "\n".join([*table, "", claims, *_furthest(name, folder / "gaps.csv")])
 
 
-def written(text: str) -> str:
-    """Return README's text with every block as the tables have it."""
-    for name in SHOWN:
-        mark = f"<!-- {name} -->\n"
-        before, rest = text.split(mark, 1)
-        text = before + mark + block(name) + "\n" + rest[rest.index("<!-- end -->") :]
-    return text
+def _row(name: str) -> str:
+    """Return a paper's row in README."""
+    folder, shown = RELEASED / name, SHOWN[name]
+    dataset, scale = shown.headline
+    paper, official = "of other pictures", "-"
+    if shown.same:
+        rows = _rows(folder, shown)
+        rows = rows[(rows["dataset"] == dataset) & (rows["scale"] == scale)].set_index("method")
+        paper, ours = (_number(rows.loc[shown.methods[-1], side]) for side in ("published", "ours"))
+        if shown.official in rows.index:
+            official = f"{_number(rows.loc[shown.official, 'ours'])} ({shown.official.split(',')[0]})"
+    else:
+        rows = pd.read_csv(folder / f"{shown.files[0]}.csv").set_index("method")
+        ours = _number(rows.loc[shown.methods[-1], f"psnr_ours@{dataset} ×{scale}"])
+    claims = f"[claims](figures/released/{name}/claims.md): {_fared(folder / 'claims.csv')}"
+    where = f"{dataset} x{scale}".removesuffix(" x1")
+    return f"| [{shown.title}](notebooks/{name}/) | {shown.idea} | {where} | {paper} | {official} | {ours} | {claims} |"
+
+
+def overview() -> str:
+    """Return what README says between its marks: a row per paper."""
+    head = "| paper | its idea | PSNR (dB) on | paper | official weights | ours | our verdicts |"
+    return "\n".join([head, "|---" * 7 + "|", *map(_row, SHOWN)])
+
+
+PAGES = {ROOT / "README.md": ("papers", overview)} | {
+    ROOT / "notebooks" / name / "README.md": ("results", partial(results, name)) for name in SHOWN
+}
+
+
+def written(page: Path) -> str:
+    """Return the text of a page with its block as the tables have it."""
+    name, block = PAGES[page]
+    mark = f"<!-- {name} -->\n"
+    before, rest = page.read_text().split(mark, 1)
+    return before + mark + block() + "\n" + rest[rest.index("<!-- end -->") :]
 
 
 def main(arguments: list[str]) -> int:
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    new = written(text)
+    outdated = {page: text for page in PAGES if (text := written(page)) != page.read_text()}
     if arguments == ["--check"]:
-        if new != text:
-            print("README.md differs from figures/released; run: python workflow/readme.py", file=sys.stderr)
-        return int(new != text)
-    readme.write_text(new)
+        for page in outdated:
+            print(f"{page.relative_to(ROOT)} differs from figures/released; run: python workflow/readme.py", file=sys.stderr)
+        return int(bool(outdated))
+    for page, text in outdated.items():
+        page.write_text(text)
     return 0
 
 
