@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from srlib import papers
 from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
-from srlib.train.loop import Batches, Loop
+from srlib.train.loop import Loop, batches
 from srlib.train.run import Run
 from srlib.train.trainer import Trainer
 
@@ -52,11 +52,9 @@ def main() -> int:
     accelerator = Accelerator()
     bare, trainer = Trainer(experiment, accelerator), Trainer(experiment, accelerator)
     with tempfile.TemporaryDirectory() as folder:
-        batches = Batches(sampler, trainer)
-        loop = Loop(trainer, batches, Run(experiment, pairs.fingerprint, Path(folder)), "none")
-        fixed = batches.get(0)
-        batches.close()
-        loop.batches = batches = Batches(sampler, trainer)
+        loop = Loop(trainer, sampler, Run(experiment, pairs.fingerprint, Path(folder)), "none")
+        fresh = batches(sampler, trainer)
+        fixed = next(fresh)
 
         def step_on_fixed_batch() -> None:
             for _ in range(args.steps):
@@ -65,7 +63,7 @@ def main() -> int:
 
         def step_on_fresh_batches() -> None:
             for _ in range(args.steps):
-                loop.take_step()
+                loop.take_step(*next(fresh))
             loop.check_loss()
 
         kinds = {"bare step": step_on_fixed_batch, "training loop": step_on_fresh_batches}
@@ -78,7 +76,7 @@ def main() -> int:
                 synchronize()
                 if turn:
                     times[name].append((time.perf_counter() - began) / args.steps)
-        batches.close()
+        fresh.close()
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{experiment.name} x{experiment.scale}, {experiment.batch} patches of {experiment.hr_patch} px, {device}")

@@ -8,7 +8,6 @@ import json
 import math
 import numbers
 import operator
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,18 +21,17 @@ WARMUP = 0.1  # fraction of the budget over which the rate of "warm_cosine" rise
 
 _INTEGERS = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
 _REALS = ("minutes", "learning_rate", "factor", "clip", "ema", "content", "adversarial")
+_POSITIVE = ("batch", "steps", "minutes", "learning_rate", "factor")
+_NOT_NEGATIVE = ("drops", "clip", "ema", "seed", "content", "adversarial")
 
 
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise SRError(f"{name} (={value!r}) must be a whole number")
-    return operator.index(value)
-
-
-def _finite(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise SRError(f"{name} (={value!r}) must be a finite number")
-    return float(value)
+def _number(name: str, value: Any) -> int | float:
+    """Convert a number to a plain int or float, so that 30 and 30.0 minutes, or NumPy's 2 and 2, give the same key."""
+    integer = name in _INTEGERS
+    valid = hasattr(value, "__index__") if integer else isinstance(value, numbers.Real) and math.isfinite(value)
+    if isinstance(value, bool) or not valid:
+        raise SRError(f"{name} (={value!r}) must be a {'whole' if integer else 'finite'} number")
+    return operator.index(value) if integer else float(value)
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,10 @@ class Experiment:
     start: str = ""
 
     def __post_init__(self) -> None:
-        for name in _INTEGERS:
-            self._set(name, _integer)
-        for name in _REALS:
-            self._set(name, _finite)
+        for name in (*_INTEGERS, *_REALS):
+            value = getattr(self, name)
+            if value is not None or name not in ("steps", "minutes"):
+                object.__setattr__(self, name, _number(name, value))
         models.check(self.model, self.scale, self.model_args)
         losses.get(self.loss, **self.loss_args)
         if self.schedule not in SCHEDULES:
@@ -93,13 +91,10 @@ class Experiment:
             raise unknown("precision", self.precision, PRECISIONS)
         if (self.steps is None) == (self.minutes is None):
             raise SRError(f"give steps (={self.steps}) or minutes (={self.minutes}), exactly one of them")
-        for name in ("batch", "steps", "minutes", "learning_rate", "factor"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise SRError(f"{name} (={value!r}) must be greater than 0")
-        for name in ("drops", "clip", "ema", "seed", "content", "adversarial"):
-            if getattr(self, name) < 0:
-                raise SRError(f"{name} (={getattr(self, name)!r}) must not be negative")
+        for name in (*_POSITIVE, *_NOT_NEGATIVE):
+            value, positive = getattr(self, name), name in _POSITIVE
+            if value is not None and (value < 0 or positive and value == 0):
+                raise SRError(f"{name} (={value!r}) must {'be greater than 0' if positive else 'not be negative'}")
         if self.seed >= 2**32:
             raise SRError(f"seed (={self.seed}) must be less than 2**32")
         if self.ema >= 1:
@@ -113,12 +108,6 @@ class Experiment:
         if self.hr_patch <= 0 or self.hr_patch % self.scale:
             raise SRError(f"hr_patch (={self.hr_patch}) must be a positive multiple of scale (={self.scale})")
 
-    def _set(self, name: str, kind: Callable[[str, Any], Any]) -> None:
-        """Convert a number to a plain int or float, so that 30 and 30.0 minutes, or NumPy's 2 and 2, give the same key."""
-        value = getattr(self, name)
-        if value is not None or name not in ("steps", "minutes"):
-            object.__setattr__(self, name, kind(name, value))
-
     @property
     def lr_patch(self) -> int:
         return self.hr_patch // self.scale
@@ -128,9 +117,8 @@ class Experiment:
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
         if self.schedule == "warm_cosine":
-            return self.learning_rate * min(
-                progress / WARMUP, 0.5 * (1 + math.cos(math.pi * max(progress - WARMUP, 0) / (1 - WARMUP)))
-            )
+            annealed = 0.5 * (1 + math.cos(math.pi * max(progress - WARMUP, 0) / (1 - WARMUP)))
+            return self.learning_rate * min(progress / WARMUP, annealed)
         return self.learning_rate * self.factor ** int(progress * self.drops)
 
     def key(self, fingerprint: str) -> str:

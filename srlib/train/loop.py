@@ -4,15 +4,14 @@ Every patch and every learning rate is a pure function of the step, so that a ch
 equals an uninterrupted one bit for bit on a CPU. Device, precision and processes are handled by Accelerate.
 """
 
-import contextlib
 import copy
 import math
-import os
 import statistics
-import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
+from itertools import count
 
 import torch
 from accelerate import Accelerator
@@ -23,13 +22,9 @@ from tqdm.auto import tqdm
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
 from srlib.data.patches import PatchSampler
-from srlib.nn import models
-from srlib.scoring import vitals
 from srlib.scoring.evaluation import measure
-from srlib.train import probe
 from srlib.train.experiment import Experiment
-from srlib.train.provenance import checkout, provenance
-from srlib.train.run import Run, reusable, start_budget
+from srlib.train.run import Run
 from srlib.train.trainer import Trainer, to_batch
 
 CHECK_EVERY = 10  # steps between checks of the loss, each of which synchronises with the device
@@ -38,54 +33,36 @@ VALIDATIONS = 10
 VALIDATION_IMAGES = 5
 DIVERGENCE_FACTOR = 100.0  # a loss above this multiple of the largest one of the first check has diverged ...
 LOSS_FLOOR = 0.1  # ... unless it is below this, a PSNR of 10 dB: the first patches may be flat
+STATE = ("total", "history", "since_validation", "limit")  # attributes of `Loop` in a checkpoint
 
 
-def interactive() -> bool:
-    """Return whether a user watches: a terminal, or a kernel of a Jupyter server. Headless runs print lines."""
-    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+def accelerator_for(experiment: Experiment) -> Accelerator:
+    """Return Accelerate's handle on the device, in the experiment's precision."""
+    AcceleratorState._reset_state()  # else a process could train in one precision only
+    return Accelerator(
+        mixed_precision="bf16" if experiment.precision == "bf16" else "no",
+        dynamo_backend="inductor" if torch.cuda.is_available() else None,
+    )
 
 
-class Batches:
-    """The batches of a run in order, the next one prefetched by a thread."""
-
-    def __init__(self, sampler: PatchSampler, trainer: Trainer):
-        self.sampler, self.trainer = sampler, trainer
-        self.pool = ThreadPoolExecutor(1)
-        self.prefetched = None
-
-    def _sample(self, step: int) -> tuple[int, tuple[Tensor, Tensor]]:
-        accelerator = self.trainer.accelerator
-        return step, self.sampler.batch(step, accelerator.process_index, accelerator.num_processes)
-
-    def get(self, step: int) -> tuple[Tensor, Tensor]:
-        if self.prefetched is None:
-            self.prefetched = self.pool.submit(self._sample, step)
-        ready, batch = self.prefetched.result()
-        assert ready == step
-        self.prefetched = self.pool.submit(self._sample, step + 1)
-        return to_batch(*batch, self.trainer.net.channels, self.trainer.accelerator.device)
-
-    def reset(self) -> None:
-        """Discard the prefetched batch."""
-        self.prefetched = None
-
-    def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
+def batches(sampler: PatchSampler, trainer: Trainer) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's batches from the trainer's step on, the next one prefetched by a thread."""
+    accelerator = trainer.accelerator
+    process = accelerator.process_index, accelerator.num_processes
+    with ThreadPoolExecutor(1) as pool:
+        prefetched = pool.submit(sampler.batch, trainer.done, *process)
+        for step in count(trainer.done + 1):
+            lr, hr = prefetched.result()
+            prefetched = pool.submit(sampler.batch, step, *process)
+            yield to_batch(lr, hr, trainer.net.channels, accelerator.device)
 
 
 def validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
-    """Score a network on the experiment's validation images; nothing where it names none."""
+    """Score a network on the experiment's validation images; {} where it names none."""
     if not experiment.validation:
         return {}
-    measured = measure(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
-    return {name: value for name, value in measured.items() if isinstance(value, float)}
-
-
-def _vital_signs(trained: nn.Module, experiment: Experiment) -> vitals.Signs:
-    """Return the vital signs of a network on the validation set, or where there is none on the training images."""
-    net = models.create(experiment.model, experiment.scale, **experiment.model_args)  # a copy without autocast
-    net.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
-    return vitals.measure(net, *filter(None, (experiment.validation, experiment.data)))
+    scores = measure(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 
 def describe(row: dict[str, float], dataset: str) -> str:
@@ -96,10 +73,10 @@ def describe(row: dict[str, float], dataset: str) -> str:
 
 
 class Loop:
-    """The training loop of one run: budget, loss checks, validations, checkpoints, progress."""
+    """The training loop of one run: budget, loss checks, validations, checkpoints, progress ("bar", "lines" or "none")."""
 
-    def __init__(self, trainer: Trainer, batches: Batches, run: Run, progress: str):
-        self.trainer, self.batches, self.run = trainer, batches, run
+    def __init__(self, trainer: Trainer, sampler: PatchSampler, run: Run, progress: str):
+        self.trainer, self.sampler, self.run, self.progress = trainer, sampler, run, progress
         self.experiment = trainer.experiment
         self.main = trainer.accelerator.is_main_process
         self.total = self.experiment.steps  # None until a budget in minutes is fitted
@@ -109,7 +86,6 @@ class Loop:
         self.limit = math.inf
         self.previous_seconds = 0.0  # of earlier calls
         self.start = self.saved = time.monotonic()
-        self.progress, self.bar = progress, None
 
     @property
     def seconds(self) -> float:
@@ -117,8 +93,9 @@ class Loop:
 
     def restore(self, state: dict) -> None:
         self.trainer.load(state["trainer"])
-        self.total, self.history, self.previous_seconds = state["total"], state["history"], state["seconds"]
-        self.since_validation, self.limit = state["since_validation"], state["limit"]
+        self.previous_seconds = state["seconds"]
+        for name in STATE:
+            setattr(self, name, state[name])
 
     def save(self) -> None:
         """Write a checkpoint, right after `check_loss`; raise SRError where the weights are no longer finite."""
@@ -127,21 +104,11 @@ class Loop:
         if not all(torch.nn.utils.get_total_norm(net.parameters()).isfinite() for net in nets):
             raise self._diverged("weights that are not finite", self.trainer.done)
         if self.main:
-            self.run.save_checkpoint(
-                {
-                    "trainer": self.trainer.state(),
-                    "total": self.total,
-                    "history": self.history,
-                    "seconds": self.seconds,
-                    "since_validation": self.since_validation,
-                    "limit": self.limit,
-                }
-            )
+            state = {name: getattr(self, name) for name in STATE}
+            self.run.save_checkpoint({"trainer": self.trainer.state(), "seconds": self.seconds, **state})
 
-    def take_step(self) -> None:
-        step = self.trainer.done
-        lr, hr = self.batches.get(step)
-        rate = self.experiment.rate(step / self.total if self.total else 0.0)
+    def take_step(self, lr: Tensor, hr: Tensor) -> None:
+        rate = self.experiment.rate(self.trainer.done / self.total if self.total else 0.0)
         self.recent.append(self.trainer.step(lr, hr, rate))
 
     def check_loss(self) -> None:
@@ -149,12 +116,11 @@ class Loop:
 
         Losses are averaged over processes, so that all of them raise together.
         """
-        values = self.trainer.accelerator.reduce(torch.stack(self.recent), "mean").tolist() if self.recent else []
-        first = self.trainer.done - len(values) + 1
-        for step, parts in enumerate(values, first):
+        values = self.trainer.accelerator.reduce(torch.stack(self.recent), "mean").tolist()
+        for step, parts in enumerate(values, self.trainer.done - len(values) + 1):
             if not all(map(math.isfinite, parts)) or parts[0] > self.limit:
                 raise self._diverged(f"loss {', discriminator '.join(f'{part:.3g}' for part in parts)}", step)
-        if math.isinf(self.limit) and values:
+        if math.isinf(self.limit):
             self.limit = max(DIVERGENCE_FACTOR * max(parts[0] for parts in values), LOSS_FLOOR)
         self.since_validation += values
         self.recent.clear()
@@ -173,32 +139,29 @@ class Loop:
         return self.trainer.accelerator.gather(local).max().item()
 
     def fit_budget(self) -> None:
-        """Convert the budget from minutes to steps: time some steps and one validation, and divide the remaining time.
-
-        The timed steps are undone, so that the run equals one that was given its steps.
-        """
+        """Convert the budget from minutes to steps by timing some steps, which are undone, and one validation."""
         budget = self.experiment.minutes * 60
         initial, times = copy.deepcopy(self.trainer.state()), []
-        while len(times) < 3 or (self._max_over_processes(self.seconds) < 0.03 * budget and len(times) < 200):
-            began = time.monotonic()
-            self.take_step()
-            self.check_loss()
-            times.append(time.monotonic() - began)
+        with closing(batches(self.sampler, self.trainer)) as timed:
+            while len(times) < 3 or (self._max_over_processes(self.seconds) < 0.03 * budget and len(times) < 200):
+                began = time.monotonic()
+                self.take_step(*next(timed))
+                self.check_loss()
+                times.append(time.monotonic() - began)
         began = time.monotonic()
         validate(self.trainer.result, self.experiment)
         validations = VALIDATIONS * (time.monotonic() - began)
         remaining = max(budget - self._max_over_processes(self.seconds + validations), 0.0)
         self.total = max(1, int(remaining / self._max_over_processes(statistics.median(times))))
         self.trainer.load(initial)
-        self.batches.reset()
         self.since_validation.clear()
 
-    def validate(self) -> None:
-        names = ["loss", *(["discriminator"] if self.trainer.adversary else [])]
-        means = [statistics.fmean(part) for part in zip(*self.since_validation, strict=True)] or [math.nan] * len(names)
+    def validate(self, bar: tqdm) -> None:
+        """Add a row to the history: mean losses since the last validation, and validation scores."""
+        means = [statistics.fmean(part) for part in zip(*self.since_validation, strict=True)]
         row = {
             "step": self.trainer.done,
-            **dict(zip(names, means, strict=True)),
+            **dict(zip(("loss", "discriminator"), means, strict=False)),
             "learning_rate": self.experiment.rate(self.trainer.done / self.total),
             "seconds": round(self.seconds, 1),
             **(validate(self.trainer.result, self.experiment) if self.main else {}),
@@ -208,76 +171,26 @@ class Loop:
         if not self.main:
             return
         self.run.write_history(self.history)
-        score = describe(row, self.experiment.validation)
-        line = f"step {row['step']}/{self.total}: loss {row['loss']:.3g}{score}, {row['seconds']:.0f} s"
-        if self.bar is not None:
-            self.bar.set_postfix_str(line.split(": ", 1)[1])
-        elif self.progress != "none":
-            print(f"{self.experiment.name} x{self.experiment.scale} {line}", flush=True)
+        report = f"loss {row['loss']:.3g}{describe(row, self.experiment.validation)}, {row['seconds']:.0f} s"
+        bar.set_postfix_str(report)
+        if self.progress == "lines":
+            print(f"{self.experiment.name} x{self.experiment.scale} step {row['step']}/{self.total}: {report}", flush=True)
 
     def run_to_end(self) -> None:
         if self.total is None:
             self.fit_budget()
         every = max(1, -(-self.total // VALIDATIONS))
-        if self.progress == "bar" and self.main:
-            self.bar = tqdm(total=self.total, initial=self.trainer.done, desc=self.experiment.name, unit="step")
-        while self.trainer.done < self.total:
-            self.take_step()
-            done = self.trainer.done
-            if self.bar is not None:
-                self.bar.update()
-            due = done % every == 0 or done == self.total
-            if due or done % CHECK_EVERY == 0:
-                self.check_loss()
-                if due:
-                    self.validate()
-                if due or time.monotonic() - self.saved > SAVE_SECONDS:
-                    self.save()
-        if self.bar is not None:
-            self.bar.close()
-
-
-def accelerator_for(experiment: Experiment) -> Accelerator:
-    """Return Accelerate's handle on the device, in the experiment's precision."""
-    AcceleratorState._reset_state()  # else a process could train in one precision only
-    return Accelerator(
-        mixed_precision="bf16" if experiment.precision == "bf16" else "no",
-        dynamo_backend="inductor" if torch.cuda.is_available() else None,
-    )
-
-
-def train_sgd(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict, start: dict[str, Path], progress: str) -> None:
-    """Train by stochastic gradient descent, from the last checkpoint where there is one."""
-    accelerator, code = accelerator_for(experiment), checkout()  # the commit at the start, whatever changes meanwhile
-    processes = accelerator.num_processes
-    if experiment.discriminator and processes > 1:
-        raise SRError(f"{experiment.name} trains against a discriminator, which works in one process, got {processes}")
-    if experiment.batch % processes:
-        raise SRError(f"batch (={experiment.batch}) must be a multiple of the {processes} processes")
-    with accelerator.main_process_first():  # others wait while it renames an outdated run
-        if reusable(run):
-            return
-    with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
-        if processes == 1 and run.complete:  # another process has finished it meanwhile
-            return
-        trainer = Trainer(experiment, accelerator, start)
-        batches = Batches(sampler, trainer)
-        loop = Loop(trainer, batches, run, progress)
-        state = run.load_checkpoint()
-        if state is not None:
-            loop.restore(state)
-        elif accelerator.is_main_process:
-            run.write_config()
-        try:
-            loop.run_to_end()
-        finally:
-            batches.close()
-        if accelerator.is_main_process:
-            minutes, device = round(loop.seconds / 60, 2), str(accelerator.device.type)
-            parts = {file: "+".join(sorted(part for part, source in start.items() if source == file)) for file in start.values()}
-            before = {"start": {part: start_budget(experiment, part, file) for file, part in parts.items()}} if start else {}
-            extra = {**before, **code, "vital_signs": _vital_signs(trainer.result, experiment)}
-            budget = {"steps": loop.total, "minutes": minutes}
-            made = provenance(seed=experiment.seed, **budget, processes=processes, device=device, data=data, **extra)
-            run.finish(trainer.result.state_dict(), made, probe.network(trainer.result))
-    accelerator.wait_for_everyone()
+        done, disable = self.trainer.done, self.progress != "bar" or not self.main
+        bar = tqdm(total=self.total, initial=done, desc=self.experiment.name, unit="step", disable=disable)
+        with bar, closing(batches(self.sampler, self.trainer)) as fresh:
+            while done < self.total:
+                self.take_step(*next(fresh))
+                bar.update()
+                done = self.trainer.done
+                due = done % every == 0 or done == self.total
+                if due or done % CHECK_EVERY == 0:
+                    self.check_loss()
+                    if due:
+                        self.validate(bar)
+                    if due or time.monotonic() - self.saved > SAVE_SECONDS:
+                        self.save()

@@ -21,16 +21,6 @@ from srlib.nn.models import levels
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def mse(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean squared error. BTSRN eq. 1 (which normalises per patch: the same up to a constant)."""
-    return F.mse_loss(sr, hr)
-
-
-def l1(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean absolute error."""
-    return F.l1_loss(sr, hr)
-
-
 def charbonnier(sr: Tensor, hr: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     """Mean of sqrt(d^2 + epsilon^2), a smooth L1. LapSRN section 3.2, ProSRN eq. 9.
 
@@ -39,7 +29,8 @@ def charbonnier(sr: Tensor, hr: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     return torch.sqrt((sr - hr) ** 2 + epsilon**2).mean()
 
 
-LOSSES: dict[str, Loss] = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
+# BTSRN eq. 1 is "mse"; it normalises per patch, which is the same up to a constant.
+LOSSES: dict[str, Loss] = {"mse": F.mse_loss, "l1": F.l1_loss, "charbonnier": charbonnier}
 CUSTOM: dict[str, tuple[Callable[..., Tensor], Callable]] = {}  # registered by the papers: loss, function with its options
 
 
@@ -107,26 +98,16 @@ def level_targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:
 
     Raises SRError unless the last level has the size of `hr` and the others divide it by one integer in height and width.
     """
-    sizes = [tuple(image.shape[-2:]) for image in outputs]
-    full = tuple(hr.shape[-2:])
-    for height, width in sizes:
-        if full[0] % height or full[1] % width or full[0] // height != full[1] // width:
-            raise _wrong_size(sizes, full)
-    if sizes[-1] != full:
-        raise _wrong_size(sizes, full)
-    resized = {full: hr}
-    for size in sizes:
-        if size not in resized:
-            resized[size] = imresize(hr, size=size)
-    return [resized[size] for size in sizes]
-
-
-def _wrong_size(sizes: list[tuple[int, int]], hr: tuple[int, int]) -> SRError:
-    given = ", ".join(f"{height}x{width}" for height, width in sizes)
-    return SRError(
-        f"outputs: the network gave {given} pixels for HR patches of {hr[0]}x{hr[1]}; the last image must have the size of HR "
-        "(a network without padding declares valid_padding)"
-    )
+    sizes, full = [image.shape[-2:] for image in outputs], hr.shape[-2:]
+    integer = (full[0] % height == full[1] % width == 0 and full[0] // height == full[1] // width for height, width in sizes)
+    if sizes[-1] != full or not all(integer):
+        given = ", ".join(f"{height}x{width}" for height, width in sizes)
+        raise SRError(
+            f"outputs: the network gave {given} pixels for HR patches of {full[0]}x{full[1]}; the last image must have the size "
+            "of HR (a network without padding declares valid_padding)"
+        )
+    targets = {size: hr if size == full else imresize(hr, size=size) for size in set(sizes)}
+    return [targets[size] for size in sizes]
 
 
 def multi_level(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor | None = None) -> Tensor:
@@ -134,6 +115,5 @@ def multi_level(loss: Loss, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tens
 
     lr: ignored; same signature as custom losses. Raises SRError for outputs that do not fit the size of `hr`.
     """
-    if isinstance(outputs, Tensor):
-        return loss(outputs, *level_targets([outputs], hr))
-    return torch.stack([loss(image, target) for image, target in zip(outputs, level_targets(outputs, hr), strict=True)]).sum()
+    images = levels(outputs)
+    return torch.stack([loss(image, target) for image, target in zip(images, level_targets(images, hr), strict=True)]).sum()

@@ -32,12 +32,10 @@ _FREQUENCIES = (math.sqrt(2), math.sqrt(3), math.sqrt(5), math.sqrt(7), math.sqr
 
 def agree(first: Groups, second: Groups) -> bool:
     """Return whether two probes of networks or trainings agree, up to `TOLERANCE` of the largest number of each group."""
-    return len(first) == len(second) and all(map(_close, first, second))
+    return [len(group) for group in first] == [len(group) for group in second] and all(map(_close, first, second))
 
 
 def _close(first: Sequence[float], second: Sequence[float]) -> bool:
-    if len(first) != len(second):
-        return False
     both = np.abs(np.array([first, second], float))
     return bool(np.allclose(first, second, rtol=0, atol=TOLERANCE * both[np.isfinite(both)].max(initial=0.0), equal_nan=True))
 
@@ -48,13 +46,12 @@ def agree_scores(first: Sequence[float], second: Sequence[float]) -> bool:
     return first.shape == second.shape and bool(np.allclose(first, second, rtol=SCORE_TOLERANCE, atol=1e-6, equal_nan=True))
 
 
-def summarise(tensors: Tensor | Sequence[Tensor]) -> list[float]:
+def summarise(tensors: Tensor | list[Tensor]) -> list[float]:
     """Return the RMS of all values and their projections on six cosines, so that any change is visible."""
-    values = torch.cat([tensors.flatten()] if isinstance(tensors, Tensor) else [t.flatten() for t in tensors])
-    values = values.detach().double().cpu()
+    values = torch.cat([tensor.flatten() for tensor in models.levels(tensors)]).detach().double().cpu()
     index = torch.arange(len(values), dtype=torch.float64)
     waves = [values @ torch.cos(frequency * index + frequency) / math.sqrt(len(values)) for frequency in _FREQUENCIES]
-    return [float(value) for value in (values.square().mean().sqrt(), *waves)]
+    return [values.square().mean().sqrt().item(), *(wave.item() for wave in waves)]
 
 
 def picture(height: int, width: int, shift: float = 0.0) -> np.ndarray:
@@ -81,7 +78,7 @@ class Pictures(ImageSet):
         return self.images[i]
 
     def area(self, i: int) -> int:
-        return self.images[i].shape[0] * self.images[i].shape[1]
+        return math.prod(self.images[i].shape[:2])
 
     @property
     def paired(self) -> bool:
@@ -94,20 +91,18 @@ class Pictures(ImageSet):
 
 def pictures(model: nn.Module) -> Pictures:
     """Return the images that a model's scoring is probed with: a colour and a grey one, or one pair at scale 1."""
-    side = max(MIN_SCORED_SIDE // model.scale, 12, getattr(model, "probe", 0))
+    side = max(MIN_SCORED_SIDE // model.scale, 12, getattr(model, "probe", 0)) * model.scale
+    hr = picture(side, side + 4 * model.scale)
     if model.scale > 1:
-        hr = picture(side * model.scale, (side + 4) * model.scale)
-        images = (hr, picture(side * model.scale, side * model.scale, 0.5)[..., 1])
-        return Pictures("probe", ("colour", "grey"), (), "probe", images=images)
-    hr, other = picture(side, side + 4), picture(side, side + 4, 0.1)
-    lr = np.floor(0.7 * hr + 0.3 * other + 0.5).astype(np.uint8)
+        return Pictures("probe", ("colour", "grey"), (), "probe", images=(hr, picture(side, side, 0.5)[..., 1]))
+    lr = np.floor(0.7 * hr + 0.3 * picture(side, side + 4, 0.1) + 0.5).astype(np.uint8)
     return Pictures("probe", ("colour",), (), "probe", scale=1, images=(hr,), lrs=(lr,))
 
 
 def scoring(model: nn.Module, score: Callable[[ImageSet], pd.DataFrame]) -> list[float]:
     """Probe the scoring of a model: the metrics that `score` returns for `pictures`, without times."""
     rows = score(pictures(model)).drop(columns="seconds", errors="ignore")
-    return [float(value) for value in rows.select_dtypes("number").to_numpy().ravel()]
+    return rows.select_dtypes("number").to_numpy(float).ravel().tolist()
 
 
 @torch.no_grad()
@@ -118,7 +113,7 @@ def network(model: nn.Module) -> Groups:
 
 
 def _networks(net: nn.Module) -> list[nn.Module]:
-    """Return a network and those of its children that take an LR image themselves, such as the branches of a router."""
+    """Return a network and its children that take an LR image themselves, such as the branches of a router."""
     return [net, *(child for child in net.children() if hasattr(child, "scale"))]
 
 
@@ -140,7 +135,7 @@ def _training_groups(experiment: Experiment, gain: float) -> list[list[float]]:
     lr, hr = (torch.cat([image, image.flip(-1)]) for image in (lr, hr))  # batch normalisation needs two
     outputs = net.train()(lr)
     loss = compare(outputs, losses.crop_to_output(net, hr, outputs), lr)
-    groups += [summarise(models.levels(outputs)), [float(loss.detach())]]
+    groups += [summarise(outputs), [loss.item()]]
     if getattr(net, "selective", False):  # these weights may route nothing through the trained branches
         branches = [part for part in _networks(net)[1:] if any(p.requires_grad for p in part.parameters())]
         loss = loss + sum(compare(branch(lr), hr, lr) for branch in branches)
@@ -149,7 +144,7 @@ def _training_groups(experiment: Experiment, gain: float) -> list[list[float]]:
         discriminator = fill(adversarial.build(net.channels, **experiment.discriminator_args), gain).double().train()
         term = adversarial.generator_loss(discriminator, models.levels(outputs), lr)
         loss = experiment.content * loss + experiment.adversarial * term
-        groups.append([float(term.detach())])
+        groups.append([term.item()])
     if loss.requires_grad:
         loss.backward()
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
@@ -168,13 +163,9 @@ def fill(net: nn.Module, gain: float = 1.0) -> nn.Module:
     return net
 
 
-def _side(net: nn.Module) -> int:
-    """Return the side of a probe's input in LR pixels."""
-    valid = 2 * net.reach + 8 if getattr(net, "valid_padding", False) else 0
-    return max(16 // net.scale, getattr(net, "probe", SIDE), valid)
-
-
 def _input(net: nn.Module, side: int = 0) -> Tensor:
-    side = side or _side(net)
-    image = picture(side, side)[..., : net.channels or 3].transpose(2, 0, 1)[None]
-    return torch.from_numpy(image.copy()).double() / 255
+    """Return the input of a probe, `(1, C, side, side)` in double precision; side: by default the LR side for this network."""
+    valid = 2 * net.reach + 8 if getattr(net, "valid_padding", False) else 0
+    side = side or max(16 // net.scale, getattr(net, "probe", SIDE), valid)
+    planes = picture(side, side)[..., : net.channels or 3].transpose(2, 0, 1)
+    return torch.from_numpy(planes[None].copy()).double() / 255

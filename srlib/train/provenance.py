@@ -1,8 +1,8 @@
 """Provenance of results: commit, versions, hardware."""
 
-import contextlib
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,15 +26,11 @@ def _git(*args: str) -> str | None:
 
 
 def hardware() -> str:
-    """Name the processor and, where there is one, the GPU."""
-    cpu = platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
+    """Return the names of the processor and, where there is one, of the GPU."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = f"{cpu}, {cores} cores"
+    name = f"{model[1].strip() if model else platform.machine()}, {cores} cores"
     return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_available() else name
 
 

@@ -12,6 +12,7 @@ runs/experiments/<key>/
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,10 @@ from safetensors.torch import save
 
 from srlib.core import paths
 from srlib.core.errors import SRError
-from srlib.core.files import atomic_write, sha256, write_json
+from srlib.core.files import atomic_write, write_json
 from srlib.train import probe
 from srlib.train.experiment import Experiment
+from srlib.train.weights import read_bytes
 
 
 class Outdated(SRError):
@@ -47,43 +49,30 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Return the run in a directory, also one that was moved.
-
-        Raises SRError where it holds no readable config, or one that was edited after the training began.
-        """
+        """Return the run in a directory, also one that was moved; raises SRError for a missing, damaged or edited config."""
         config = Path(folder) / "config.json"
         try:
             fields = dict(json.loads(config.read_text()))
-            # Runs of version 0.1.0 kept neither.
-            key, probe = fields.pop("key", None), fields.pop("probe", None)
-            run = cls(Experiment(**{k: v for k, v in fields.items() if k != "fingerprint"}), fields["fingerprint"])
+            key, fingerprint, trained_probe = (fields.pop(name) for name in ("key", "fingerprint", "probe"))
+            run = cls(Experiment(**fields), fingerprint)
         except FileNotFoundError:
             raise SRError(f"{folder} is not a run; `python -m srlib list runs` shows which there are") from None
-        except PermissionError as error:
+        except OSError as error:
             raise SRError(f"{config} cannot be read: {error.strerror}") from error
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise SRError(f"{config} does not describe a run ({error}); delete the folder and train it again") from error
-        if key is not None and key != run.key:
+        if key != run.key:
             raise SRError(
                 f"{config} was edited after the training began: it describes {run.key}, and was written for {key}; "
                 "restore it, or delete the folder and train again"
             )
-        run.dir, run.probe = Path(folder), probe if key else None
+        run.dir, run.probe = Path(folder), trained_probe
         return run
 
     @property
     def started(self) -> bool:
         """Whether the directory holds anything of a training."""
         return any((self.dir / name).exists() for name in ("config.json", "last.ckpt", "model.safetensors"))
-
-    def set_aside(self) -> Path:
-        """Rename the directory, so that the run starts afresh and nothing is lost; return the new path."""
-        with self.lock():
-            n = 1
-            while (aside := self.dir.with_name(f"{self.dir.name}.outdated{n}")).exists():
-                n += 1
-            self.dir.rename(aside)
-        return aside
 
     @property
     def weights(self) -> Path:
@@ -99,18 +88,13 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for one process, and remove what a killed one left half written.
-
-        The lock goes with the process, however that ends.
-        """
+        """Lock the run for this process, until it ends at the latest; remove partial files of a killed one."""
         try:
             self.dir.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.dir / ".lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            raise SRError(
-                f"another process is training {self.dir.name}; wait for it, or stop it and run the same again"
-            ) from None
+            raise SRError(f"another process is training {self.dir.name}; wait for it, or stop it and run again") from None
         except OSError as error:
             raise SRError(f"cannot write {self.dir}: {error.strerror}; set SRLIB_RUNS to a folder that can be") from error
         try:
@@ -135,11 +119,8 @@ class Run:
         """Return the last state, or None for a fresh run; raises SRError for a file that is not as it was written."""
         if not self.checkpoint.exists():
             return None
-        try:
-            data = self.checkpoint.read_bytes()
-        except OSError as error:
-            raise SRError(f"{self.checkpoint} cannot be read: {error.strerror}") from error
-        data, digest = data[:-32], data[-32:]
+        content = read_bytes(self.checkpoint)
+        data, digest = content[:-32], content[-32:]
         if hashlib.sha256(data).digest() != digest:
             raise SRError(
                 f"{self.checkpoint} is damaged, or not a checkpoint of this project (SHA-256 differs); "
@@ -154,18 +135,16 @@ class Run:
         return pd.read_csv(self.dir / "history.csv")
 
     def finish(self, state: dict[str, torch.Tensor], provenance: dict[str, Any], probe: Sequence[Sequence[float]]) -> None:
-        """Write provenance, then the weights, which make the run complete, then drop the checkpoint.
-
-        probe: of `srlib.train.probe.network` with these weights.
-        """
+        """Write provenance and the `srlib.train.probe.network` of these weights, then the weights, which make the run complete,
+        then drop the checkpoint."""
         data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-        made = {**provenance, "weights": hashlib.sha256(data).hexdigest(), "probe": probe}
-        write_json(self.dir / "provenance.json", made)
+        digest = hashlib.sha256(data).hexdigest()
+        write_json(self.dir / "provenance.json", {**provenance, "weights": digest, "probe": probe})
         atomic_write(self.weights, data)
         self.checkpoint.unlink(missing_ok=True)
 
     def provenance(self) -> dict[str, Any]:
-        """Return where and with what the run was made; raises SRError where that cannot be read."""
+        """Return `provenance.json`; raises SRError where it cannot be read."""
         file = self.dir / "provenance.json"
         try:
             return dict(json.loads(file.read_text()))
@@ -174,13 +153,7 @@ class Run:
 
     def check_weights(self) -> None:
         """Raise SRError where the weights of a complete run are not those that the training wrote."""
-        expected = self.provenance().get("weights")
-        if expected is None:
-            raise Outdated(f"{self.dir} is of version 0.1.0, which kept no checksums; train it again")
-        try:
-            actual = sha256(self.weights)
-        except OSError as error:
-            raise SRError(f"{self.weights} cannot be read: {error.strerror}") from error
+        expected, actual = str(self.provenance().get("weights")), hashlib.sha256(read_bytes(self.weights)).hexdigest()
         if actual != expected:
             raise SRError(
                 f"{self.weights} is damaged or was replaced: SHA-256 {actual[:10]}, the training wrote {expected[:10]}; "
@@ -198,22 +171,20 @@ def reusable(run: Run) -> bool:
     saved = Run.open(run.dir)
     if saved.key != run.key:
         raise SRError(f"{run.dir} holds the run {saved.key}; move it back to a folder of that name")
-    if saved.probe is None or not probe.agree(saved.probe, run.probe):
-        print(
-            f"{run.key}: its network, loss or gradient were others than today's; it is kept in {run.set_aside()} "
-            "and trained anew",
-            flush=True,
-        )
+    if not probe.agree(saved.probe, run.probe):
+        with run.lock():
+            numbered = (run.dir.with_name(f"{run.dir.name}.outdated{n}") for n in itertools.count(1))
+            aside = run.dir.rename(next(path for path in numbered if not path.exists()))
+        print(f"{run.key}: its network, loss or gradient has changed; it is kept in {aside} and trained anew", flush=True)
     if run.complete:
         run.check_weights()
     return run.complete
 
 
 def training_budget(experiment: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a training with this provenance cost.
+    """Return what a training cost: `name`, `scale`, `batch`, `hr_patch`, `precision`, `steps`, `minutes`.
 
-    Keys: `name`, `scale`, `batch`, `hr_patch`, `precision`, `steps`, `minutes`; of one that started from trained weights also
-    `start`, the same of those by the part of the network ("": the whole; None: not known), see `start_budget`.
+    One that started from trained weights also has `start`: part of the network ("": the whole) -> `start_budget`.
     """
     shape = {field: experiment[field] for field in ("name", "scale", "batch", "hr_patch", "precision")}
     start = {"start": made["start"]} if made.get("start") else {}
@@ -221,10 +192,8 @@ def training_budget(experiment: Mapping[str, Any], made: Mapping[str, Any]) -> d
 
 
 def start_budget(experiment: Experiment, part: str, weights: Path) -> dict[str, Any] | None:
-    """Return the `training_budget` of weights that a part of a network starts from; None where nothing is known of them.
-
-    With the key `leg`, which is true, where they are of an earlier leg: of the same network, whole.
-    """
+    """Return the `load_budget` of weights that a part of a network starts from; `leg` is True where they are of an earlier leg,
+    that is of the same whole network."""
     budget = load_budget(weights)
     if budget and not part and (budget["name"], budget["scale"]) == (experiment.name, experiment.scale):
         budget["leg"] = True
@@ -247,10 +216,8 @@ def load_budget(weights: Path) -> dict[str, Any] | None:
     card = weights.with_suffix(".json")
     if card.exists():
         contents = json.loads(card.read_text())
-        experiment, made = contents["experiment"], contents["provenance"]
-    elif (weights.parent / "provenance.json").exists():
+        return training_budget(contents["experiment"], contents["provenance"])
+    if (weights.parent / "provenance.json").exists():
         run = Run.open(weights.parent)
-        experiment, made = vars(run.experiment), run.provenance()
-    else:
-        return None
-    return training_budget(experiment, made)
+        return training_budget(vars(run.experiment), run.provenance())
+    return None

@@ -15,15 +15,19 @@ from srlib.train import losses
 from srlib.train.experiment import Experiment
 from srlib.train.weights import load_weights
 
+PARTS = ("net", "optimizer", "average", "adversary")  # of a trainer that have a state
+
 
 def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Convert uint8 RGB patches `(N, 3, H, W)` to float batches in 0..1, as luma for a model of one channel."""
-    pair = []
-    for image in (lr, hr):
-        x = image.to(device, non_blocking=True).float() / 255
-        x = luma(x) if channels == 1 else x
-        pair.append(x.contiguous(memory_format=torch.channels_last))
-    return pair[0], pair[1]
+    floats = (image.to(device, non_blocking=True).float() / 255 for image in (lr, hr))
+    lr, hr = (luma(image) if channels == 1 else image for image in floats)
+    return lr.contiguous(memory_format=torch.channels_last), hr.contiguous(memory_format=torch.channels_last)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
 
 
 class Adversary:
@@ -39,8 +43,7 @@ class Adversary:
 
     def step(self, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor, learning_rate: float) -> Tensor:
         """Take one optimiser step of the discriminator; return its loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        _set_rate(self.optimizer, learning_rate)
         fakes = models.levels(outputs)
         loss = self.losses.discriminator_loss(self.model, fakes, losses.level_targets(fakes, hr), lr)
         self.optimizer.zero_grad(set_to_none=True)
@@ -55,10 +58,10 @@ class Adversary:
         self.net.requires_grad_(True)
         return loss
 
-    def state(self) -> dict:
+    def state_dict(self) -> dict:
         return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def load(self, state: dict) -> None:
+    def load_state_dict(self, state: dict) -> None:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -90,20 +93,19 @@ class Trainer:
         Returns the loss, and the discriminator's, still on the device. Where a `selective` network routed no patch of the batch
         through a trainable layer, the weights stay as they are. Raises SRError for any other loss without a gradient.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        _set_rate(self.optimizer, learning_rate)
         outputs = self.model(lr)
         hr = losses.crop_to_output(self.net, hr, outputs)
         loss = self.loss(outputs, hr, lr)
-        parts = [loss]
+        reported = [loss]
         if self.adversary is not None:
             discriminator_loss = self.adversary.step(outputs, hr, lr, learning_rate)
             loss = self.experiment.content * loss + self.experiment.adversarial * self.adversary.generator_loss(outputs, lr)
-            parts = [loss, discriminator_loss]
-        trained = self._check_gradient(outputs, parts[0], loss)
-        if self.accelerator.num_processes > 1:  # a process without such a patch must join the all-reduce
+            reported = [loss, discriminator_loss]
+        trained, several = self._check_gradient(outputs, loss), self.accelerator.num_processes > 1
+        if several:  # a process without such a patch must join the all-reduce
             loss = loss + 0 * sum(p.sum() for p in self.net.parameters() if p.requires_grad)
-        if trained or self.accelerator.num_processes > 1:
+        if trained or several:
             self.optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             if self.experiment.clip:
@@ -112,13 +114,13 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.done += 1
-        return torch.stack([part.detach() for part in parts])
+        return torch.stack([value.detach() for value in reported])
 
-    def _check_gradient(self, outputs: Tensor | list[Tensor], term: Tensor, loss: Tensor) -> bool:
+    def _check_gradient(self, outputs: Tensor | list[Tensor], loss: Tensor) -> bool:
         """Return whether the loss has a gradient; raise SRError where it has none although it must."""
-        reached = any(output.requires_grad for output in models.levels(outputs))
-        if term.requires_grad and loss.requires_grad:
+        if loss.requires_grad:
             return True
+        reached = any(output.requires_grad for output in models.levels(outputs))
         if not reached and getattr(self.net, "selective", False):
             return False
         where = f"the loss {self.experiment.loss!r} is detached from" if reached else "no trained layer takes part in"
@@ -133,20 +135,11 @@ class Trainer:
         return self.net if self.average is None else self.average.module
 
     def state(self) -> dict:
-        average = None if self.average is None else self.average.state_dict()
-        return {
-            "step": self.done,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": average,
-            "adversary": None if self.adversary is None else self.adversary.state(),
-        }
+        parts = {name: getattr(self, name) for name in PARTS}
+        return {"step": self.done, **{name: None if part is None else part.state_dict() for name, part in parts.items()}}
 
     def load(self, state: dict) -> None:
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        if self.adversary is not None:
-            self.adversary.load(state["adversary"])
+        for name in PARTS:
+            if state[name] is not None:
+                getattr(self, name).load_state_dict(state[name])
         self.done = state["step"]

@@ -3,11 +3,15 @@
 `accelerate launch -m srlib train ...` or `torchrun -m srlib train ...` split each batch over the processes.
 """
 
+import contextlib
+import os
+import sys
 import time
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator
+from torch import nn
 
 from srlib.core.errors import SRError
 from srlib.core.files import sha256
@@ -16,12 +20,13 @@ from srlib.data.pairs import open_pairs
 from srlib.data.patches import PatchSampler
 from srlib.data.sets import open_set
 from srlib.nn import models
+from srlib.scoring import vitals
 from srlib.train import probe
 from srlib.train.experiment import Experiment
-from srlib.train.loop import interactive, train_sgd, validate
-from srlib.train.provenance import provenance
-from srlib.train.run import Run, reusable
-from srlib.train.trainer import to_batch
+from srlib.train.loop import Loop, accelerator_for, validate
+from srlib.train.provenance import checkout, provenance
+from srlib.train.run import Run, reusable, start_budget
+from srlib.train.trainer import Trainer, to_batch
 
 
 def digest(start: dict[str, Path]) -> str:
@@ -30,15 +35,14 @@ def digest(start: dict[str, Path]) -> str:
 
 
 def _check_start(experiment: Experiment, start: dict[str, Path]) -> None:
-    given = ", ".join(str(file) for file in start.values())
+    given = ", ".join(map(str, start.values()))
     if start and models.fitted(experiment.model):
         raise SRError(f"start (={given}) was given, but {experiment.name} is fitted in closed form; leave it out")
-    if not experiment.start:
-        if start:
-            raise SRError(f"start (={given}) was given, but {experiment.name} starts from fresh weights; leave it out")
-    elif not start or not all(file.is_file() for file in start.values()):
+    if start and not experiment.start:
+        raise SRError(f"start (={given}) was given, but {experiment.name} starts from fresh weights; leave it out")
+    if experiment.start and not (start and all(file.is_file() for file in start.values())):
         raise SRError(f"{experiment.name} starts from trained weights, and start (={given}) is no file; train those first")
-    elif digest(start) != experiment.start:
+    if digest(start) != experiment.start:
         raise SRError(f"{given} is not what {experiment.name} starts from: SHA-256 {digest(start)}, expected {experiment.start}")
 
 
@@ -52,15 +56,20 @@ def check_validation(experiment: Experiment) -> None:
         raise SRError(f"validation (={images.name}) has no LR images, which scale 1 needs; take a set of pairs")
 
 
+def interactive() -> bool:
+    """Return whether a user watches: a terminal, or a kernel of a Jupyter server. Headless runs print lines."""
+    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
 @tolerant()
 def train(
     experiment: Experiment, *, start: dict[str, Path] | None = None, root: Path | None = None, progress: str = "auto"
 ) -> Run:
     """Train an experiment and return its complete run; a complete run is returned as it is, a partial one continued.
 
-    A run whose network, loss or gradient have changed since (`probe.training`) is set aside, which is printed, and trained anew.
-    start: the weights files that `experiment.start` stands for, by the part of the network that they are of ("": the whole); a
-    file of a whole network gives a part the weights of its part of that name.
+    A run whose network, loss or gradient has changed since (`probe.training`) is set aside, with a message, and trained anew.
+    start: the weights files that `experiment.start` stands for, by the part of the network that they initialise ("": the whole);
+    of the file of a whole network, a part takes the weights of its part of that name.
     root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
     or exceeds 100 times its first values; the last good checkpoint is kept.
@@ -76,32 +85,77 @@ def train(
     run = Run(experiment, pairs.fingerprint, root)
     run.probe = probe.training(experiment)
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
+    accelerator, fitted = accelerator_for(experiment), models.fitted(experiment.model)
+    _check_processes(experiment, fitted, accelerator.num_processes)
     data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
-    if models.fitted(experiment.model):
-        fit_closed_form(experiment, run, sampler, data)
-    else:
-        train_sgd(experiment, run, sampler, data, start, progress)
+    fields = {"seed": experiment.seed, "data": data, **checkout()}  # the commit at the start, whatever changes meanwhile
+    with accelerator.main_process_first():  # others wait while it sets an outdated run aside, or fits a network
+        if reusable(run):
+            return run
+        if fitted:
+            with run.lock():
+                fit_closed_form(run, sampler, fields)
+            return run
+    with run.lock() if accelerator.is_main_process else contextlib.nullcontext():
+        if accelerator.num_processes > 1 or not run.complete:  # it may have been finished meanwhile
+            train_sgd(run, sampler, fields, accelerator, start, progress)
+    accelerator.wait_for_everyone()
     return run
 
 
-def fit_closed_form(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
-    """Fit in closed form, on steps * batch patches; there are no checkpoints."""
-    if experiment.steps is None:
+def _check_processes(experiment: Experiment, fitted: bool, processes: int) -> None:
+    if fitted and experiment.steps is None:
         raise SRError(f"{experiment.name} is fitted to steps * batch patches at once; give it steps, not minutes")
-    with PartialState().main_process_first():
-        if not reusable(run):  # in all but the first process it is
-            _fit_and_save(experiment, run, sampler, data)
+    if experiment.discriminator and processes > 1:
+        raise SRError(f"{experiment.name} trains against a discriminator, which works in one process, got {processes}")
+    if not fitted and experiment.batch % processes:
+        raise SRError(f"batch (={experiment.batch}) must be a multiple of the {processes} processes")
 
 
-def _fit_and_save(experiment: Experiment, run: Run, sampler: PatchSampler, data: dict) -> None:
-    with run.lock():
+def fit_closed_form(run: Run, sampler: PatchSampler, fields: dict) -> None:
+    """Fit in closed form, on steps * batch patches; there are no checkpoints. fields: of the provenance."""
+    run.write_config()
+    experiment, began = run.experiment, time.monotonic()
+    net = models.create(experiment.model, experiment.scale, **experiment.model_args)
+    cpu = torch.device("cpu")
+    net.fit((to_batch(*sampler.batch(step), net.channels, cpu) for step in range(experiment.steps)), experiment.seed)
+    minutes = round((time.monotonic() - began) / 60, 2)
+    run.write_history([{"step": experiment.steps, "seconds": round(60 * minutes, 1), **validate(net, experiment)}])
+    made = provenance(**fields, steps=experiment.steps, minutes=minutes, processes=1, device="cpu")
+    run.finish(net.state_dict(), made, probe.network(net))
+
+
+def train_sgd(
+    run: Run, sampler: PatchSampler, fields: dict, accelerator: Accelerator, start: dict[str, Path], progress: str
+) -> None:
+    """Train by stochastic gradient descent, from the last checkpoint where there is one. fields: of the provenance."""
+    experiment = run.experiment
+    trainer = Trainer(experiment, accelerator, start)
+    loop = Loop(trainer, sampler, run, progress)
+    state = run.load_checkpoint()
+    if state is not None:
+        loop.restore(state)
+    elif accelerator.is_main_process:
         run.write_config()
-        began = time.monotonic()
-        net = models.create(experiment.model, experiment.scale, **experiment.model_args)
-        cpu = torch.device("cpu")
-        net.fit((to_batch(*sampler.batch(step), net.channels, cpu) for step in range(experiment.steps)), experiment.seed)
-        minutes = round((time.monotonic() - began) / 60, 2)
-        scores = validate(net, experiment)
-        run.write_history([{"step": experiment.steps, "seconds": round(60 * minutes, 1), **scores}])
-        made = provenance(seed=experiment.seed, steps=experiment.steps, minutes=minutes, processes=1, device="cpu", data=data)
-        run.finish(net.state_dict(), made, probe.network(net))
+    loop.run_to_end()
+    if not accelerator.is_main_process:
+        return
+    parts = {file: "+".join(sorted(part for part, other in start.items() if other == file)) for file in start.values()}
+    if parts:
+        fields["start"] = {part: start_budget(experiment, part, file) for file, part in parts.items()}
+    made = provenance(
+        **fields,
+        steps=loop.total,
+        minutes=round(loop.seconds / 60, 2),
+        processes=accelerator.num_processes,
+        device=accelerator.device.type,
+        vital_signs=_vital_signs(trainer.result, experiment),
+    )
+    run.finish(trainer.result.state_dict(), made, probe.network(trainer.result))
+
+
+def _vital_signs(trained: nn.Module, experiment: Experiment) -> vitals.Signs:
+    """Return the vital signs of a network on the validation images, without any on the training images."""
+    net = models.create(experiment.model, experiment.scale, **experiment.model_args)  # a copy without autocast
+    net.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
+    return vitals.measure(net, *filter(None, (experiment.validation, experiment.data)))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from srlib.core.errors import SRError
@@ -35,16 +36,23 @@ def dequantize(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.float() * scales[name] if name in scales else tensor for name, tensor in kept.items()}
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; raises SRError where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SRError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def load_weights(model: torch.nn.Module, path: Path, part: str = "") -> torch.nn.Module:
     """Load safetensors (any float precision, or int8 as in `dequantize`) into a model, strictly; return it in eval mode.
 
     part: the name of the model in a larger network; where the file is of such a network, only its tensors are taken.
     """
+    content = read_bytes(path)
     try:
-        state = dequantize(load(Path(path).read_bytes()))
-    except OSError as error:
-        raise SRError(f"weights {path} cannot be read: {error.strerror}") from error
-    except Exception as error:
+        state = dequantize(load(content))
+    except (SafetensorError, KeyError) as error:  # KeyError: an unknown type of numbers
         raise SRError(f"{path} is not a readable safetensors file ({error}); delete it and train or fetch it again") from error
     prefix = f"{part}."
     state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if part and name.startswith(prefix)} or state

@@ -1,9 +1,12 @@
 """Probes notice what code does, and nothing else."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 
 from srlib import papers
 from srlib.baselines.espcn import ESPCN
@@ -13,7 +16,6 @@ from srlib.scoring.evaluation import evaluate
 from srlib.train import losses, probe
 from srlib.train.experiment import Experiment
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINED = [name for name in models.names() if name not in ("bicubic", "aplus", "rfl", "drcn", "memnet")]  # two are slow
 
 
@@ -109,59 +111,54 @@ class TestTraining:
         ],
     )
     def test_is_the_same_twice_and_has_a_gradient(self, paper, name, scale):
-        one = papers.get(paper).experiment(name, scale, "smoke", start="x")
-        numbers = probe.training(one)
-        assert np.isfinite(np.concatenate(numbers)).all() and probe.agree(numbers, probe.training(one))
+        chosen = papers.get(paper).experiment(name, scale, "smoke", start="x")
+        numbers = probe.training(chosen)
+        assert np.isfinite(np.concatenate(numbers)).all() and probe.agree(numbers, probe.training(chosen))
         assert any(numbers[-1])
 
     def test_of_what_is_fitted_is_empty(self):
         assert probe.training(papers.get("prosrn").experiment("aplus", 2, "smoke")) == []
 
     def test_does_not_depend_on_seed_patch_or_budget(self):
-        one = probe.training(experiment())
-        assert probe.agree(one, probe.training(experiment(seed=3, hr_patch=96, batch=2, steps=9)))
+        numbers = probe.training(experiment())
+        assert probe.agree(numbers, probe.training(experiment(seed=3, hr_patch=96, batch=2, steps=9)))
 
-    def test_notices_the_loss(self, monkeypatch):
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            F.l1_loss,
+            lambda sr, hr: 1.001 * F.mse_loss(sr, hr),
+            lambda sr, hr: 2 * F.mse_loss(sr, hr) - F.mse_loss(sr, hr).detach(),  # the same value, another gradient
+            lambda sr, hr: F.mse_loss(sr, hr).detach(),
+        ],
+    )
+    def test_notices_the_loss(self, monkeypatch, changed):
         before = probe.training(experiment())
-        assert not probe.agree(before, probe.training(experiment(loss="l1")))
-        mse = losses.mse
-        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: 1.001 * mse(sr, hr))
-        assert not probe.agree(before, probe.training(experiment()))
-
-    def test_notices_a_loss_whose_value_stays_and_whose_gradient_does_not(self, monkeypatch):
-        before, mse = probe.training(experiment()), losses.mse
-        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: 2 * mse(sr, hr) - mse(sr, hr).detach())
-        assert not probe.agree(before, probe.training(experiment()))
-        monkeypatch.setitem(losses.LOSSES, "mse", lambda sr, hr: mse(sr, hr).detach())
+        monkeypatch.setitem(losses.LOSSES, "mse", changed)
         assert not probe.agree(before, probe.training(experiment()))
 
     def test_notices_the_weight_of_the_adversarial_term(self):
-        one = papers.get("prosrn").experiment("prosrgan", 4, "smoke", start="x")
-        other = papers.get("prosrn").experiment("prosrgan", 4, "smoke", start="x", adversarial=0.5)
-        assert not probe.agree(probe.training(one), probe.training(other))
+        changes = ({}, {"adversarial": 0.5})
+        chosen = (papers.get("prosrn").experiment("prosrgan", 4, "smoke", start="x", **fields) for fields in changes)
+        assert not probe.agree(*map(probe.training, chosen))
 
 
 class TestScoring:
     def numbers(self, net: torch.nn.Module, by) -> list[float]:
         return probe.scoring(net, lambda images: evaluate(net, images, by))
 
-    @pytest.mark.parametrize("name", ["y", "lapsrn", "prosrn", "edsr", "btsrn", "btsrn_div2k"])
-    def test_is_the_same_twice_and_finite(self, name):
-        net = small("bicubic")
-        numbers = self.numbers(net, protocol(name))
-        assert len(numbers) == 2 * len(protocol(name).metrics) and np.isfinite(numbers).all()
-        assert numbers == self.numbers(net, protocol(name))
+    def test_is_finite_the_same_twice_and_differs_between_protocols(self):
+        net, by_protocol = small("bicubic"), {}
+        for name in ("y", "lapsrn", "edsr", "btsrn", "btsrn_div2k"):
+            numbers = by_protocol[name] = self.numbers(net, protocol(name))
+            assert len(numbers) == 2 * len(protocol(name).metrics) and np.isfinite(numbers).all()
+            assert numbers == self.numbers(net, protocol(name))
+        assert not any(probe.agree_scores(*pair) for pair in combinations(by_protocol.values(), 2))
 
     @pytest.mark.parametrize("name", ["realsr", "d2c"])
     def test_of_pairs(self, name):
         numbers = self.numbers(small("kpn"), protocol(name))
         assert len(numbers) == len(protocol(name).metrics) and np.isfinite(numbers).all()
-
-    def test_protocols_differ(self):
-        net = small("bicubic")
-        found = {name: self.numbers(net, protocol(name)) for name in ("y", "lapsrn", "edsr", "btsrn", "btsrn_div2k")}
-        pairs = [(a, b) for a in found for b in found if a < b]
-        assert not any(probe.agree_scores(found[a], found[b]) for a, b in pairs)
 
     def test_times_do_not_count(self):
         frames = iter([pd.DataFrame({"image": ["a"], "psnr": [30.0], "seconds": [s]}) for s in (1.0, 2.0)])
