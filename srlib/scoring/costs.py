@@ -1,8 +1,8 @@
 """Cost of networks side by side: parameters, multiply-adds, time and memory.
 
 Times are measured in rounds, each network once per round, so that other load on the machine affects all of them alike. A row has
-every round of its network (`seconds_rounds`, `step_seconds_rounds`: numbers joined by ";"), the `session` that it was measured in
-and `busy`, the number of cores that other processes used meanwhile; claims on times are judged by these (`verdicts`).
+all rounds of its network (`seconds_rounds`, `step_seconds_rounds`: numbers joined by ";"), the `session` of the measurement, and
+`busy`, the number of cores that other processes used meanwhile; claims on times are judged by these.
 """
 
 import statistics
@@ -36,7 +36,7 @@ def _cpu_seconds() -> tuple[float, float]:
 
 @contextmanager
 def _session() -> Iterator[dict]:
-    """Yield the columns that the rows of a measurement share: `session`, and on exit `busy`, the cores others used meanwhile."""
+    """Yield the columns that all rows of a measurement share: `session`, and on exit `busy`."""
     columns: dict = {"session": uuid.uuid4().hex[:12]}
     began, (all_before, own_before) = time.perf_counter(), _cpu_seconds()
     yield columns
@@ -48,10 +48,10 @@ def _session() -> Iterator[dict]:
 def rounds(row: pd.Series, metric: str) -> list[float]:
     """Return the rounds of a time of a row of costs, in seconds; empty where it has none."""
     joined = row.get(f"{metric}_rounds")
-    return [float(part) for part in joined.split(";")] if isinstance(joined, str) and joined else []
+    return [float(part) for part in joined.split(";")] if isinstance(joined, str) else []
 
 
-def shown(table: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
+def for_display(table: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:
     """Return a table of costs for display: methods by their labels, without rounds, session and load."""
     hidden = [name for name in table.columns if name.endswith("_rounds") or name in ("session", "busy")]
     return table.drop(columns=hidden).assign(method=table["method"].map(labels))
@@ -88,7 +88,7 @@ def _time(
     metrics: Iterable[str] = ("seconds",),
     average: Callable[[list[float]], float] = min,
 ) -> dict[str, dict]:
-    """Return the columns of each network's times in seconds, measured on its input of each round; the first round warms up only.
+    """Return the columns of each network's times, in seconds, on its input of each round; the first round only warms up.
 
     metrics: keys of `WORK`. average: of the rounds.
     """
@@ -96,14 +96,13 @@ def _time(
     with _session() as session:
         for turn, inputs in enumerate(rounds):
             for name in [*networks][:: 1 if turn % 2 else -1]:  # no network always goes first
-                for metric in metrics:
-                    seconds = _seconds(WORK[metric], networks[name], inputs[name])
-                    if turn:
-                        times[name][metric].append(seconds)
+                for metric, seconds in times[name].items():
+                    seconds.append(_seconds(WORK[metric], networks[name], inputs[name]))
     columns = {}
-    for name, measured in times.items():
-        joined = {f"{metric}_rounds": ";".join(f"{seconds:.4g}" for seconds in values) for metric, values in measured.items()}
-        columns[name] = {**{metric: average(values) for metric, values in measured.items()}, **joined, **session}
+    for name, by_metric in times.items():
+        timed = {metric: seconds[1:] for metric, seconds in by_metric.items()}
+        joined = {f"{metric}_rounds": ";".join(f"{value:.4g}" for value in seconds) for metric, seconds in timed.items()}
+        columns[name] = {metric: average(seconds) for metric, seconds in timed.items()} | joined | session
     return columns
 
 
@@ -125,7 +124,7 @@ def _frame_costs(
 
 
 def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None = None) -> pd.DataFrame:
-    """Return what networks cost on the images of a set, luma reduced by `scale`, each image whole; a round is an image.
+    """Return the cost of networks on the images of a set, luma downscaled by `scale` and uncut; a round is an image.
 
     Columns: `method`, `parameters`, `megabytes` (2**20 bytes of float32 weights, as in Difficulty-SR's Table 2), `seconds` (mean
     over the images).
@@ -140,7 +139,7 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
 
 
 def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 7) -> pd.DataFrame:
-    """Return what networks of scale 1 cost for one frame of `side` by `side` pixels.
+    """Return the cost of networks of scale 1 for one frame of `side` by `side` pixels.
 
     Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (the least of
     `repeats`).
@@ -149,8 +148,8 @@ def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats:
 
 
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 7) -> pd.DataFrame:
-    """Return what networks cost on one LR image of `side` by `side` pixels, a row each. Times are the least of `repeats` rounds,
-    as other load on the machine only adds to them.
+    """Return the cost of networks on one LR image of `side` by `side` pixels, a row each. Times are the least of `repeats`
+    rounds, as other load on the machine only adds to them.
 
     Columns: `method`, `parameters`, `mult_adds` (G, for a 1280x720 output), `seconds` (one upscaling), `step_seconds` (forward
     and backward), `step_memory` (MB that the forward pass keeps for the backward one).

@@ -26,17 +26,17 @@ CELL = 4  # LR pixels; tiles begin and end at multiples, as networks that shuffl
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out: on a GPU, or on a CPU, where the allocator's name tells it from other errors."""
+    """Whether memory ran out, on a GPU or on a CPU, whose allocator is named in the message."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _side(length: int, most: int) -> int:
-    """Return the side of the fewest tiles of at most `most` pixels that cover a length, about equal; a multiple of CELL."""
+    """Return the side of the fewest equal tiles of at most `most` pixels that cover a length, a multiple of CELL."""
     return -(-length // -(-length // most) // CELL) * CELL
 
 
 def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
-    """Upscale tile by tile, each with as many pixels around it as the model looks at, so that no seam exists."""
+    """Upscale in tiles that overlap by the model's context, so that there are no seams."""
     halo, scale = model.context, model.scale
     height, width = lr.shape[-2:]
     down, across = _side(height, tile), _side(width, tile)
@@ -53,7 +53,7 @@ def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
 
 
 def check_tile(tile: int | None) -> None:
-    """Raise SRError for a number of LR pixels that `forward` does not take."""
+    """Raise SRError for a `tile` that `forward` does not take."""
     if tile is not None and (tile < 0 or 0 < tile < SMALLEST_TILE):
         raise SRError(f"tile (={tile}) must be 0 (never) or at least {SMALLEST_TILE} LR pixels")
 
@@ -62,9 +62,9 @@ def check_tile(tile: int | None) -> None:
 def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
-    tile: None for some 1024 pixels of the output, or four times the model's context where that is more; 0 for never; rounded down
-    to a multiple of 4. Where memory runs out the tile is halved until it fits. Tiles give the result of the whole image up to
-    rounding; a model without `context` depends on the whole image and is never cut.
+    tile: rounded down to a multiple of 4; None: about 1024 pixels of the output, or four times the model's context where that is
+    more; 0: no tiles. It is halved where memory runs out. Tiles give the result of the whole image up to rounding; a model
+    without `context` depends on the whole image and is never cut.
     """
     check_tile(tile)
     if model.context is None or tile == 0:
@@ -83,14 +83,13 @@ def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: boo
 
 def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
     """Average the outputs for the eight flips and rotations of the input, in float."""
-    total = None
-    for flip in (False, True):
-        for turns in range(4):
-            x = torch.rot90(lr.flip(-1) if flip else lr, turns, (-2, -1))
-            y = torch.rot90(forward(model, x, tile, progress), -turns, (-2, -1))
-            y = y.flip(-1) if flip else y
-            total = y if total is None else total + y
-    return total / 8
+
+    def transformed(flip: bool, turns: int) -> Tensor:
+        x = torch.rot90(lr.flip(-1) if flip else lr, turns, (-2, -1))
+        y = torch.rot90(forward(model, x, tile, progress), -turns, (-2, -1))
+        return y.flip(-1) if flip else y
+
+    return sum(transformed(flip, turns) for flip in (False, True) for turns in range(4)) / 8
 
 
 def _device(model: nn.Module) -> torch.device:
@@ -108,7 +107,7 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Have a model in eval mode, and a trained one on the GPU where there is one; at the end it is as it was before."""
+    """Put a model in eval mode, and one with parameters on the GPU where there is one; restore both at the end."""
     training, home = model.training, _device(model)
     moves = torch.cuda.is_available() and home.type == "cpu" and any(True for _ in model.parameters())
     model.eval()
@@ -128,8 +127,7 @@ def upscale(
     """Upscale one image `(H, W)` or `(H, W, 3)`, uint8 or floats in 0..255, and return floats in 0..255, not clipped.
 
     A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
-    is luma as it is for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over
-    the tiles.
+    is luma for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over the tiles.
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
         raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
@@ -146,8 +144,8 @@ def upscale(
         return _run(model, lr.astype(np.float64), tile, ensemble, progress)
 
 
-def _fitted(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Crop a pair as the protocol says; SRError where the sizes do not match, or where there is no LR and can be none."""
+def _crop_pair(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Crop a pair to the protocol's multiple; raise SRError where the sizes do not match, or for scale 1 without LR."""
     cropped = modcrop(hr, scale * protocol.multiple)
     if lr is None:
         if scale == 1:
@@ -160,42 +158,34 @@ def _fitted(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: in
 
 
 def model_input(model: nn.Module, lr: np.ndarray, protocol: Protocol, rounded: bool) -> np.ndarray:
-    """Return what a model gets of an LR image: its luma `(H, W)` where the model makes luma and the protocol scores that of SR
-    itself (not that of RGB, `Protocol.sr_rgb`), and the image as it is otherwise. rounded: see `to_y`."""
+    """Return the input of a model: the luma `(H, W)` of an LR image for a luma model whose own output the protocol scores (no
+    `sr_rgb`), else the image. rounded: see `to_y`."""
     luma = model.channels == 1 and protocol.color == "y" and not protocol.sr_rgb
     return to_y(lr, rounded=rounded) if luma and lr.ndim == 3 else lr
 
 
 def super_resolve(
-    model: nn.Module,
-    hr: np.ndarray,
-    protocol: Protocol,
-    *,
-    lr: np.ndarray | None = None,
-    tile: int | None = None,
-    ensemble: bool = False,
+    model: nn.Module, hr: np.ndarray, protocol: Protocol, *, lr: np.ndarray | None = None, ensemble: bool = False
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Degrade `hr` as the protocol says and upscale it: return sr, the hr that it is scored against, and seconds.
 
-    lr: the uint8 LR image of a pair, which is then upscaled instead; a model of scale 1 needs one.
-    A luma model gets luma and returns luma `(H, W)` where the protocol scores luma, unless it has `sr_rgb`. An RGB model needs an
-    RGB image: under a protocol that degrades luma it gets the 8-bit RGB image instead.
+    lr: the uint8 LR image of a pair, upscaled instead; a model of scale 1 needs one.
+    A luma model gets and returns luma `(H, W)` where the protocol scores luma without `sr_rgb`. Under a protocol that degrades
+    luma, an RGB model gets the 8-bit RGB image.
     """
-    hr, lr = _fitted(hr, lr, protocol, model.scale)
+    hr, lr = _crop_pair(hr, lr, protocol, model.scale)
     rounded = lr is not None and protocol.round_y
     if lr is None:
-        way = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
-        lr = lr_from_hr(hr, protocol.with_lr(way), model.scale)
+        degradation = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
+        lr = lr_from_hr(hr, protocol.with_lr(degradation), model.scale)
     began = time.perf_counter()
-    sr = upscale(model, model_input(model, lr, protocol, rounded), tile=tile, ensemble=ensemble)
+    sr = upscale(model, model_input(model, lr, protocol, rounded), ensemble=ensemble)
     return sr, hr, time.perf_counter() - began
 
 
 def windows(height: int, width: int, protocol: Protocol) -> list[tuple[int, int, int, int]]:
-    """Return (top, left, height, width) in LR pixels of what is scored separately of an LR image of that size.
-
-    The image itself, unless both its sides exceed `protocol.window`.
-    """
+    """Return (top, left, height, width), in LR pixels, of the windows of an LR image that are scored separately; the whole image
+    unless both sides exceed `protocol.window`."""
     side = protocol.window
     if not side or min(height, width) <= side:
         return [(0, 0, height, width)]
@@ -206,35 +196,23 @@ def windows(height: int, width: int, protocol: Protocol) -> list[tuple[int, int,
 def _pieces(
     name: str, hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-    """Yield (name, hr, lr) of each window, cropped as the protocol says; several are told apart as name@top,left."""
-    hr, lr = _fitted(hr, lr, protocol, scale)
-    found = windows(hr.shape[0] // scale, hr.shape[1] // scale, protocol)
-    for top, left, height, width in found:
-        label = f"{name}@{top},{left}" if len(found) > 1 else name
-        part = None if lr is None else lr[top : top + height, left : left + width]
-        yield label, hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale], part
+    """Yield (name, hr, lr) of each window, cropped as the protocol says; of several, the name is name@top,left."""
+    hr, lr = _crop_pair(hr, lr, protocol, scale)
+    pieces = windows(hr.shape[0] // scale, hr.shape[1] // scale, protocol)
+    for top, left, height, width in pieces:
+        label = f"{name}@{top},{left}" if len(pieces) > 1 else name
+        lr_piece = None if lr is None else lr[top : top + height, left : left + width]
+        yield label, hr[top * scale : (top + height) * scale, left * scale : (left + width) * scale], lr_piece
 
 
-Rows = Callable[[nn.Module, str | ImageSet, int | None], pd.DataFrame]
-Mean = Callable[[pd.DataFrame], dict[str, float]]
-_SCORERS: dict[type[nn.Module], tuple[Rows, Mean]] = {}
+# Registered by the papers: `(model, dataset, protocol, limit)` -> a row per image (`image`) of their own evaluation.
+SCORERS: dict[str, Callable[[nn.Module, str | ImageSet, Protocol, int | None], pd.DataFrame]] = {}
+_NO_IMAGES: dict[type[nn.Module], tuple[Callable, Callable]] = {}
 
 
-def register(kind: type[nn.Module], rows: Rows, mean: Mean) -> None:
-    """Say how networks that make no images are scored: `rows(model, dataset, limit)`, a row per image, and their mean."""
-    _SCORERS[kind] = rows, mean
-
-
-Scorer = Callable[[nn.Module, str | ImageSet, Protocol, int | None], pd.DataFrame]
-SCORERS: dict[
-    str, Scorer
-] = {}  # the papers register theirs: `(model, dataset, protocol, limit)` -> what they look at, with `image`
-
-
-def _own(model: nn.Module) -> tuple[Rows, Mean]:
-    if type(model) not in _SCORERS:
-        raise SRError(f"{type(model).__name__} makes no images, and no paper has registered how it is scored")
-    return _SCORERS[type(model)]
+def register(kind: type[nn.Module], rows: Callable[..., pd.DataFrame], mean: Callable[[pd.DataFrame], dict[str, float]]) -> None:
+    """Register how networks that make no images are scored: `rows(model, dataset, limit)`, a row per image, and their mean."""
+    _NO_IMAGES[kind] = rows, mean
 
 
 def evaluate(
@@ -243,31 +221,28 @@ def evaluate(
     protocol: Protocol,
     *,
     limit: int | None = None,
-    tile: int | None = None,
     ensemble: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Score a model on a set of HR images: one row per image with `image`, the protocol's metrics (`psnr` in dB, `ssim`)
-    and `seconds`; a row per window where the protocol cuts them.
+    """Score a model on a set: a row per image, or per window where the protocol cuts them, with `image`, the protocol's metrics
+    (`psnr` in dB, `ssim`) and `seconds`; of a network that makes no images, what its paper has registered (`register`).
 
-    Sets of pairs are scored with their own LR images. A model of scale 1 needs such a set.
-    A network that makes no images is scored as its paper has registered (`register`).
-    limit: only the first images of the set. tile, ensemble: as in `upscale`.
-    progress: a bar over the images.
+    Sets of pairs are scored with their own LR images, which a model of scale 1 needs. limit: only the first images of the set.
+    ensemble: see `upscale`. progress: a bar over the images.
     """
     if not makes_images(model):
-        return _own(model)[0](model, dataset, limit)
+        return _NO_IMAGES[type(model)][0](model, dataset, limit)
     images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
     rows = [[] for _ in images.names[:limit]]
-    order = sorted(range(len(rows)), key=images.area)  # an image that is too small is known at once
+    order = sorted(range(len(rows)), key=images.area)  # an image that is too small fails at once
     with _evaluating(model):
         for i in tqdm(order, desc=images.name, disable=not progress, leave=False):
             name, hr = images.names[i], images[i]
             try:
                 lr = images.lr(i, hr, scale) if images.paired else None
                 for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
-                    sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, tile=tile, ensemble=ensemble)
+                    sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, ensemble=ensemble)
                     values = score(sr, target, protocol, scale)
                     rows[i].append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
             except SRError as error:
@@ -276,18 +251,17 @@ def evaluate(
 
 
 def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int]:
-    """Return the mean of each metric over rows of `evaluate`. Images that a model makes exactly have an infinite PSNR: they are
-    left out of its mean, unless it makes all so, and `exact` is their number, where there are any."""
+    """Return the mean of each metric over rows of `evaluate`; where images are exact (infinite PSNR), `exact` is their number,
+    and the mean PSNR is that of the others, if any."""
+    averages = {metric: float(rows[metric].mean()) for metric in metrics}
     exact = np.isinf(rows["psnr"]) if "psnr" in metrics else np.zeros(len(rows), bool)
-    found = {metric: float(rows[metric].mean()) for metric in metrics}
     if exact.any():
-        found |= {"psnr": float(rows["psnr"][~exact].mean()) if not exact.all() else math.inf, "exact": int(exact.sum())}
-    return found
+        averages |= {"psnr": float(rows["psnr"][~exact].mean()) if not exact.all() else math.inf, "exact": int(exact.sum())}
+    return averages
 
 
 def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
-    """Score a model on a set of images: the mean of each of the protocol's metrics, or what is registered for a network that
-    makes none, and the number of `images`; where some are `exact`, their number (see `means`). Arguments as in `evaluate`."""
+    """Return the `means` of `evaluate`, or the registered mean of a network that makes no images, and the number of `images`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
-    found = means(rows, protocol.metrics) if makes_images(model) else _own(model)[1](rows)
-    return {**found, "images": len(rows)}
+    averages = means(rows, protocol.metrics) if makes_images(model) else _NO_IMAGES[type(model)][1](rows)
+    return {**averages, "images": len(rows)}

@@ -1,15 +1,13 @@
-"""Vital signs: whether the mechanism of a trained network works at all, measured on a few pictures.
+"""Vital signs: whether the mechanism of a trained network works, measured on a few images.
 
-A fusion that has collapsed to one branch fuses nothing, and a table that compares it with another one compares single branches.
-`measure` gives the signs after a training, as its provenance and the card of released weights keep them; `describe` says them
-below tables; `dead` names what proves nothing about its mechanism, which claims take into account. A sign is of
+A fusion that has collapsed to one branch fuses nothing, and a comparison of it with another fusion compares single branches.
+`measure` gives the signs after a training, for its provenance and the card of released weights; `describe` gives them in words,
+for captions; `dead` says why a mechanism did not train, which claims take into account. The papers may register more of them.
 
     fusion      networks that weigh several images pixel by pixel: D2C-SR, CDC
     branches    D2C-SR's predictions
     kernels     networks of per-pixel kernels, a sign for each head: KPN, LP-KPN, DDet
     dead_units  networks with ReLUs
-
-and those that papers register.
 """
 
 import contextlib
@@ -31,23 +29,25 @@ from srlib.data.sets import ImageSet, open_set
 from srlib.nn.models import makes_images
 from srlib.nn.same_size import CELL
 
-SHOWN = 4  # branches whose weights are said one by one
-MARGIN = 16  # pixels, whole cells, in which kernels differ as convolutions see zeros around the picture
-IMAGES, SIDE = 5, 128  # pictures that are looked at, and LR pixels a side of their middle
-SEEN = 1000  # numbers that a unit must have given to count: five zeros may be chance
+MAX_LISTED = 4  # branches whose weights are described one by one
+MARGIN = 16  # pixels, whole cells, in which kernels differ as convolutions see zeros around the image
+IMAGES, SIDE = 5, 128  # number of images, and side of their centre in LR pixels
+SEEN = 1000  # outputs of a unit from which on it counts: five zeros may be chance
 
 DECIDED = 0.95  # a weight above this leaves one branch alone
 COLLAPSED = 0.95  # share of decided pixels, and mean weight of one branch
 UNIFORM = 0.005  # deviation of the weights over the pixels
 IDENTICAL = 60.0  # dB between predictions: a quarter of a grey level
 ONE_FILTER = 0.03  # deviation of the kernels' shape
-DEAD_UNITS, MANY = 0.8, 0.25  # share of the units that leaves nothing, and one that is worth saying
+DEAD_UNITS, MANY = 0.8, 0.25  # share of the units that leaves nothing, and one that captions mention
+RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+Signs = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign of a paper's own. measure: `(net, datasets)` -> what JSON can hold, or None for networks without that mechanism.
-    dead: why it is dead, in words, or "". describe: for captions."""
+    """A paper's own sign. measure: `(net, datasets)` -> a dict for JSON, or None for networks without that mechanism.
+    dead: why it is dead, in words, or "". describe: in words, for captions."""
 
     name: str
     measure: Callable[[nn.Module, Sequence[str | ImageSet]], dict | None]
@@ -55,16 +55,12 @@ class Sign:
     describe: Callable[[dict], str]
 
 
-_OWN: list[Sign] = []
+_REGISTERED: dict[str, Sign] = {}
 
 
 def register(sign: Sign) -> None:
-    """Add a sign of a paper's own."""
-    _OWN[:] = [other for other in _OWN if other.name != sign.name] + [sign]
-
-
-RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
-Signs = dict[str, Any]
+    """Register a paper's own sign."""
+    _REGISTERED[sign.name] = sign
 
 
 def rounded(value: float) -> float:
@@ -72,10 +68,7 @@ def rounded(value: float) -> float:
 
 
 def dead(signs: Signs) -> str:
-    """Return why the mechanism of a network is dead, in words to follow "the mechanism did not train: "; "" where it is alive.
-
-    Alive is also what has no signs.
-    """
+    """Return why the mechanism of a network did not train, in words; "" where it did, and without signs."""
     reasons = []
     if fusion := signs.get("fusion"):
         weights = fusion["weights"]
@@ -85,32 +78,30 @@ def dead(signs: Signs) -> str:
             reasons.append("the fusion has the same weights at every pixel")
     if (branches := signs.get("branches")) and branches["psnr"] >= IDENTICAL:
         reasons.append(f"the predictions are identical ({branches['psnr']:.1f} dB)")
-    kernels = signs.get("kernels", ())
-    if kernels and all(head["deviation"] < ONE_FILTER for head in kernels):
-        most = max(head["deviation"] for head in kernels)
-        reasons.append(f"the kernels have one shape at every pixel (deviation {percent(most)})")
-    reasons += filter(None, (own.dead(signs[own.name]) for own in _OWN if own.name in signs))
+    largest = max((head["deviation"] for head in signs.get("kernels", ())), default=ONE_FILTER)
+    if largest < ONE_FILTER:
+        reasons.append(f"the kernels have one shape at every pixel (deviation {percent(largest)})")
+    reasons += filter(None, (sign.dead(signs[name]) for name, sign in _REGISTERED.items() if name in signs))
     if signs.get("dead_units", 0) >= DEAD_UNITS:
         reasons.append(f"{percent(signs['dead_units'])} of the units are dead")
     return "; ".join(reasons)
 
 
 def describe(signs: Signs) -> str:
-    """Return the signs in words, for captions: "fusion: mean weights 0.31/0.22/0.25/0.22, 3 % of pixels above 0.95"; "" for none.
-
-    Dead units are said from a quarter on, and at the end what is dead.
-    """
+    """Return the signs in words, and why the mechanism did not train: "fusion: mean weights 0.31/0.22/0.25/0.22, 3 % of pixels
+    above 0.95"; "" without signs. Dead units are mentioned from a quarter on."""
     parts = []
     if fusion := signs.get("fusion"):
         weights = [f"{weight:.2f}" for weight in fusion["weights"]]
-        weights = "/".join(weights) if len(weights) <= SHOWN else f"{min(weights)} to {max(weights)} of {len(weights)} branches"
+        extremes = f"{min(weights)} to {max(weights)} of {len(weights)} branches"
+        weights = "/".join(weights) if len(weights) <= MAX_LISTED else extremes
         parts.append(f"fusion: mean weights {weights}, {percent(fusion['decided'])} of pixels above {DECIDED}")
     if branches := signs.get("branches"):
         parts.append(f"{branches['psnr']:.1f} dB between predictions")
     if kernels := signs.get("kernels"):
         heads = (f"{percent(head['deviation'])} ({head['size']}×{head['size']})" for head in kernels)
         parts.append(f"kernels: deviation of shape {', '.join(heads)}")
-    parts += [own.describe(signs[own.name]) for own in _OWN if own.name in signs]
+    parts += [sign.describe(signs[name]) for name, sign in _REGISTERED.items() if name in signs]
     if signs.get("dead_units", 0) >= MANY:
         parts.append(f"{percent(signs['dead_units'])} of units dead")
     parts += [f"the mechanism did not train: {why}"] if (why := dead(signs)) else []
@@ -118,7 +109,7 @@ def describe(signs: Signs) -> str:
 
 
 def percent(share: float) -> str:
-    """Return "3.4 %" or "34 %"; what is not nothing and not all is not rounded to it."""
+    """Return "3.4 %" or "34 %"; only exact 0 and 1 give 0 % and 100 %."""
     value = 100 * share
     if 0 < value < 0.1:
         return "<0.1 %"
@@ -129,71 +120,69 @@ def percent(share: float) -> str:
 
 @torch.no_grad()
 def measure(model: nn.Module, *datasets: str | ImageSet) -> Signs:
-    """Return the signs of a network, as JSON has them; {} for one that has no mechanism to look at.
+    """Return the signs of a network, fit for JSON; {} for one without a mechanism that has signs.
 
-    The middle of the first `IMAGES` pictures of the first set is looked at. The network must be in float32 on the CPU; it is
-    left in eval mode.
+    Takes the centre of the first `IMAGES` images of the first set. The network must be in float32 on the CPU; it is left in eval
+    mode.
 
     images: the name of the set.
     fusion: mean `weights` of the branches; share of `decided` pixels, with a weight above `DECIDED`; `deviation` of the weights
     from their means over the pixels, RMS.
     branches: mean `psnr` (dB) between two predictions, at most 100.
-    kernels: of each head the `size`; the `deviation` of the kernels' shape, which is the RMS distance over the pixels from the
-    mean kernel relative to its length, each kernel less the mean of its weights; and that of their `sum`, a local gain and no
-    filter. There is a mean for each place in a cell of 4x4, as heads that see no content may still tell these apart.
-    dead_units: the share of units, which are channels after a ReLU, that are 0 at every pixel of all pictures.
+    kernels: of each head the `size`; `deviation` of the kernels' shape: RMS distance over the pixels from the mean kernel,
+    relative to its length, of kernels less their mean weight; and of their `sum`, a local gain, which is no filter. Means are
+    taken for each place in a cell of 4x4, as heads that see no content may still distinguish these.
+    dead_units: share of units (channels after a ReLU) that are 0 at every pixel of all images.
     """
-    net, first = model.eval(), open_set(datasets[0])
-    signs, units = {}, _Units(net)
-    for own in _OWN:
+    net, images = model.eval(), open_set(datasets[0])
+    units, signs = _Units(net), {}
+    for name, registered in _REGISTERED.items():
         with contextlib.nullcontext() if makes_images(net) else units:
-            found = own.measure(net, datasets)
-        if found:
-            signs[own.name] = found
+            if sign := registered.measure(net, datasets):
+                signs[name] = sign
     if makes_images(net):
-        inputs = list(_pictures(net, first))
+        inputs = list(_inputs(net, images))
         with units:
             for lr in inputs:
                 net(lr)
                 if not units.alive:  # a network without ReLUs
                     break
-        signs |= _several(net, inputs) | _kernels(net, inputs)
+        signs |= _branches(net, inputs) | _kernels(net, inputs)
     signs |= units.sign()
-    return {"images": first.name, **signs} if signs else {}
+    return {"images": images.name, **signs} if signs else {}
 
 
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
+def _centre(image: np.ndarray, side: int) -> np.ndarray:
     top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
 
-def _pictures(net: nn.Module, images: ImageSet) -> Iterator[Tensor]:
-    """Yield the middle of the LR image of the first pictures as the network takes it, `(1, C, h, w)`, whole cells of 4x4."""
+def _inputs(net: nn.Module, images: ImageSet) -> Iterator[Tensor]:
+    """Yield the centre of the first LR images as inputs `(1, C, h, w)` of the network, whole cells of 4x4."""
     for i, (_, hr) in enumerate(islice(images, IMAGES)):
         if images.paired:
-            lr = _middle(images.lr(i, hr, net.scale), SIDE)
+            lr = _centre(images.lr(i, hr, net.scale), SIDE)
         else:
-            lr = downscale(_middle(hr, SIDE * net.scale), net.scale)
+            lr = downscale(_centre(hr, SIDE * net.scale), net.scale)
         lr = to_y(to_rgb(lr), rounded=True)[..., None] if net.channels == 1 else to_rgb(lr)
         height, width = (length // CELL * CELL or length for length in lr.shape[:2])
         yield torch.from_numpy(lr[:height, :width].transpose(2, 0, 1)[None].copy()).float() / 255
 
 
-def _several(net: nn.Module, inputs: list[Tensor]) -> Signs:
-    """Return the signs of a network that makes several images: of these, and of how it weighs them. A single one has none."""
+def _branches(net: nn.Module, inputs: list[Tensor]) -> Signs:
+    """Return the signs of the predictions of a network, unless it makes a single one, and of how it weighs them."""
     signs: Signs = {}
     if hasattr(net, "predictions"):
-        predictions = [net.predictions(lr) for lr in inputs]
-        if predictions[0].shape[1] == 1:
+        predictions = [net.predictions(lr)[0] for lr in inputs]  # (P, 3, H, W) each
+        if len(predictions[0]) == 1:
             return {}
-        signs["branches"] = {"psnr": rounded(float(np.mean([_psnr_between(one[0]) for one in predictions])))}
+        signs["branches"] = {"psnr": rounded(float(np.mean([_psnr_between(images) for images in predictions])))}
     if hasattr(net, "fusion_weights"):
-        weights = [net.fusion_weights(lr) for lr in inputs]
-        pixels = torch.cat([one[0].flatten(1) for one in weights], dim=1).double()
+        weights = torch.cat([net.fusion_weights(lr)[0].flatten(1) for lr in inputs], dim=1).double()  # (P, pixels)
         signs["fusion"] = {
-            "weights": [rounded(value) for value in pixels.mean(dim=1).tolist()],
-            "decided": rounded((pixels.amax(dim=0) > DECIDED).double().mean().item()),
-            "deviation": rounded(pixels.var(dim=1, correction=0).mean().sqrt().item()),
+            "weights": [rounded(value) for value in weights.mean(dim=1).tolist()],
+            "decided": rounded((weights.amax(dim=0) > DECIDED).double().mean().item()),
+            "deviation": rounded(weights.var(dim=1, correction=0).mean().sqrt().item()),
         }
     return signs
 
@@ -207,25 +196,24 @@ def _psnr_between(predictions: Tensor) -> float:
 def _kernels(net: nn.Module, inputs: list[Tensor]) -> Signs:
     if not hasattr(net, "kernels"):
         return {}
-    found = []
+    heads_by_input = []
     for lr in (lr for lr in inputs if min(lr.shape[-2:]) >= CELL):
-        heads = net.kernels(lr)
-        found.append([_by_place(one, lr.shape[-1] // one.shape[-1], min(lr.shape[-2:])) for one in heads])
+        width, shorter = lr.shape[-1], min(lr.shape[-2:])
+        heads_by_input.append([_by_place(kernels, width // kernels.shape[-1], shorter) for kernels in net.kernels(lr)])
     signs = []
-    for one in (torch.cat(parts, dim=-1).double() for parts in zip(*found, strict=True)):
-        length = one.mean(dim=(1, 2)).norm()
-        shape = one - one.mean(dim=0)
-        deviations = (part.var(dim=-1, correction=0).sum(dim=0).mean().sqrt() / length for part in (shape, one.sum(dim=0)[None]))
-        names = ("deviation", "sum")
-        signs.append({"size": math.isqrt(len(one)), **{n: rounded(d.item()) for n, d in zip(names, deviations, strict=True)}})
+    for per_input in zip(*heads_by_input, strict=True):
+        kernels = torch.cat(per_input, dim=-1).double()  # (K*K, places, cells)
+        length = kernels.mean(dim=(1, 2)).norm()
+        shape, gain = kernels - kernels.mean(dim=0), kernels.sum(dim=0)[None]
+        deviation, gain_deviation = (part.var(dim=-1, correction=0).sum(dim=0).mean().sqrt() / length for part in (shape, gain))
+        sign = {"deviation": rounded(deviation.item()), "sum": rounded(gain_deviation.item())}
+        signs.append({"size": math.isqrt(len(kernels)), **sign})
     return {"kernels": signs} if signs else {}
 
 
 def _by_place(kernels: Tensor, reduction: int, side: int) -> Tensor:
-    """Return `(1, K*K, h, w)`, made for every `reduction`th pixel, as `(K*K, places in a cell, cells)`.
-
-    A margin is left out where `side`, the shorter one of the picture, allows.
-    """
+    """Return the kernels `(1, K*K, h, w)` of every `reduction`th pixel as `(K*K, places in a cell, cells)`, without a margin
+    where `side`, the shorter one of the image, allows."""
     cell = CELL // reduction
     margin = MARGIN // reduction if side >= 3 * MARGIN else 0
     inner = kernels[..., margin : kernels.shape[-2] - margin, margin : kernels.shape[-1] - margin]
@@ -233,10 +221,10 @@ def _by_place(kernels: Tensor, reduction: int, side: int) -> Tensor:
 
 
 class _Units(TorchFunctionMode):
-    """While it is entered, remember of every channel after a ReLU of a network whether it was ever above 0.
+    """Record which channels after a ReLU of a network were ever above 0, while entered.
 
-    Layers are told apart by the module that runs and the number of the ReLU in it: one activation may serve several layers, and
-    a block that runs again, for more patches or recursively, is the same layers.
+    A layer is identified by the running module and the number of the ReLU in it: one activation may serve several layers, and a
+    block that runs again, for more patches or recursively, has the same layers.
     """
 
     def __init__(self, net: nn.Module):
@@ -268,5 +256,5 @@ class _Units(TorchFunctionMode):
         return out
 
     def sign(self) -> Signs:
-        counted = [alive for layer, alive in self.alive.items() if self.seen[layer] >= SEEN]
-        return {"dead_units": rounded(1 - torch.cat(counted).double().mean().item())} if counted else {}
+        alive = [channels for layer, channels in self.alive.items() if self.seen[layer] >= SEEN]
+        return {"dead_units": rounded(1 - torch.cat(alive).double().mean().item())} if alive else {}

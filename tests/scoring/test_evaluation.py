@@ -1,6 +1,5 @@
 import dataclasses
-import subprocess
-import sys
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -77,25 +76,24 @@ WINDOWS_ERROR = RuntimeError("[enforce fail at ..\\c10\\core\\impl\\alloc_cpu.cp
 
 
 class TestTiles:
-    @pytest.mark.parametrize("tile", [16, 17, 30, 47])
-    @pytest.mark.parametrize("shape", [(48, 33), (16, 70), (5, 40)])
+    @pytest.mark.parametrize(("tile", "shape"), [(16, (48, 33)), (17, (16, 70)), (30, (5, 40)), (47, (48, 70))])
     def test_are_exact(self, tile, shape):
         model = network(low=2, high=3)
         lr = torch.rand(2, 3, *shape)
         assert torch.allclose(forward(model, lr, tile=tile), forward(model, lr, tile=0), atol=1e-5)
 
-    def test_cut_only_what_is_larger(self):
+    @pytest.mark.parametrize(
+        ("width", "seen"),
+        [
+            (32, [(20, 32)]),
+            (33, [(20, 20 + 2), (20, 13 + 2)]),
+            (70, [(20, 24 + 2), (20, 24 + 2 + 2), (20, 22 + 2)]),
+        ],
+    )
+    def test_are_about_equal_begin_at_multiples_of_4_and_cut_only_what_is_larger(self, width, seen):
         model = Nearest()
-        forward(model, torch.rand(1, 3, 20, 32), tile=32)
-        assert model.seen == [(20, 32)]
-        model.seen.clear()
-        forward(model, torch.rand(1, 3, 20, 33), tile=32)
-        assert model.seen == [(20, 20 + 2), (20, 13 + 2)]
-
-    def test_are_about_equal_and_begin_at_multiples_of_4(self):
-        model = Nearest()
-        forward(model, torch.rand(1, 3, 20, 70), tile=32)
-        assert model.seen == [(20, 24 + 2), (20, 24 + 2 + 2), (20, 22 + 2)]
+        forward(model, torch.rand(1, 3, 20, width), tile=32)
+        assert model.seen == seen
 
     @pytest.mark.parametrize("scale, fits", [(1, 1024), (2, 512), (3, 344), (8, 128)])
     def test_default_holds_1024_pixels_of_the_output(self, scale, fits):
@@ -140,16 +138,11 @@ class TestOutOfMemory:
         with pytest.raises(torch.OutOfMemoryError):
             forward(Nearest(largest=10, error=torch.OutOfMemoryError("x")), torch.rand(1, 3, 70, 100))
 
-    def test_never_cuts_where_told_so(self):
-        model = Nearest(largest=10, error=CPU_ERROR)
-        with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
-            forward(model, torch.rand(1, 3, 70, 100), tile=0)
-        assert len(model.seen) == 1
-
-    def test_other_errors_pass(self):
-        model = Nearest(largest=10, error=RuntimeError("shapes do not fit"))
-        with pytest.raises(RuntimeError, match="shapes do not fit"):
-            forward(model, torch.rand(1, 3, 70, 100))
+    @pytest.mark.parametrize(("error", "tile"), [(CPU_ERROR, 0), (RuntimeError("shapes do not fit"), None)])
+    def test_without_tiles_and_after_other_errors_there_is_no_second_try(self, error, tile):
+        model = Nearest(largest=10, error=error)
+        with pytest.raises(RuntimeError, match="DefaultCPUAllocator|shapes do not fit"):
+            forward(model, torch.rand(1, 3, 70, 100), tile=tile)
         assert len(model.seen) == 1
 
     def test_real_allocator_is_understood(self):
@@ -176,12 +169,6 @@ class TestSelfEnsemble:
         assert len(passes) == 8
         assert torch.allclose(self_ensemble(model, lr), torch.stack(passes).mean(0), atol=1e-6)
         assert not torch.allclose(passes[0], passes[3], atol=1e-4)
-
-    def test_is_equivariant_itself(self):
-        model, lr = network(), torch.rand(1, 3, 7, 10)
-        once = self_ensemble(model, lr)
-        assert torch.allclose(self_ensemble(model, lr.flip(-1)).flip(-1), once, atol=1e-6)
-        assert torch.allclose(self_ensemble(model, lr.mT).mT, once, atol=1e-6)
 
     def test_works_in_tiles(self):
         model, lr = network(), torch.rand(1, 3, 40, 21)
@@ -288,31 +275,11 @@ def test_layers_get_channels_last(options):
     assert len(net.seen) >= 6 and all(x.is_contiguous(memory_format=torch.channels_last) for x in net.seen)
 
 
-UPSCALE_AND_ALLOCATE = """
-import numpy as np, psutil, torch
-from srlib.nn import models
-from srlib.scoring.evaluation import upscale
-
-def held():
-    return psutil.Process().memory_info().rss >> 20
-
-upscale(models.create("bicubic", 2), np.zeros((20, 20), np.uint8))
-before = held()
-for _ in range(5):
-    torch.ones(64 << 18)
-print(held() - before)
-"""
-
-
-def test_upscaling_leaves_the_process_s_memory_management_alone():
-    """A block of 64 MB that is freed goes back to the system afterwards."""
-    assert int(subprocess.check_output([sys.executable, "-c", UPSCALE_AND_ALLOCATE], text=True)) < 32
-
-
 class TestSuperResolve:
-    @pytest.mark.parametrize("name", KINDS)
-    @pytest.mark.parametrize("by", PROTOCOLS)
     @pytest.mark.parametrize("shape", [(41, 38, 3), (38, 41)])
+    @pytest.mark.parametrize(
+        ("name", "by"), sorted({*product(KINDS, ["y"]), *product(["bicubic", "espcn", "btsrn", "difficulty_sr"], PROTOCOLS)})
+    )
     def test_scores_any_image_under_any_protocol(self, name, by, shape):
         chosen, scale = protocol(by), 3 if 3 in models.scales(name) else 4
         sr, hr, seconds = super_resolve(network(name, scale), picture(*shape), chosen)
@@ -326,10 +293,12 @@ class TestSuperResolve:
         sr, _, _ = super_resolve(model, hr, chosen)
         assert sr.shape == hr.shape and np.allclose(sr, upscale(model, downscale(hr, 2)))
 
-    def test_luma_network_gets_float_luma_under_a_luma_protocol(self):
-        hr, model = picture(40, 36, 3), network("espcn")
+    @pytest.mark.parametrize("shape", [(40, 36, 3), (40, 36)])
+    def test_luma_network_gets_float_luma_under_a_luma_protocol(self, shape):
+        hr, model = picture(*shape), network("espcn")
         sr, _, _ = super_resolve(model, hr, protocol("y"))
-        assert np.allclose(sr, upscale(model, imresize(to_y(hr, rounded=True), 0.5)))
+        luma = to_y(hr, rounded=True) if hr.ndim == 3 else hr.astype(np.float64)
+        assert np.allclose(sr, upscale(model, imresize(luma, 0.5)))
         sr, _, _ = super_resolve(model, hr, protocol("edsr"))
         assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
 
@@ -350,13 +319,6 @@ class TestSuperResolve:
         hr, model = picture(40, 36, 3), network()
         sr, _, _ = super_resolve(model, hr, protocol("y"))
         assert np.allclose(sr, upscale(model, downscale(hr, 2)))
-
-    def test_grey_file_is_luma_or_converted(self):
-        hr, model = picture(40, 36), network("espcn")
-        sr, _, _ = super_resolve(model, hr, protocol("y"))
-        assert np.allclose(sr, upscale(model, downscale(hr.astype(np.float64), 2)))
-        sr, _, _ = super_resolve(model, hr, protocol("edsr"))
-        assert np.allclose(sr, upscale(model, to_y(downscale(hr, 2), rounded=False)))
 
     def test_chroma_does_not_change_the_luma_that_is_scored(self):
         hr, model = picture(40, 36, 3), models.create("bicubic", 2)
@@ -385,28 +347,20 @@ def test_upscale_refuses_pictures_of_another_type_or_range_before_any_work(chang
 
 
 class TestEvaluate:
-    @pytest.fixture
-    def with_flat(self, pictures, tmp_path) -> str:
-        """The set with a flat picture, which bicubic makes exactly."""
-        Image.fromarray(np.full((30, 30, 3), 128, np.uint8)).save(tmp_path / "set" / "flat.png")
-        return pictures
-
-    def test_exact_images_are_counted_and_left_out_of_the_mean_of_psnr(self, with_flat):
+    def test_exact_images_are_counted_and_left_out_of_the_mean_of_psnr(self, pictures, tmp_path):
         model, chosen = models.create("bicubic", 2), protocol("edsr")
-        rows = evaluate(model, with_flat, chosen).set_index("image")
+        assert list(measure(model, pictures, chosen)) == ["psnr", "ssim", "images"]
+        Image.fromarray(np.full((30, 30, 3), 128, np.uint8)).save(tmp_path / "set" / "flat.png")  # bicubic makes it exactly
+        rows = evaluate(model, pictures, chosen).set_index("image")
         assert np.isinf(rows.loc["flat", "psnr"]) and len(rows) == 4
-        found = measure(model, with_flat, chosen)
-        assert found == {
+        assert measure(model, pictures, chosen) == {
             "psnr": pytest.approx(rows["psnr"].drop("flat").mean()),
             "ssim": pytest.approx(rows["ssim"].mean()),
             "exact": 1,
             "images": 4,
         }
-        only = measure(model, with_flat, chosen, limit=1)
+        only = measure(model, pictures, chosen, limit=1)
         assert list(rows.index)[0] == "flat" and only["psnr"] == np.inf and (only["exact"], only["images"]) == (1, 1)
-
-    def test_without_exact_images_none_are_counted(self, pictures):
-        assert list(measure(models.create("bicubic", 2), pictures, protocol("edsr"))) == ["psnr", "ssim", "images"]
 
     def test_row_per_image(self, pictures):
         rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
@@ -438,14 +392,13 @@ class TestEvaluate:
         model, chosen = models.create("bicubic", 2), protocol("y")
         every = evaluate(model, pictures, chosen)
         for limit in (1, 2, 3, 9):
-            some = evaluate(model, pictures, chosen, limit=limit)
-            pd.testing.assert_frame_equal(some[["image", "psnr", "ssim"]], every[["image", "psnr", "ssim"]][:limit])
+            limited = evaluate(model, pictures, chosen, limit=limit)
+            pd.testing.assert_frame_equal(limited[["image", "psnr", "ssim"]], every[["image", "psnr", "ssim"]][:limit])
 
-    def test_tiles_and_ensemble(self, pictures):
+    def test_ensemble(self, pictures):
         model, chosen = network("espcn"), protocol("y")
-        plain = evaluate(model, pictures, chosen)
-        assert np.allclose(evaluate(model, pictures, chosen, tile=16)["psnr"], plain["psnr"], atol=1e-3)
-        assert not np.allclose(evaluate(model, pictures, chosen, ensemble=True)["psnr"], plain["psnr"], atol=1e-3)
+        plain, ensembled = (evaluate(model, pictures, chosen, ensemble=ensemble) for ensemble in (False, True))
+        assert not np.allclose(plain["psnr"], ensembled["psnr"], atol=1e-3)
 
     def test_prints_nothing_unless_asked(self, pictures, capsys):
         evaluate(models.create("bicubic", 2), pictures, protocol("y"))
@@ -454,14 +407,13 @@ class TestEvaluate:
         out, err = capsys.readouterr()
         assert out == "" and "folder:" in err
 
-    def test_names_the_image_that_is_too_small(self, tmp_path, pictures):
-        Image.fromarray(np.zeros((1, 9, 3), np.uint8)).save(tmp_path / "set" / "tiny.png")
-        with pytest.raises(SRError, match=r"folder:.*, tiny: image: 1x9 pixels is smaller than scale 2"):
-            evaluate(models.create("bicubic", 2), pictures, protocol("y"))
-
-    def test_names_the_image_without_room_for_the_window(self, tmp_path, pictures):
-        Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(tmp_path / "set" / "small.png")
-        with pytest.raises(SRError, match=r"folder:.*, small: sr: 8x8 pixels inside the border, fewer than the SSIM window"):
+    @pytest.mark.parametrize(
+        ("side", "message"),
+        [(1, "image: 1x1 pixels is smaller than scale 2"), (12, "sr: 8x8 pixels inside the border, fewer than the SSIM window")],
+    )
+    def test_names_the_image_that_is_too_small(self, tmp_path, pictures, side, message):
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / "set" / "small.png")
+        with pytest.raises(SRError, match=rf"folder:.*, small: {message}"):
             evaluate(models.create("bicubic", 2), pictures, protocol("y"))
 
     def test_missing_data(self):
@@ -472,15 +424,13 @@ class TestEvaluate:
         rows = evaluate(models.create("bicubic", 4), "embedded-test", protocol("y"), limit=2)
         assert (rows["psnr"] > 18).all() and len(rows) == 2
 
-    def test_set5_has_the_published_bicubic_row(self, datasets):
-        """MATLAB's bicubic at x2 on luma: 33.66 dB, 0.9299."""
-        rows = evaluate(models.create("bicubic", 2), "Set5", protocol("y"))
-        assert rows["psnr"].mean() == pytest.approx(33.66, abs=0.01)
-        assert rows["ssim"].mean() == pytest.approx(0.9299, abs=0.0003)
-
-    def test_set5_has_the_row_of_btsrn(self, datasets):
-        rows = evaluate(models.create("bicubic", 3, kernel="pillow"), "Set5", protocol("btsrn"))
-        assert rows["psnr"].mean() == pytest.approx(30.38, abs=0.01)
+    @pytest.mark.parametrize(
+        ("scale", "kernel", "by", "psnr", "ssim"), [(2, "matlab", "y", 33.66, 0.9299), (3, "pillow", "btsrn", 30.38, None)]
+    )
+    def test_set5_has_the_published_bicubic_rows(self, datasets, scale, kernel, by, psnr, ssim):
+        rows = evaluate(models.create("bicubic", scale, kernel=kernel), "Set5", protocol(by))
+        assert rows["psnr"].mean() == pytest.approx(psnr, abs=0.01)
+        assert ssim is None or rows["ssim"].mean() == pytest.approx(ssim, abs=0.0003)
 
 
 class Darker(nn.Module):

@@ -19,27 +19,23 @@ def data(tmp_path) -> str:
     return f"folder:{tmp_path}"
 
 
-def test_frames_are_timed_for_each_network_and_sizes_are_those_of_float32_weights(data):
-    networks = {"idn": models.create("idn", 2), "bicubic": models.create("bicubic", 2)}
-    table = costs.frames(networks, data, 2).set_index("method")
-    assert all(len(costs.rounds(row, "seconds")) == 2 for _, row in table.iterrows())  # an image each
-    assert table.loc["idn", "parameters"] == 677_185 and table.loc["bicubic", "megabytes"] == 0
-    assert table.loc["idn", "megabytes"] == pytest.approx(2.583, abs=1e-3)  # the paper's 2.597 has names and keys in it
-    assert table.loc["idn", "seconds"] > table.loc["bicubic", "seconds"] > 0
-    assert not networks["idn"].training
+# megabytes: 2**20 bytes (the paper's 2.597 of IDN has names and keys in it), and 10**6 bytes
+@pytest.mark.parametrize(("name", "parameters", "megabytes"), [("idn", 677_185, 2.583), ("kpn", 1_295_473, 5.181892)])
+def test_frames_are_timed_and_weights_counted(data, name, parameters, megabytes):
+    scale = 2 if name == "idn" else 1
+    networks = {method: models.create(method, scale) for method in (name, "bicubic")}
+    table = costs.frames(networks, data, 2) if scale == 2 else costs.same_size_frame(networks, side=32, repeats=2)
+    table = table.set_index("method")
+    assert all(len(costs.rounds(row, "seconds")) == 2 for _, row in table.iterrows())  # an image each, or a repeat
+    assert table.loc[name, "parameters"] == parameters and table.loc["bicubic", "megabytes"] == 0
+    assert table.loc[name, "megabytes"] == pytest.approx(megabytes, abs=1e-3)
+    assert table.loc[name, "seconds"] > table.loc["bicubic", "seconds"] > 0
+    assert not networks[name].training
 
 
 def test_a_patch_through_a_network_costs_more_than_through_bicubic():
-    cheap, dear = (costs.per_patch(models.create(name, 2), side=48, batch=4, repeats=5) for name in ("bicubic", "idn"))
-    assert 0 < cheap < dear
-
-
-def test_a_frame_of_pairs_of_one_size_is_timed_and_weights_counted_in_millions_of_bytes():
-    networks = {"bicubic": models.create("bicubic", 1), "kpn": models.create("kpn", 1)}
-    table = costs.same_size_frame(networks, side=32, repeats=2).set_index("method")
-    assert table.loc["kpn", "parameters"] == 1_295_473 and table.loc["kpn", "megabytes"] == pytest.approx(5.181892)
-    assert table.loc["kpn", "seconds"] > table.loc["bicubic", "seconds"] > 0
-    assert not networks["kpn"].training
+    cheap, expensive = (costs.per_patch(models.create(name, 2), side=48, batch=4, repeats=5) for name in ("bicubic", "idn"))
+    assert 0 < cheap < expensive
 
 
 def test_a_measurement_keeps_its_rounds_and_its_session():
