@@ -77,9 +77,12 @@ WINDOWS_ERROR = RuntimeError("[enforce fail at ..\\c10\\core\\impl\\alloc_cpu.cp
 
 class TestTiles:
     @pytest.mark.parametrize(("tile", "shape"), [(16, (48, 33)), (17, (16, 70)), (30, (5, 40)), (47, (48, 70))])
-    def test_are_exact(self, tile, shape):
-        model = network(low=2, high=3)
-        lr = torch.rand(2, 3, *shape)
+    @pytest.mark.parametrize(("name", "args"), [("btsrn", {"low": 2, "high": 3}), *(("fsrcnn", {"m": m}) for m in (0, 10))])
+    def test_are_exact(self, name, args, tile, shape):
+        model = network(name, **args)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        lr = torch.rand(2, model.channels, *shape)
         assert torch.allclose(forward(model, lr, tile=tile), forward(model, lr, tile=0), atol=1e-5)
 
     @pytest.mark.parametrize(
@@ -152,11 +155,6 @@ class TestOutOfMemory:
 
 
 class TestSelfEnsemble:
-    def test_of_an_equivariant_model_is_its_single_pass(self):
-        lr = torch.rand(1, 3, 12, 9)
-        for model in (Nearest(), models.create("bicubic", 3)):
-            assert torch.allclose(self_ensemble(model, lr), model(lr), atol=1e-6)
-
     def test_averages_the_eight_symmetries(self):
         model, lr = network(scale=3), torch.rand(1, 3, 7, 10)
         passes = []
@@ -169,10 +167,6 @@ class TestSelfEnsemble:
         assert len(passes) == 8
         assert torch.allclose(self_ensemble(model, lr), torch.stack(passes).mean(0), atol=1e-6)
         assert not torch.allclose(passes[0], passes[3], atol=1e-4)
-
-    def test_works_in_tiles(self):
-        model, lr = network(), torch.rand(1, 3, 40, 21)
-        assert torch.allclose(self_ensemble(model, lr, tile=16), self_ensemble(model, lr), atol=1e-5)
 
 
 class TestUpscale:
@@ -214,16 +208,12 @@ class TestUpscale:
         rgb = upscale(model, np.repeat(grey[..., None], 3, axis=2))
         assert np.allclose(upscale(model, grey), rgb.mean(axis=2))
 
-    def test_bicubic_takes_both(self):
-        model = models.create("bicubic", 4)
-        for lr in (picture(9, 7), picture(9, 7, 3)):
-            assert np.abs(upscale(model, lr) - imresize(lr.astype(np.float64), 4)).max() < 1e-3
-
-    def test_floats_are_not_clipped(self):
-        lr = np.zeros((8, 8, 3))
+    @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)])
+    def test_bicubic_takes_both_and_floats_are_not_clipped(self, shape):
+        lr = picture(*shape).astype(np.float64)
         lr[:, 4:] = 255.0
-        sr = upscale(models.create("bicubic", 2), lr)
-        assert sr.min() < -1 and sr.max() > 256
+        sr = upscale(models.create("bicubic", 4), lr)
+        assert np.abs(sr - imresize(lr, 4)).max() < 1e-3 and sr.max() > 256
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 9, 3), (2, 1)])
     def test_tiny_images(self, shape):
@@ -252,27 +242,13 @@ class TestUpscale:
         assert model.training is training
 
 
-class ThreeLayers(nn.Module):
-    """A network that keeps its kernels and what its layers return, as they lie in memory."""
-
-    channels, context, scale = 3, 3, 1
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 8), (8, 8), (8, 3))))
-        self.seen: list[torch.Tensor] = []
-        for layer in self.layers:
-            layer.register_forward_hook(lambda layer, inputs, output: self.seen.extend((layer.weight, output)))
-
-    def forward(self, lr):
-        return self.layers(lr)
-
-
 @pytest.mark.parametrize("options", [{}, {"tile": 16}, {"ensemble": True}])
 def test_layers_get_channels_last(options):
-    net = ThreeLayers()
+    net, seen = network("btsrn"), []
+    for layer in (layer for layer in net.modules() if isinstance(layer, nn.Conv2d)):
+        layer.register_forward_hook(lambda layer, inputs, output: seen.extend((layer.weight, output)))
     upscale(net, picture(40, 33, 3), **options)
-    assert len(net.seen) >= 6 and all(x.is_contiguous(memory_format=torch.channels_last) for x in net.seen)
+    assert len(seen) >= 6 and all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
 
 class TestSuperResolve:
@@ -330,19 +306,12 @@ class TestSuperResolve:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x: x / 255, "lr: got floats in .*, a picture in 0..1, expected 0..255; multiply it by 255"),
-        (lambda x: x.astype(np.uint16) * 257, "lr: got uint16, expected uint8, or floats in 0..255; divide 16 bits by 257"),
-        (lambda x: x * np.nan, "lr: has NaN or infinite values"),
-        (lambda x: x * 257.0, "lr: got floats in .*, expected about 0..255"),
-    ],
+    ("change", "message"), [(lambda x: x / 255, "lr: got floats in .*, a picture in 0..1"), (lambda x: x * np.nan, "lr: has NaN")]
 )
-@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
-def test_upscale_refuses_pictures_of_another_type_or_range_before_any_work(change, message, shape):
+def test_upscale_refuses_pictures_of_another_range_before_any_work(change, message):
     model = Nearest()
     with pytest.raises(SRError, match=message):
-        upscale(model, change(picture(*shape)))
+        upscale(model, change(picture(12, 10)))
     assert not model.seen
 
 
@@ -362,17 +331,13 @@ class TestEvaluate:
         only = measure(model, pictures, chosen, limit=1)
         assert list(rows.index)[0] == "flat" and only["psnr"] == np.inf and (only["exact"], only["images"]) == (1, 1)
 
-    def test_row_per_image(self, pictures):
-        rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
-        assert list(rows.columns) == ["image", "psnr", "ssim", "seconds"]
-        assert rows["image"].tolist() == ["img_0", "img_1", "img_2"]
-        assert (rows["psnr"] > 20).all() and (rows["ssim"] <= 1).all() and (rows["seconds"] > 0).all()
-
-    def test_equals_the_metrics_of_what_upscale_gives(self, pictures):
+    def test_a_row_per_image_has_the_metrics_of_what_upscale_gives(self, pictures):
         model, chosen, hr = network(), protocol("edsr"), picture(37, 41, 3)
+        rows = evaluate(model, pictures, chosen)
+        assert list(rows.columns) == ["image", "psnr", "ssim", "seconds"]
+        assert rows["image"].tolist() == ["img_0", "img_1", "img_2"] and (rows["seconds"] > 0).all()
         sr = upscale(model, downscale(hr, 2))
-        row = evaluate(model, pictures, chosen).iloc[0]
-        assert row["psnr"] == psnr(sr, hr[:36, :40], chosen, 2) and row["ssim"] == ssim(sr, hr[:36, :40], chosen, 2)
+        assert tuple(rows.loc[0, ["psnr", "ssim"]]) == (psnr(sr, hr[:36, :40], chosen, 2), ssim(sr, hr[:36, :40], chosen, 2))
 
     def test_images_are_scored_from_the_smallest_and_rows_are_in_the_order_of_the_set(self, tmp_path, monkeypatch):
         """What is too small to be scored is known at once."""
@@ -388,17 +353,14 @@ class TestEvaluate:
             evaluate(models.create("bicubic", 2), f"folder:{tmp_path}", protocol("y"))
         assert seen == [4]
 
-    def test_limit_takes_the_first(self, pictures):
-        model, chosen = models.create("bicubic", 2), protocol("y")
-        every = evaluate(model, pictures, chosen)
-        for limit in (1, 2, 3, 9):
-            limited = evaluate(model, pictures, chosen, limit=limit)
-            pd.testing.assert_frame_equal(limited[["image", "psnr", "ssim"]], every[["image", "psnr", "ssim"]][:limit])
-
-    def test_ensemble(self, pictures):
+    def test_limit_and_ensemble(self, pictures):
         model, chosen = network("espcn"), protocol("y")
-        plain, ensembled = (evaluate(model, pictures, chosen, ensemble=ensemble) for ensemble in (False, True))
-        assert not np.allclose(plain["psnr"], ensembled["psnr"], atol=1e-3)
+        rows, first, ensembled = (
+            evaluate(model, pictures, chosen, **options) for options in ({}, {"limit": 2}, {"ensemble": True})
+        )
+        pd.testing.assert_frame_equal(first[["image", "psnr", "ssim"]], rows[["image", "psnr", "ssim"]][:2])
+        assert len(evaluate(model, pictures, chosen, limit=9)) == 3
+        assert not np.allclose(rows["psnr"], ensembled["psnr"], atol=1e-3)
 
     def test_prints_nothing_unless_asked(self, pictures, capsys):
         evaluate(models.create("bicubic", 2), pictures, protocol("y"))
@@ -419,10 +381,6 @@ class TestEvaluate:
     def test_missing_data(self):
         with pytest.raises(SRError, match="unknown dataset 'Set55'"):
             evaluate(models.create("bicubic", 2), "Set55", protocol("y"))
-
-    def test_embedded_photographs(self):
-        rows = evaluate(models.create("bicubic", 4), "embedded-test", protocol("y"), limit=2)
-        assert (rows["psnr"] > 18).all() and len(rows) == 2
 
     @pytest.mark.parametrize(
         ("scale", "kernel", "by", "psnr", "ssim"), [(2, "matlab", "y", 33.66, 0.9299), (3, "pillow", "btsrn", 30.38, None)]
@@ -514,12 +472,3 @@ class TestPairs:
         rows = evaluate(Bicubic(1), "City100-nikon/test", protocol("realsr"))
         assert len(rows) == 5 and rows["psnr"].mean() == pytest.approx(28.151, abs=1e-3)
         assert rows["ssim"].mean() == pytest.approx(0.8113, abs=1e-4)
-
-
-@pytest.mark.parametrize("m", [0, 4, 10])
-def test_tiles_of_a_deeper_fsrcnn_are_exact(m):
-    torch.manual_seed(0)
-    net, lr = models.create("fsrcnn", 2, d=8, s=4, m=m).eval(), torch.rand(1, 1, 70, 60)
-    torch.nn.init.normal_(net.deconvolution.weight, std=0.1)
-    with torch.no_grad():
-        assert (forward(net, lr, tile=24) - forward(net, lr, tile=0)).abs().max() < 1e-5

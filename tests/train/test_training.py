@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -254,7 +253,7 @@ class TestResume:
 
 
 SCRIPT = """
-import os, pathlib, signal, sys, time
+import sys, time
 import torch
 torch.set_num_threads(1)
 from srlib.train import loop
@@ -262,59 +261,29 @@ from srlib.train.experiment import Experiment
 from srlib.train.training import train
 
 take = loop.Trainer.step
-def slow(self, *args):
-    time.sleep(float(os.environ.get("SLOW", "0")))
-    return take(self, *args)
-loop.Trainer.step = slow
-
-write, count = pathlib.Path.write_bytes, [0]
-def half(self, content):
-    if "last.ckpt" in self.name and "DIE" in os.environ:
-        count[0] += 1
-        if count[0] == int(os.environ["DIE"]):
-            with open(self, "wb") as stream:
-                stream.write(content[: len(content) // 2])
-                stream.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, content)
-pathlib.Path.write_bytes = half
+loop.Trainer.step = lambda self, *args: (time.sleep(0.4), take(self, *args))[1]
 train(Experiment(**eval(sys.argv[1])), progress="lines")
 """
 
 
-def start(chosen: Experiment, **environment) -> subprocess.Popen:
-    """Train in another process."""
-    command = [sys.executable, "-c", SCRIPT, repr(dataclasses.asdict(chosen))]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-class TestOtherProcesses:
-    def test_kill_in_the_middle_of_a_checkpoint(self, data, whole):
-        process = start(experiment(data), DIE="3")
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == -signal.SIGKILL, err
-        run = Run(experiment(data), whole.fingerprint)
-        assert run.load_checkpoint()["trainer"]["step"] == 4  # the second one, whole
-        assert len(list(run.dir.glob(".last.ckpt.*.part"))) == 1
-        resumed = train(experiment(data), progress="none")
-        assert weights(resumed) == weights(whole)
-        assert not list(run.dir.glob(".*.part"))
-
-    def test_second_process_is_turned_away_and_a_kill_loses_nothing(self, data, whole):
-        process = start(experiment(data), SLOW="0.4")
-        run = Run(experiment(data), whole.fingerprint)
-        try:
-            line = process.stdout.readline()
-            assert line.startswith("tiny x2 step 2/12"), process.stderr.read()
-            with pytest.raises(SRError, match=f"another process is training {run.dir.name}"):
-                train(experiment(data), progress="none")
-            assert process.stdout.readline().startswith("tiny x2 step 4/12")  # the first one is unharmed
-            time.sleep(0.2)
-        finally:
-            process.kill()
-            process.communicate(timeout=60)
-        assert not run.complete and run.load_checkpoint()["trainer"]["step"] >= 2
-        assert weights(train(experiment(data), progress="none")) == weights(whole)
+def test_second_process_is_turned_away_and_a_kill_loses_nothing(data, whole):
+    command = [sys.executable, "-c", SCRIPT, repr(dataclasses.asdict(experiment(data)))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = Run(experiment(data), whole.fingerprint)
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("tiny x2 step 2/12"), process.stderr.read()
+        with pytest.raises(SRError, match=f"another process is training {run.dir.name}"):
+            train(experiment(data), progress="none")
+        assert process.stdout.readline().startswith("tiny x2 step 4/12")  # the first one is unharmed
+        time.sleep(0.2)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert not run.complete and run.load_checkpoint()["trainer"]["step"] >= 2
+    (run.dir / ".last.ckpt.0123.part").write_bytes(b"half")  # as where it is killed in the middle of a checkpoint
+    assert weights(train(experiment(data), progress="none")) == weights(whole)
+    assert not list(run.dir.glob(".*.part"))
 
 
 class TestDivergence:
