@@ -23,7 +23,6 @@ from srlib.nn.cost import saved_bytes, summary
 from srlib.nn.models import levels
 
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
-TIMES = ("seconds", "step_seconds")
 
 
 def _cpu_seconds() -> tuple[float, float]:
@@ -68,6 +67,7 @@ def _training_step(net: nn.Module, lr: Tensor) -> None:
 
 
 WORK = {"seconds": _forward, "step_seconds": _training_step}
+TIMES = tuple(WORK)
 
 
 def _seconds(work: Callable[[nn.Module, Tensor], None], net: nn.Module, lr: Tensor) -> float:
@@ -109,8 +109,7 @@ def _time(
 def per_patch(net: nn.Module, side: int = 48, batch: int = 16, repeats: int = 5) -> float:
     """Return the seconds that a network takes for one patch of `side` by `side` LR pixels, in batches; the least of `repeats`."""
     patches = torch.rand(batch, net.channels or 1, side, side)
-    times = [_seconds(_forward, net.eval(), patches) for _ in range(repeats + 1)]
-    return min(times[1:]) / batch  # the first one warms up
+    return _time({"": net.eval()}, repeat({"": patches}, repeats + 1))[""]["seconds"] / batch
 
 
 def _frame_costs(

@@ -25,11 +25,6 @@ def to_batch(lr: Tensor, hr: Tensor, channels: int, device: torch.device) -> tup
     return lr.contiguous(memory_format=torch.channels_last), hr.contiguous(memory_format=torch.channels_last)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-
-
 class Adversary:
     """The discriminator of a GAN and its optimiser. It sees the images of all levels, each together with the LR image."""
 
@@ -43,7 +38,8 @@ class Adversary:
 
     def step(self, outputs: Tensor | list[Tensor], hr: Tensor, lr: Tensor, learning_rate: float) -> Tensor:
         """Take one optimiser step of the discriminator; return its loss."""
-        _set_rate(self.optimizer, learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         fakes = models.levels(outputs)
         loss = self.losses.discriminator_loss(self.model, fakes, losses.level_targets(fakes, hr), lr)
         self.optimizer.zero_grad(set_to_none=True)
@@ -93,7 +89,8 @@ class Trainer:
         Returns the loss, and the discriminator's, still on the device. Where a `selective` network routed no patch of the batch
         through a trainable layer, the weights stay as they are. Raises SRError for any other loss without a gradient.
         """
-        _set_rate(self.optimizer, learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         outputs = self.model(lr)
         hr = losses.crop_to_output(self.net, hr, outputs)
         loss = self.loss(outputs, hr, lr)

@@ -56,11 +56,6 @@ def check_validation(experiment: Experiment) -> None:
         raise SRError(f"validation (={images.name}) has no LR images, which scale 1 needs; take a set of pairs")
 
 
-def interactive() -> bool:
-    """Return whether a user watches: a terminal, or a kernel of a Jupyter server. Headless runs print lines."""
-    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-
-
 @tolerant()
 def train(
     experiment: Experiment, *, start: dict[str, Path] | None = None, root: Path | None = None, progress: str = "auto"
@@ -70,14 +65,15 @@ def train(
     A run whose network, loss or gradient has changed since (`probe.training`) is set aside, with a message, and trained anew.
     start: the weights files that `experiment.start` stands for, by the part of the network that they initialise ("": the whole);
     of the file of a whole network, a part takes the weights of its part of that name.
-    root: the folder of runs (default `paths.runs_dir()`). progress: "auto", "bar", "lines" (one per validation) or "none".
+    root: the folder of runs (default `paths.runs_dir()`). progress: "bar", "lines" (one per validation), "none", or "auto": a bar
+    in a terminal and under a Jupyter server, else lines.
     Raises SRError if another process trains the same run, if data is missing, or at the step where the loss is not finite
     or exceeds 100 times its first values; the last good checkpoint is kept.
     """
     if progress not in ("auto", "bar", "lines", "none"):
         raise SRError(f"progress (={progress!r}) must be auto, bar, lines or none")
     if progress == "auto":
-        progress = "bar" if interactive() else "lines"
+        progress = "bar" if sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ else "lines"
     start = start or {}
     _check_start(experiment, start)
     check_validation(experiment)  # fail before the first step

@@ -175,12 +175,14 @@ class TestProgress:
         out, err = capsys.readouterr()
         assert out == "" and printed in err and bool(printed) == bool(err)
 
-    def test_headless_runs_print_lines(self, monkeypatch):
+    @pytest.mark.parametrize("session", ["", "x.ipynb"])
+    def test_headless_runs_print_lines(self, data, monkeypatch, capsys, session):
         monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-        assert not training.interactive()
-        monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-        assert training.interactive()
+        if session:
+            monkeypatch.setenv("JPY_SESSION_NAME", session)
+        train(experiment(data, steps=1))
+        out, err = capsys.readouterr()
+        assert ("1/1" in err, out == "") == (bool(session), bool(session))
 
     def test_unknown_one(self, data):
         with pytest.raises(SRError, match=r"progress \(='loud'\) must be auto, bar, lines or none"):
