@@ -6,11 +6,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
-import torch
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.path import Path
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from srlib.core.errors import SRError
 from srlib.draw.diagrams import draw, draw_block
@@ -20,14 +18,12 @@ from srlib.papers.btsrn.model import BLOCKS, Upsample
 from srlib.papers.prosrn.model import STRUCTURES
 from srlib.train import losses
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(autouse=True)
-def quiet():
-    """Small tensors do not gain from threads, and lose to them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def closed():
     yield
-    torch.set_num_threads(threads)
     plt.close("all")
 
 
@@ -54,77 +50,62 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_text_stays_in_the_picture_and_covers_no_other_text(name):
+def test_texts_and_lines_keep_clear_of_each_other(name):
     fig = FIGURES[name]()
     fig.draw_without_rendering()
     (ax,) = fig.axes
-    found = [text.get_window_extent() for text in ax.texts if text.get_text()]
-    found += [text.get_window_extent() for legend in fig.legends for text in legend.get_texts()]
-    assert not any(a.overlaps(b) for a, b in itertools.combinations([box.padded(-1) for box in found], 2))
-    assert all(fig.bbox.x0 <= b.x0 and b.x1 <= fig.bbox.x1 and fig.bbox.y0 <= b.y0 and b.y1 <= fig.bbox.y1 for b in found)
+    extents = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    extents += [text.get_window_extent() for legend in fig.legends for text in legend.get_texts()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations([box.padded(-1) for box in extents], 2))
+    assert all(fig.bbox.x0 <= b.x0 and b.x1 <= fig.bbox.x1 and fig.bbox.y0 <= b.y0 and b.y1 <= fig.bbox.y1 for b in extents)
     frames = [patch.get_window_extent() for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
-    for text in found:  # text that begins inside a frame ends inside it
+    for text in extents:  # text that begins inside a frame ends inside it
         for frame in frames:
             if frame.y0 < text.y0 < frame.y1 and frame.x0 < (text.x0 + text.x1) / 2 < frame.x1:
                 assert frame.x0 < text.x0 and text.x1 < frame.x1 and text.y1 < frame.y1
+    lines = [line.get_path() for line in ax.lines if line.get_marker() == "None"]
+    lines += [Path([text.xyann, text.xy]) for text in ax.texts if isinstance(text, Annotation)]
+    lines = [line.transformed(ax.transData) for line in lines]
+    assert frames and lines
+    assert not any(line.intersects_bbox(frame.padded(-1.5), filled=False) for line in lines for frame in frames)
 
 
 def test_draw_shows_what_the_model_is_made_of():
-    shown = texts(draw(models.create("btsrn", 2), lr_size=24))
-    for line in ("BTSRN ×2, 887,683 parameters", "LR", "SR", "3×24×24", "3×48×48", "6 × PConv", "4 × PConv", "128→64→128"):
-        assert line in shown
-    for line in ("entry", "low", "up", "high", "exit", "bicubic ×2", "+", "+ identity", "+ nearest ×2", "6 × 82,112 params"):
-        assert line in shown
+    lines = texts(draw(models.create("btsrn", 2), lr_size=24))
+    assert {"BTSRN ×2, 887,683 parameters", "LR", "SR", "3×24×24", "3×48×48", "6 × PConv", "4 × PConv", "128→64→128"} <= set(
+        lines
+    )
+    assert {"entry", "low", "up", "high", "exit", "bicubic ×2", "+ identity", "+ nearest ×2", "6 × 82,112 params"} <= set(lines)
+    assert lines.count("bicubic ×2") == 1 and "identity" not in lines  # no box; it stands on the skip
     changed = texts(draw(models.create("btsrn", 3, low=7, high=3, bottleneck=32), lr_size=16, title="Mine"))
     assert {"7 × PConv", "3 × PConv", "128→32→128", "bicubic ×3", "3×48×48", "Mine"} <= set(changed)
 
 
-def sums(fig):
-    return [patch for patch in fig.axes[0].patches if isinstance(patch, Circle)]
+def test_the_skip_of_a_network_on_the_enlarged_image_starts_behind_the_interpolation():
+    lines = texts(draw(models.create("vdsr", 2), lr_size=16))
+    assert lines.count("bicubic ×2") == 1 and "identity" in lines  # a box; what is added is its output
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_no_line_crosses_a_box(name):
-    (ax,) = FIGURES[name]().axes
-    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
-    frames = [Bbox.from_bounds(p.get_x(), p.get_y(), p.get_width(), p.get_height()).padded(-0.01) for p in boxes]
-    ways = [line.get_path() for line in ax.lines if line.get_marker() == "None"]
-    ways += [Path([text.xyann, text.xy]) for text in ax.texts if isinstance(text, Annotation)]
-    assert frames and ways and not any(way.intersects_bbox(frame, filled=False) for way in ways for frame in frames)
-
-
-def test_progressive_mode_says_that_it_is_one_network():
-    shown = texts(draw(models.create("prosrn", 8), lr_size=12))
-    assert shown.count("×2 network") == 3 and shown.count("the same weights") == 2 and shown.count("sub-SR") == 2
-    assert {"ProSRN ×8, 407,441 parameters", "407,441 params", "×2 network, 3 times, the same weights"} <= set(shown)
-    assert {"1×12×12", "1×24×24", "1×48×48", "1×96×96"} <= set(shown)
-
-
-def test_recursions_and_residuals_are_said():
+def test_what_runs_again_says_so():
+    lines = texts(draw(models.create("prosrn", 8), lr_size=12))
+    assert lines.count("×2 network") == 3 and lines.count("the same weights") == 2 and lines.count("sub-SR") == 2
+    assert {"ProSRN ×8, 407,441 parameters", "407,441 params", "×2 network, 3 times, the same weights", "1×96×96"} <= set(lines)
     assert "25 times, the same weights" in texts(draw(models.create("drrn", 2), lr_size=8))
     assert {"16 times, the same weights", "all 16, weighted"} <= set(texts(draw(models.create("drcn", 2, width=8), lr_size=8)))
-    assert {"image", "lr", "+", "− bicubic ×4"} <= set(texts(draw_block(losses.adversarial("patch").build(1), scale=4)))
 
 
-def test_only_what_adds_has_a_sum():
-    for name, count in (("memory", 4), ("residual", 2), ("general", 0)):
-        assert len(sums(draw_block(STRUCTURES[name](4, 8), size=8))) == count
-    assert len(sums(draw(models.create("vdsr", 2), lr_size=16))) == 1
-    assert len(sums(draw(models.create("srcnn", 2), lr_size=16))) == 0
-
-
-def test_the_skip_of_a_network_on_the_enlarged_image_starts_behind_the_interpolation():
-    shown = texts(draw(models.create("vdsr", 2), lr_size=16))
-    assert shown.count("bicubic ×2") == 1 and "identity" in shown  # a box; what is added is its output
-    shown = texts(draw(models.create("btsrn", 2), lr_size=16))
-    assert shown.count("bicubic ×2") == 1 and "identity" not in shown  # no box; it stands on the skip
+@pytest.mark.parametrize(("structure", "count"), [("memory", 4), ("residual", 2), ("general", 0)])
+def test_only_what_adds_has_a_sum(structure, count):
+    (ax,) = draw_block(STRUCTURES[structure](4, 8), size=8).axes
+    assert sum(isinstance(patch, Circle) for patch in ax.patches) == [text.get_text() for text in ax.texts].count("+") == count
 
 
 def test_draw_block_shows_every_layer():
-    shown = texts(draw_block(BLOCKS["pconv"](128, 64, padding=1)))
-    assert shown.count("LeakyReLU 0.2") == 2 and {"conv 1×1", "conv 3×3", "128→64", "64→128", "identity", "+"} <= set(shown)
-    assert "PConv, 82,112 parameters" in shown and "128×48×48" in shown
-    assert "nearest ×2" in texts(draw_block(Upsample(16, 2), title="Up-sampling"))
+    lines = texts(draw_block(BLOCKS["pconv"](128, 64, padding=1)))
+    assert lines.count("LeakyReLU 0.2") == 2 and {"conv 1×1", "conv 3×3", "128→64", "64→128", "identity", "+"} <= set(lines)
+    assert "PConv, 82,112 parameters" in lines and "128×48×48" in lines
+    assert {"nearest ×2", "Up-sampling"} <= set(texts(draw_block(Upsample(16, 2), title="Up-sampling")))
+    assert {"image", "lr", "+", "− bicubic ×4"} <= set(texts(draw_block(losses.adversarial("patch").build(1), scale=4)))
 
 
 def test_diagrams_are_saved_the_same_every_time(tmp_path):
@@ -133,5 +114,5 @@ def test_diagrams_are_saved_the_same_every_time(tmp_path):
 
 
 def test_nothing_to_draw_is_said():
-    with pytest.raises(SRError, match="Bicubic has no layers to draw"):
+    with pytest.raises(SRError, match="Bicubic has no layers"):
         draw(models.create("bicubic", 2))

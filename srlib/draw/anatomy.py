@@ -1,132 +1,144 @@
 """What a network is made of, found by running it: `whole(model)` and `inside(block)`.
 
-Nothing is declared by hand. One forward pass with hooks and a `TorchFunctionMode` follows every tensor from the inputs to the
-output: each layer that runs is a box, each sum of two of them a circle, and each box names the boxes that it takes. What
-happens between two boxes without a layer (an enlargement, a crop, a factor) is found by comparing both ends, and labels the
-way. A picture made of this shows what a network does, not what its author meant.
-
+One forward pass follows every tensor from the inputs to the output (`tracing`), so that a diagram shows what a network does.
 `nn.Sequential`, `nn.ModuleList` and modules that take several tensors are opened; any other module with its own forward is
 one box. Equal neighbours become one box with a count; layers that are used again become a `Loop`.
 """
 
 import inspect
-from dataclasses import replace
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.draw.boxes import CONVOLUTIONS, Anatomy, Box, Graph, Loop, build_graph, drop_box, users_of
-from srlib.draw.tracing import Edge
+from srlib.draw.tracing import CONVOLUTIONS, Box, Edge, drop_box, trace, users_of
 
-CROWD = 6  # boxes; in a block of more, activations are written into their layers
+LONG_BLOCK = 6  # boxes; in a block of more, activations are written into their layers
 
 
-def _merge(graph: Graph) -> None:
+class Loop(NamedTuple):
+    """Boxes that run `count` times with the same weights, as often as drawn where they have a title.
+
+    back: (source, target), what a run hands to the next.
+    """
+
+    boxes: list[Box]
+    count: int
+    back: list[tuple[Box, Box]]
+    title: str = ""
+
+
+@dataclass
+class Anatomy:
+    """A model or block: its boxes from the inputs to the output, each behind those that it takes."""
+
+    name: str
+    parameters: int
+    boxes: list[Box]
+    loops: list[Loop] = field(default_factory=list)
+
+    def edges(self) -> list[tuple[Edge, Box]]:
+        return [(edge, box) for box in self.boxes for edge in box.inputs]
+
+
+def _merge(boxes: list[Box]) -> None:
     """Write each activation into the box before it, or into the next where its Sequential begins with it."""
-    for key in list(graph):
-        box = graph[key]
+    solid = ("low", "high", "up")
+    for box in list(boxes):
         if box.kind != "activation" or len(box.inputs) != 1 or box.inputs[0].label:
             continue
-        source, users, solid = box.inputs[0].source, users_of(graph, key), ("low", "high", "up")
-        if graph[source].kind in solid and not box.path.endswith(".0") and users_of(graph, source) == [key]:
-            host, written = source, {"lines": (*graph[source].lines, box.title), "shape": box.shape}
-        elif len(users) == 1 and graph[users[0]].kind in (*solid, "activation"):
-            host, written = users[0], {"before": (*box.before, box.title, *graph[users[0]].before)}
+        source, users = box.inputs[0].source, users_of(boxes, box)
+        if source.kind in solid and not box.path.endswith(".0") and users_of(boxes, source) == [box]:
+            host = source
+            host.lines.append(box.title)
+            host.shape = box.shape
+        elif len(users) == 1 and users[0].kind in (*solid, "activation"):
+            host = users[0]
+            host.before = [*box.before, box.title, *host.before]
         else:
             continue
-        graph[host] = replace(graph[host], parameters=graph[host].parameters + box.parameters, **written)
-        drop_box(graph, key, source)
+        host.parameters += box.parameters
+        drop_box(boxes, box)
 
 
-def _fold(graph: Graph) -> None:
+def _fold(boxes: list[Box]) -> None:
     """Count neighbours of one group that are equal but for the pixels that they cut off; the last one's shape stays."""
-    for key in list(graph):
-        box = graph[key]
-        if len(box.inputs) != 1 or box.inputs[0].label:
-            continue
-        source = box.inputs[0].source
-        last = graph[source]
-        texts = [(b.group, b.kind, b.shape[0], replace(b, count=1).text) for b in (last, box)]
-        if texts[0] == texts[1] and last.path != box.path and users_of(graph, source) == [key]:
-            graph[key] = replace(box, count=last.count + 1, inputs=last.inputs)
-            del graph[source]
+    for box in list(boxes):
+        if len(box.inputs) == 1 and not box.inputs[0].label:
+            last = box.inputs[0].source
+            texts = [(b.group, b.kind, b.shape[0], b.title, b.before, b.lines, b.parameters) for b in (last, box)]
+            if texts[0] == texts[1] and last.path != box.path and users_of(boxes, last) == [box]:
+                box.count, box.inputs = last.count + 1, last.inputs
+                boxes.remove(last)
 
 
-def _loop(graph: Graph) -> list[Loop]:
+def _find_loop(boxes: list[Box]) -> list[Loop]:
     """Find the first boxes that run again with the same weights; keep one run, or a box for each where the size changes."""
-    keys = list(graph)
-    names = [graph[key].path or graph[key].title for key in keys]
-    for length in range(1, len(keys) // 2 + 1):
-        for start in range(len(keys) - 2 * length + 1):
+    names = [box.path or box.title for box in boxes]
+    for length in range(1, len(boxes) // 2 + 1):
+        for start in range(len(boxes) - 2 * length + 1):
             count = 1
             while names[start + count * length :][:length] == names[start : start + length]:
                 count += 1
-            runs = [keys[start + run * length :][:length] for run in range(count)]
-            if count > 1 and any(graph[key].parameters for key in runs[0]):
-                same = graph[runs[0][-1]].shape == graph[runs[1][-1]].shape
-                return _roll(graph, runs) if same else _unroll(graph, runs)
+            runs = [boxes[start + run * length :][:length] for run in range(count)]
+            if count > 1 and any(box.parameters for box in runs[0]):
+                return (_roll if runs[0][-1].shape == runs[1][-1].shape else _unroll)(boxes, runs)
     return []
 
 
-def _roll(graph: Graph, runs: list[list[int]]) -> list[Loop]:
+def _roll(boxes: list[Box], runs: list[list[Box]]) -> list[Loop]:
     """Keep the first of equal runs; none where each takes something else from the run before or from outside."""
-    first, length, count = runs[0], len(runs[0]), len(runs)
+    first, count = runs[0], len(runs)
 
-    def wiring(run: list[int], before: list[int]) -> list:
-        place = dict(zip([*before, *run], range(-length, length), strict=True))  # below 0: in the run before
-        return [[(place.get(e.source, f"box {e.source}"), e.label) for e in graph[key].inputs] for key in run]
+    def wiring(before: list[Box], run: list[Box]) -> list:
+        place = {box: i - len(run) for i, box in enumerate([*before, *run])}  # below 0: in the run before
+        return [[(place.get(edge.source, edge.source), edge.label) for edge in box.inputs] for box in run]
 
-    wirings = [wiring(run, before) for before, run in pairwise(runs)]
+    wirings = [wiring(*pair) for pair in pairwise(runs)]
     if any(other != wirings[0] for other in wirings):
         return []
-    taken = [(place, i) for i, slots in enumerate(wirings[0]) for place, _ in slots if place in range(-length, 0)]
-    position = {key: i for run in runs for i, key in enumerate(run)}
-    for key in [key for run in runs[1:] for key in run]:
-        del graph[key]
-    for key, box in graph.items():
-        every = [edge for edge in box.inputs if edge.source in position and key not in position]
-        label = f"all {count}, {every[0].label or ''}".strip(", ") if len(every) == count else None  # as the mean of all runs
-        inputs = (Edge(first[position[e.source]], label or e.label) if e in every else e for e in box.inputs)
-        graph[key] = replace(box, inputs=tuple(dict.fromkeys(inputs)))
-    return [Loop(first[0], first[-1], count, tuple((first[place], first[i]) for place, i in dict.fromkeys(taken)))]
+    back = [(first[i], box) for box, taken in zip(first, wirings[0], strict=True) for i, _ in taken if i in range(-len(first), 0)]
+    original = {box: first[i] for run in runs for i, box in enumerate(run)}
+    boxes[:] = [box for box in boxes if original.get(box, box) is box]
+    for box in boxes:
+        taken = [edge for edge in box.inputs if edge.source in original and box not in first]
+        label = f"all {count}, {taken[0].label}".strip(", ") if len(taken) == count else ""  # as the mean of all runs
+        edges = (Edge(original.get(e.source, e.source), label if label and e in taken else e.label) for e in box.inputs)
+        box.inputs = list(dict.fromkeys(edges))
+    return [Loop(first, count, list(dict.fromkeys(back)))]
 
 
-def _unroll(graph: Graph, runs: list[list[int]]) -> list[Loop]:
+def _unroll(boxes: list[Box], runs: list[list[Box]]) -> list[Loop]:
     """Make each run of a network on its own output one box; none where a run takes more than that."""
-    sources = [{edge.source for key in run for edge in graph[key].inputs} - set(run) for run in runs]
-    if any(source != {before[-1]} for source, before in zip(sources[1:], runs, strict=False)) or len(sources[0]) > 1:
+    sources = [{edge.source for box in run for edge in box.inputs} - set(run) for run in runs]
+    if any(taken != {before[-1]} for taken, before in zip(sources[1:], runs, strict=False)) or len(sources[0]) > 1:
         return []
     lines = []
-    for box in (graph[key] for key in runs[0]):
-        summands = " + ".join(graph[edge.source].group for edge in box.inputs)
+    for box in runs[0]:
+        summands = " + ".join(edge.source.group for edge in box.inputs)
         lines.append(summands if box.kind == "sum" else f"{box.group}: {', '.join((box.title, *box.lines[:1]))}")
-    parameters = sum(graph[key].parameters for key in runs[0])
+    parameters = sum(box.parameters for box in runs[0])
     for run, (source,) in zip(runs, sources, strict=True):
-        result, again = graph[run[-1]], run is not runs[0]
-        title, inputs = f"×{result.level / graph[source].level:g} network", (Edge(source, "sub-SR" if again else None),)
-        graph[run[-1]] = Box(title, "up", result.shape, inputs, parameters, lines=tuple(lines), level=result.level, reused=again)
-        for key in run[:-1]:
-            del graph[key]
-    return [Loop(runs[0][-1], runs[-1][-1], len(runs), title=title)]
+        last, reused = run[-1], run is not runs[0]
+        last.title, last.kind, last.lines, last.reused = f"×{last.level / source.level:g} network", "up", lines, reused
+        last.parameters, last.inputs = parameters, [Edge(source, "sub-SR" if reused else "")]
+        boxes[:] = [box for box in boxes if box not in run[:-1]]
+    results = [run[-1] for run in runs]
+    return [Loop(results, len(runs), [], results[0].title)]
 
 
-def _anatomy(module: nn.Module, graph: Graph, named: bool) -> Anatomy:
-    """Number the boxes anew; named: with the paths of the layers."""
-    loops = _loop(graph)
-    place, seen, boxes = {key: i for i, key in enumerate(graph)}, set(), []
-    for box in graph.values():
-        reused = box.reused or (bool(box.parameters) and box.path in seen)
-        box = replace(box, parameters=0 if reused else box.parameters, reused=reused)
+def _anatomy(module: nn.Module, boxes: list[Box], named: bool) -> Anatomy:
+    """named: with the paths of the layers."""
+    loops, seen = _find_loop(boxes), set()
+    for box in boxes:
+        box.reused |= bool(box.parameters) and box.path in seen
         seen |= {box.path} - {""}
-        inputs = tuple(replace(edge, source=place[edge.source]) for edge in box.inputs)
-        boxes.append(replace(box, inputs=inputs, path=box.path if named else ""))
-    loops = [
-        replace(loop, first=place[loop.first], last=place[loop.last], back=tuple((place[a], place[b]) for a, b in loop.back))
-        for loop in loops
-    ]
-    return Anatomy(type(module).__name__, tuple(boxes), tuple(loops), sum(p.numel() for p in module.parameters()))
+        box.parameters *= not box.reused
+        box.path *= named
+    return Anatomy(type(module).__name__, sum(p.numel() for p in module.parameters()), boxes, loops)
 
 
 def _probe(module: nn.Module, channels: int, size: int) -> Tensor:
@@ -141,10 +153,10 @@ def whole(model: nn.Module, lr_size: int = 48) -> Anatomy:
     """
     if next(model.children(), None) is None:
         raise SRError(f"{type(model).__name__} has no layers to draw")
-    graph = build_graph(model, {"LR": _probe(model, model.channels or 3, lr_size)}, "SR")
-    _merge(graph)
-    _fold(graph)
-    return _anatomy(model, graph, named=True)
+    boxes = trace(model, {"LR": _probe(model, model.channels or 3, lr_size)}, "SR")
+    _merge(boxes)
+    _fold(boxes)
+    return _anatomy(model, boxes, named=True)
 
 
 def inside(block: nn.Module, size: int = 48, scale: int = 2) -> Anatomy:
@@ -161,7 +173,7 @@ def inside(block: nn.Module, size: int = 48, scale: int = 2) -> Anatomy:
         taken = ", ".join(names)
         raise SRError(f"block {type(block).__name__} takes {taken}, expected one input and perhaps `lr`; draw its model")
     sizes = {names[0]: size, "lr": size // scale} if names[1:] else {"input": size}
-    graph = build_graph(block, {name: _probe(block, first.in_channels, side) - 0.5 for name, side in sizes.items()}, "output")
-    if sum(box.kind not in ("image", "sum") for box in graph.values()) > CROWD:
-        _merge(graph)
-    return _anatomy(block, graph, named=False)
+    boxes = trace(block, {name: _probe(block, first.in_channels, side) - 0.5 for name, side in sizes.items()}, "output")
+    if sum(box.kind not in ("image", "sum") for box in boxes) > LONG_BLOCK:
+        _merge(boxes)
+    return _anatomy(block, boxes, named=False)

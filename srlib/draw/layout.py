@@ -1,15 +1,16 @@
-"""Where the boxes of a diagram stand: rows, columns and lines, then inches.
+"""Where the boxes of a diagram stand: columns, rows and lines, then inches.
 
 The longest way from an input to the output is the main row; what branches off it gets rows below, or between the two rows that
 it connects. A summand that comes without a layer in between is an arc above its row. Long chains continue on a next line.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 
 from matplotlib.textpath import TextPath
 
-from srlib.draw.boxes import Anatomy, Box, Loop
-from srlib.draw.tracing import Edge
+from srlib.draw.anatomy import Anatomy
+from srlib.draw.tracing import Box, Edge, users_of
 
 FONT, STEP, GAP, PAD, SHEET, SUM = 8.0, 0.155, 0.34, 0.11, 0.04, 0.1  # points; inches
 GROUP, SIZE, ARC, BACK = 0.24, 0.24, 0.24, 0.34  # inches: room for names and arcs above a row, sizes and loops below it
@@ -21,156 +22,121 @@ def text_width(text: str, bold: bool = False) -> float:
     return TextPath((0, 0), text, size=FONT, prop={"weight": "bold" if bold else "normal"}).get_extents().width / 72
 
 
-def size_text(shape: tuple[int, ...]) -> str:
-    return "×".join(str(n) for n in shape)
+def size_text(box: Box) -> str:
+    return "×".join(str(n) for n in box.shape)
 
 
 def _box_size(box: Box) -> tuple[float, float]:
     if box.kind == "sum":
         return 2 * SUM, 2 * SUM
     if box.kind == "image":
-        return max(text_width(box.title, True) * 1.15, text_width(size_text(box.shape))) + PAD, 0.3
-    widest = max(text_width(line, bold=True) for line in [*box.text, size_text(box.shape)])
+        return max(text_width(box.title, True) * 1.15, text_width(size_text(box))) + PAD, 0.3
+    widest = max(text_width(line, bold=True) for line in [*box.text, size_text(box)])
     return widest + 2 * PAD, len(box.text) * STEP + 2 * PAD
 
 
 @dataclass
-class Layout:
-    """Where each box stands: its column, row and line, then x, y of its centre, width and height in inches."""
+class Arc:
+    """A line above a row from a box to those that it passes over others to; level: how far above."""
 
-    boxes: tuple[Box, ...]
-    loops: tuple[Loop, ...]
-    column: list[int] = field(default_factory=list)
-    row: list[int] = field(default_factory=list)
-    line: list[int] = field(default_factory=list)
-    x: list[float] = field(default_factory=list)
-    y: list[float] = field(default_factory=list)
-    size: list[tuple[float, float]] = field(default_factory=list)
-    arcs: dict[tuple[int, str], int] = field(default_factory=dict)  # (source, label) -> its level above the row
-    width: float = 0.0
-    height: float = 0.0
+    source: Box
+    label: str
+    users: list[Box]
+    level: int = 0
 
-    def left(self, i: int) -> float:
-        return self.x[i] - self.size[i][0] / 2
-
-    def right(self, i: int) -> float:
-        return self.x[i] + self.size[i][0] / 2 + (SHEET if self.boxes[i].count > 1 else 0.0)
-
-    def top(self, i: int) -> float:
-        return self.y[i] + self.size[i][1] / 2
-
-    def free(self, row: int, after: int, before: int) -> bool:
-        return not any(r == row and after < c < before for r, c in zip(self.row, self.column, strict=True))
-
-    def edges(self):
-        return [(edge, i) for i, box in enumerate(self.boxes) for edge in box.inputs]
-
-    def is_arc(self, edge: Edge, i: int) -> bool:
-        """Whether an edge passes over boxes of its own row."""
-        return self.row[edge.source] == self.row[i] and not self.free(self.row[i], self.column[edge.source], self.column[i])
+    @property
+    def end(self) -> int:
+        return max(user.column for user in self.users)
 
 
-def _columns(boxes: tuple[Box, ...]) -> list[int]:
-    columns: list[int] = []
+def is_free(boxes: list[Box], row: int, after: int, before: int) -> bool:
+    """Whether a row has no box between two columns."""
+    return not any(box.row == row and after < box.column < before for box in boxes)
+
+
+def _longest(boxes: list[Box], end: Box | None) -> list[Box]:
+    """Return the longest chain among boxes, up to the box `end` or to any; of equals the first to begin."""
+    best: dict[Box, list[Box]] = {}
+
+    def rank(chain: list[Box]) -> tuple[int, int]:
+        return sum(box.count for box in chain), -chain[0].column
+
     for box in boxes:
-        columns.append(max((columns[edge.source] + 1 for edge in box.inputs), default=0))
-    return columns
+        chains = [best[edge.source] for edge in box.inputs if edge.source in best]
+        best[box] = [*max(chains, key=rank, default=[]), box]
+    return best[end] if end else max(best.values(), key=rank)
 
 
-def _longest(boxes: tuple[Box, ...], remaining: set[int], end: int | None, columns: list[int]) -> list[int]:
-    """Return the longest chain among the remaining boxes, up to the box `end` or to any; of equals the first to begin."""
-    best: dict[int, list[int]] = {}
-
-    def rank(chain: list[int]) -> tuple[int, int]:
-        return sum(boxes[i].count for i in chain), -columns[chain[0]]
-
-    for i in sorted(remaining):
-        chains = [best[edge.source] for edge in boxes[i].inputs if edge.source in best]
-        best[i] = [*max(chains, key=rank, default=[]), i]
-    return best[end] if end is not None else max(best.values(), key=rank)
-
-
-def _rows(boxes: tuple[Box, ...], columns: list[int]) -> list[int]:
+def _set_rows(boxes: list[Box]) -> None:
     """Give the longest chain the first row, and each further one a row below or between those that it connects."""
-    remaining, rows = set(range(len(boxes))), []  # of each row: [(chain, first column, last column)]
+    remaining, rows = list(boxes), []  # of each row: [(chain, first column, last column)]
     while remaining:
-        chain = _longest(boxes, remaining, None if rows else len(boxes) - 1, columns)
-        remaining -= set(chain)
-        users = [i for i, box in enumerate(boxes) if any(edge.source == chain[-1] for edge in box.inputs)]
-        ends = [edge.source for edge in boxes[chain[0]].inputs] + users
+        chain = _longest(remaining, None if rows else boxes[-1])
+        remaining = [box for box in remaining if box not in chain]
+        ends = [edge.source for edge in chain[0].inputs] + users_of(boxes, chain[-1])
         near = [r for r, row in enumerate(rows) if any(set(ends) & set(other) for other, *_ in row)] or [-1]
-        span = [columns[i] for i in [*chain, *ends]]
-        low, high = min(span), max(span)
+        columns = [box.column for box in [*chain, *ends]]
+        low, high = min(columns), max(columns)
         between = range(min(near) + 1, max(near)) if max(near) > min(near) else range(max(near) + 1, len(rows))
         row = next((r for r in between if all(stop <= low or start >= high for _, start, stop in rows[r])), None)
         if row is None:
             row = min(near) + 1
             rows.insert(row, [])
         rows[row].append((chain, low, high))
-    where = {i: r for r, row in enumerate(rows) for chain, *_ in row for i in chain}
-    return [where[i] for i in range(len(boxes))]
+    for r, row in enumerate(rows):
+        for box in (box for chain, *_ in row for box in chain):
+            box.row = r
 
 
-def _levels(layout: Layout) -> dict[tuple[int, str], int]:
-    """Stack arcs that overlap, the shortest lowest; those of one source and label share one."""
-    spans: dict[tuple[int, str], int] = {}
-    for edge, i in layout.edges():
-        if layout.is_arc(edge, i):
-            key = (edge.source, edge.label or "identity")
-            spans[key] = max(spans.get(key, 0), layout.column[i])
-    levels: dict[tuple[int, str], int] = {}
-    for key in sorted(spans, key=lambda key: spans[key] - layout.column[key[0]]):
-        start, stop, row = layout.column[key[0]], spans[key], layout.row[key[0]]
-        near = [other for other in levels if layout.row[other[0]] == row]
-        taken = {levels[o] for o in near if layout.column[o[0]] < stop and start < spans[o]}
-        levels[key] = next(level for level in range(len(spans)) if level not in taken)
-    return levels
+def _stack_arcs(anatomy: Anatomy) -> list[Arc]:
+    """Return an arc for each source and label whose edges pass over boxes of their row; of those that overlap, the shortest
+    lies lowest."""
+    users: dict[Edge, list[Box]] = {}
+    for edge, box in anatomy.edges():
+        if edge.source.row == box.row and not is_free(anatomy.boxes, box.row, edge.source.column, box.column):
+            users.setdefault(edge, []).append(box)
+    arcs: list[Arc] = []
+    waiting = [Arc(edge.source, edge.label or "identity", boxes) for edge, boxes in users.items()]
+    for arc in sorted(waiting, key=lambda arc: arc.end - arc.source.column):
+        near = (other for other in arcs if other.source.row == arc.source.row)
+        taken = {other.level for other in near if other.source.column < arc.end and arc.source.column < other.end}
+        arc.level = next(level for level in count() if level not in taken)
+        arcs.append(arc)
+    return arcs
 
 
-def place_boxes(anatomy: Anatomy) -> Layout:
-    layout = Layout(anatomy.boxes, anatomy.loops, _columns(anatomy.boxes), size=[_box_size(box) for box in anatomy.boxes])
-    layout.row = _rows(anatomy.boxes, layout.column)
-    layout.arcs = _levels(layout)
-    last = max(layout.column)
-    members = [[i for i, c in enumerate(layout.column) if c == column] for column in range(last + 1)]
-    widths = [max(layout.size[i][0] for i in column) for column in members]
-    gaps = [0.0] + [GAP] * last
-    for edge, i in layout.edges():
-        if edge.label and layout.column[edge.source] == layout.column[i] - 1:
-            gaps[layout.column[i]] = max(gaps[layout.column[i]], text_width(edge.label) + 0.25)
-    line, x, centres, lines = 0, 0.1, [], []
-    for column, (width, gap) in enumerate(zip(widths, gaps, strict=True)):
-        crossing = [edge for edge, i in layout.edges() if layout.column[edge.source] < column <= layout.column[i]]
-        rest = [i for later in members[column:] for i in later if anatomy.boxes[i].kind not in ("image", "sum")]
-        looping = any(layout.column[loop.first] < column <= layout.column[loop.last] for loop in anatomy.loops if loop.back)
+def place_boxes(anatomy: Anatomy) -> tuple[list[Arc], float, float]:
+    """Set the places of an anatomy's boxes; return the arcs above them, and the width and height of all in inches."""
+    boxes = anatomy.boxes
+    for box in boxes:
+        box.column = max((edge.source.column + 1 for edge in box.inputs), default=0)
+        box.width, box.height = _box_size(box)
+    _set_rows(boxes)
+    line, x, wide = 0, 0.1, 0.0
+    for column in range(max(box.column for box in boxes) + 1):
+        members = [box for box in boxes if box.column == column]
+        labels = [e.label for box in members for e in box.inputs if e.label and e.source.column == column - 1]
+        gap = max([GAP * (column > 0), *(text_width(label) + 0.25 for label in labels)])
+        width = max(box.width for box in members)
+        crossing = [edge for edge, box in anatomy.edges() if edge.source.column < column <= box.column]
+        rest = [box for box in boxes if box.column >= column and box.kind not in ("image", "sum")]
+        looping = any(loop.boxes[0].column < column <= loop.boxes[-1].column for loop in anatomy.loops if loop.back)
         if x + gap + width > WIDEST - GAP and len(crossing) == 1 and len(rest) > 1 and not looping:
             line, x = line + 1, 0.1
-        centres.append(x + gap + width / 2)
-        lines.append(line)
+        for box in members:
+            box.x, box.line = x + gap + width / 2, line
         x += gap + width
-        layout.width = max(layout.width, x + 0.28)
-    layout.x = [centres[c] for c in layout.column]
-    layout.line = [lines[c] for c in layout.column]
-    _stack(layout, line + 1)
-    return layout
-
-
-def _stack(layout: Layout, lines: int) -> None:
-    """Set the heights, from the top down: each row of each line with room for names and arcs above, sizes and loops below."""
-    layout.y, y = [0.0] * len(layout.boxes), -0.45
-    for line in range(lines):
-        for row in range(max(layout.row) + 1):
-            members = [i for i in range(len(layout.boxes)) if (layout.line[i], layout.row[i]) == (line, row)]
-            if not members:
-                continue
-            tall = max(layout.size[i][1] for i in members)
-            y -= 0.08 * (row > 0)
-            arcs = [level for (source, _), level in layout.arcs.items() if source in members]
-            y -= GROUP * any(layout.boxes[i].group for i in members) + ARC * (max(arcs, default=-1) + 1) + 0.1 * bool(arcs)
-            for i in members:
-                layout.y[i] = y - tall / 2
-                if layout.boxes[i].kind not in ("sum", "image"):
-                    layout.size[i] = (layout.size[i][0], tall)
-            y -= tall + SIZE + BACK * any(loop.first <= i <= loop.last for loop in layout.loops for i in members)
-        y -= 0.3 * (line < lines - 1)
-    layout.height = -y
+        wide = max(wide, x + 0.28)
+    arcs, looped = _stack_arcs(anatomy), [box for loop in anatomy.loops for box in loop.boxes]
+    y, above = -0.45, 0
+    for line, row in sorted({(box.line, box.row) for box in boxes}):
+        members = [box for box in boxes if (box.line, box.row) == (line, row)]
+        names = GROUP * any(box.group for box in members)
+        tall = max(box.height for box in members)
+        levels = [arc.level for arc in arcs if arc.source in members]
+        y -= 0.08 * (row > 0) + 0.3 * (line > above) + names + (ARC * (max(levels) + 1) + 0.1 if levels else 0)
+        for box in members:
+            box.y, box.roof, box.floor = y - tall / 2, y + names, y - tall
+            box.height = box.height if box.kind in ("sum", "image") else tall
+        y, above = y - tall - SIZE - BACK * any(box in looped for box in members), line
+    return arcs, wide, -y

@@ -1,4 +1,4 @@
-"""Rows of images, heat maps, and block diagrams with boxes that are placed by hand."""
+"""Rows of images, and heat maps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
-from torch import nn
 
 from srlib.core.color import to_rgb, to_uint8
-from srlib.draw.style import GREY, note, use_style
+from srlib.draw.style import note, use_style
 
 SIGNED = plt.get_cmap("RdBu_r")  # blue below zero, white at zero, red above; safe for colour-blind readers
-LINE = 0.17  # inches between two lines of text in a box
 
 
 def signed_heatmap(values: np.ndarray, full: float) -> np.ndarray:
@@ -28,18 +25,18 @@ def window_sums(values: np.ndarray, side: int) -> np.ndarray:
     return integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side] + integral[:-side, :-side]
 
 
-def show_image(ax: Axes, image: np.ndarray, label: str = "") -> None:
-    """Show an image without ticks, grid and frame, a label below it."""
-    clear_axes(ax)
-    ax.imshow(to_rgb(image), interpolation="nearest")
-    ax.set_xlabel(label, fontsize=9, labelpad=3)
-
-
 def clear_axes(ax: Axes) -> None:
     """Remove ticks, grid and frame; labels stay."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
+
+
+def show_image(ax: Axes, image: np.ndarray, label: str = "") -> None:
+    """Show an image without ticks, grid and frame, a label below it."""
+    clear_axes(ax)
+    ax.imshow(to_rgb(image), interpolation="nearest")
+    ax.set_xlabel(label, fontsize=9, labelpad=3)
 
 
 def image_grid(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], about: str = "", operators: Sequence[str] = ()) -> Figure:
@@ -69,37 +66,3 @@ def image_grid(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], about: str 
             ax.text(-0.08, 0.5, sign, transform=ax.transAxes, **look)
     note(fig, about)
     return fig
-
-
-def inch_axes(left: float, right: float, bottom: float, top: float) -> Axes:
-    """Return bare axes that fill a new figure, one unit an inch."""
-    use_style()
-    ax = plt.figure(figsize=(right - left, top - bottom)).add_axes([0, 0, 1, 1])
-    ax.set(xlim=(left, right), ylim=(bottom, top))
-    ax.set_axis_off()
-    return ax
-
-
-def parameter_count(*modules: nn.Module) -> str:
-    """Return the number of parameters of modules as the line of a box."""
-    return f"{sum(p.numel() for module in modules for p in module.parameters()):,} params"
-
-
-def draw_box(ax: Axes, x: float, y: float, lines: Sequence[str], color: str, width: float) -> tuple[float, float]:
-    """Draw a box around (x, y), the first line bold, counts of parameters grey; return the x of its left and right side."""
-    height = LINE * len(lines) + 0.14
-    corner, look = (x - width / 2, y - height / 2), {"facecolor": color, "edgecolor": "0.25", "lw": 0.8}
-    ax.add_patch(FancyBboxPatch(corner, width, height, "round,pad=0,rounding_size=0.06", **look))
-    for k, line in enumerate(lines):
-        at = y + ((len(lines) - 1) / 2 - k) * LINE
-        shade = GREY if line.endswith(" params") else "black"
-        ax.text(x, at, line, ha="center", va="center", fontsize=8, color=shade, fontweight="normal" if k else "bold")
-    return x - width / 2, x + width / 2
-
-
-def draw_arrow(ax: Axes, points: Sequence[tuple[float, float]], color="0.25") -> None:
-    """Draw a line through points, with an arrow head at the last."""
-    if len(points) > 2:
-        ax.plot(*zip(*points[:-1], strict=True), color=color, lw=1.3, solid_joinstyle="miter")
-    arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", points[-1], points[-2], arrowprops=arrow)

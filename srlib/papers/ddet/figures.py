@@ -7,20 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from srlib.draw.panels import (
-    SIGNED,
-    clear_axes,
-    draw_arrow,
-    draw_box,
-    inch_axes,
-    parameter_count,
-    show_image,
-    signed_heatmap,
-)
+from srlib.draw.diagrams import draw_arrow, draw_box, draw_sum, inch_axes, parameter_count
+from srlib.draw.panels import SIGNED, clear_axes, show_image, signed_heatmap
 from srlib.draw.style import PALETTE, note, use_style
 from srlib.papers.ddet.model import DDet
 
@@ -49,11 +41,6 @@ def _convolutions(layers: nn.Sequential) -> list[str]:
 
 def _path(ax: Axes, points: Sequence[tuple[float, float]], color: str) -> None:
     draw_arrow(ax, points, LINES[color])
-
-
-def _plus(ax: Axes, x: float, y: float) -> None:
-    ax.add_patch(Circle((x, y), 0.11, facecolor="white", edgecolor="0.25", lw=1.1, zorder=3))
-    ax.text(x, y - 0.01, "+", ha="center", va="center", fontsize=12, zorder=4)
 
 
 def architecture(net: DDet) -> Figure:
@@ -93,8 +80,8 @@ def architecture(net: DDet) -> Figure:
     _path(ax, [(0.4, low), (0.4, low - 0.58), (3.65, low - 0.58), (3.65, low - 0.11)], PIXEL_PATH)
     ax.plot([3.76, bus], [low, low], color=LINES[PIXEL_PATH], lw=1.3)
     ax.text(5.5, low + 0.06, "$I_{Rev}$, the corrected pixels", ha="center", va="bottom", fontsize=9)
-    _plus(ax, 3.65, low)
-    _plus(ax, plus, middle)
+    draw_sum(ax, 3.65, low)
+    draw_sum(ax, plus, middle)
     lines = ["refinement", *_convolutions(net.refine), parameter_count(net.refine)]
     left, right = draw_box(ax, 10.4, middle, lines, PLAIN, 1.0)
     _path(ax, [(plus + 0.11, middle), (left, middle)], PLAIN)
