@@ -51,16 +51,25 @@ def pixels(image: ipy.Image) -> np.ndarray:
 
 
 def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, networks, images):
-    panel = explorer.panels[2]
-    hr = images["chelsea"]
+    panel, hr = explorer.panels[2], images["chelsea"]
     sr = to_uint8(upscale(networks["split"]["1+1"], downscale(hr, 2)))
-    height, width = hr.shape[0] // 2, hr.shape[1] // 2
-    top, left = ((n - 24) * explorer.values[way] // 100 * 2 for n, way in ((height, "down"), (width, "across")))
+    top, left = ((n // 2 * 2 - 48) * explorer.values[way] // 100 for n, way in zip(hr.shape[:2], ("down", "across"), strict=True))
     expected = sr[top : top + 48, left : left + 48].astype(int)
     assert np.abs(panel.image.astype(int) - expected).max() <= 1
     crop = hr[top : top + 48, left : left + 48]
     assert f"{psnr(panel.image, crop, protocol('btsrn'), 2):.2f} dB" in panel.label
     assert np.array_equal(explorer.panels[4].image, crop)
+
+
+@pytest.mark.parametrize("across", [0, 33, 100])
+def test_a_window_lies_around_the_square_and_inside_the_picture(across):
+    hr = np.random.default_rng(0).integers(0, 256, (61, 80, 3), dtype=np.uint8)
+    pictures = widgets.Pictures({"a": hr}, scale=2, side=21)
+    lr, part, (y, x, height, width) = pictures.window("a", across, 50, width=40)
+    assert lr.shape == (20, 20, 3) and part.shape == (40, 40, 3) and (height, width) == (20, 20)
+    assert np.array_equal(part[y : y + 20, x : x + 20], pictures.crop(hr[:60], across, 50))
+    top, left = np.argwhere((downscale(hr, 2) == lr[0, 0]).all(axis=-1))[0]
+    assert np.array_equal(part, hr[2 * top : 2 * top + 40, 2 * left : 2 * left + 40])
 
 
 MOVES = [("split", "2+0"), ("across", 10), ("down", 90), ("image", "coins"), ("block", "pconv")]
@@ -144,7 +153,7 @@ class TestUnroll:
             unroll_explorer({}, images, protocol("prosrn"))
 
     def test_pictures_that_are_too_small(self, images):
-        with pytest.raises(SRError, match="at least 8 pixels"):
+        with pytest.raises(SRError, match="5x5 pixels is smaller than scale 8"):
             unroll_explorer({"small": progressive()}, {"dot": images["coins"][:5, :5]}, protocol("prosrn"))
 
 
@@ -307,8 +316,8 @@ class TestUpload:
         if kind == "ddet":  # whose first picture is LR, with a frame around the pixel
             expected = photograph(hr, 1, 0)[40:80, 45:85]
             assert np.array_equal(explorer.panels[0].image[:8], expected[:8])
-        self.upload(explorer, "tiny.png", self.png(89, 130))
-        assert "a picture needs at least 90 a side here" in explorer.message.value
+        self.upload(explorer, "tiny.png", self.png(39, 130))
+        assert "a picture needs at least 40 a side here" in explorer.message.value
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -332,8 +341,12 @@ class TestUpload:
 def test_explorers_begin_where_there_is_most_to_see():
     picture = np.zeros((100, 80, 3), np.uint8)
     picture[70:90:2, 50:70] = 255
-    controls = widgets.places({"a": picture, "b": picture.swapaxes(0, 1)}, 20, step=5)
-    top, left = widgets.corner(100, 80, 20, controls["across"].value, controls["down"].value)
-    assert abs(top - 70) <= 4 and abs(left - 50) <= 4 and controls["across"].value % 5 == controls["down"].value % 5 == 0
-    whole = widgets.places({"a": picture[:20, :20]}, 20)
+    pictures = widgets.Pictures({"a": picture, "b": picture.swapaxes(0, 1)}, side=20)
+    controls = pictures.controls(step=5)
+    across, down = controls["across"].value, controls["down"].value
+    assert across % 5 == down % 5 == 0
+    rows, columns = np.indices(picture.shape[:2])
+    top, left = (pictures.crop(places, across, down)[0, 0] for places in (rows, columns))
+    assert abs(top - 70) <= 4 and abs(left - 50) <= 4
+    whole = widgets.Pictures({"a": picture[:20, :20]}, side=20).controls()
     assert whole["across"].value == whole["down"].value == 0

@@ -5,21 +5,15 @@ from functools import lru_cache
 import ipywidgets as ipy
 import numpy as np
 
-from srlib.core.color import to_rgb, to_uint8
-from srlib.core.errors import SRError
-from srlib.core.imresize import downscale, imresize
-from srlib.core.metrics import psnr
+from srlib.core.color import to_uint8
+from srlib.core.imresize import imresize
 from srlib.core.protocols import Protocol
-from srlib.draw.widgets import Explorer, Panel, adding, corner, error_picture, places
+from srlib.draw.widgets import Explorer, Panel, Pictures, check_trained, error_panel, hr_panel, psnr_panel
 from srlib.scoring.evaluation import upscale
 
 
 def comparison_explorer(
-    families: dict[str, dict[str, object]],
-    images: dict[str, np.ndarray],
-    protocol: Protocol,
-    *,
-    side: int = 96,
+    families: dict[str, dict[str, object]], images: dict[str, np.ndarray], protocol: Protocol, *, side: int = 96
 ) -> Explorer:
     """Compare a network with bicubic interpolation on a crop: sliders for the network, the picture and the place.
 
@@ -27,47 +21,28 @@ def comparison_explorer(
     images: HR images by name. side: of the crop in HR pixels, reduced to the smallest picture.
     Shows SR and error of bicubic and of the network, and HR. Raises SRError without networks.
     """
-    images = dict(images)  # uploaded ones come in addition
-    networks = {(family, name): net for family, members in families.items() for name, net in members.items()}
-    if not networks:
-        raise SRError("no trained network to explore yet: run the ablate notebook of this profile first")
+    networks = {(family, label): net for family, members in families.items() for label, net in members.items()}
+    check_trained(networks, "ablate")
     scale = next(iter(networks.values())).scale
-    side = min(side, *(min(image.shape[:2]) for image in images.values()))
-    side -= side % scale
+    pictures = Pictures(images, scale, side)
+    margin = (1 + max(4, *(net.context for net in networks.values()))) * scale  # one more for squares between LR pixels
     last = {"family": next(iter(families)), "values": {}}
 
-    @lru_cache(maxsize=32)
-    def small(image: str) -> np.ndarray:
-        return downscale(to_rgb(images[image]), scale)
-
     @lru_cache(maxsize=256)
-    def crop(key: tuple[str, str] | None, image: str, top: int, left: int) -> np.ndarray:
-        """Upscale the crop with a margin of the network's receptive field."""
-        margin = 4 if key is None else networks[key].context
-        lr = small(image)
-        y0, x0 = max(top - margin, 0), max(left - margin, 0)
-        lr = lr[y0 : top + side // scale + margin, x0 : left + side // scale + margin]
-        sr = imresize(lr.astype(float), scale) if key is None else upscale(networks[key], lr)
-        y, x = (top - y0) * scale, (left - x0) * scale
-        return to_uint8(sr[y : y + side, x : x + side])
+    def crops(key: tuple[str, str] | None, image: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return SR and HR of the square; key: of the network, None for bicubic."""
+        lr, hr, (y, x, height, width) = pictures.window(image, across, down, pictures.side + 2 * margin)
+        sr = to_uint8(upscale(networks[key], lr) if key else imresize(lr.astype(float), scale))
+        return sr[y : y + height, x : x + width], hr[y : y + height, x : x + width]
 
-    def draw(image: str, across: int, down: int, **chosen) -> list[Panel]:
-        moved = [family for family, name in chosen.items() if last["values"].get(family, name) != name]
+    def draw(image: str, across: int, down: int, **chosen: str) -> list[Panel]:
+        moved = [family for family, label in chosen.items() if last["values"].get(family, label) != label]
         last["family"], last["values"] = (moved or [last["family"]])[0], dict(chosen)
-        key = (last["family"], chosen[last["family"]])
-        height, width = small(image).shape[:2]
-        top, left = corner(height, width, side // scale, across, down)
-        hr = to_rgb(images[image])[top * scale : top * scale + side, left * scale : left * scale + side]
-        panels = []
-        for label, sr in (
-            ("Bicubic", crop(None, image, top, left)),
-            (key[1], crop(key, image, top, left)),
-        ):
-            panels.append(Panel(f"{label}<br>{psnr(sr, hr, protocol, scale):.2f} dB", sr))
-            panels.append(Panel(f"|{label} - HR|<br>white: 96 levels", error_picture(sr, hr)))
-        return [*panels, Panel("HR<br>ground truth", hr)]
+        key, panels = (last["family"], chosen[last["family"]]), []
+        for label, network in (("Bicubic", None), (key[1], key)):
+            sr, hr = crops(network, image, across, down)
+            panels += [psnr_panel(label, sr, hr, protocol, scale), error_panel(label, sr, hr)]
+        return [*panels, hr_panel(hr)]
 
-    controls: dict[str, ipy.Widget] = {
-        family: ipy.SelectionSlider(options=list(members), description=family) for family, members in families.items()
-    }
-    return Explorer(controls | places(images, side), draw, adding(images, side))
+    controls = {family: ipy.SelectionSlider(options=list(members), description=family) for family, members in families.items()}
+    return Explorer(controls, draw, pictures)

@@ -7,12 +7,11 @@ import ipywidgets as ipy
 import numpy as np
 import torch
 
-from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
-from srlib.core.errors import SRError
+from srlib.core.color import rgb_to_ycbcr, to_uint8, to_y, ycbcr_to_rgb
 from srlib.core.imresize import downscale, imresize, modcrop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol, lr_from_hr
-from srlib.draw.widgets import Explorer, Panel, adding, error_picture
+from srlib.draw.widgets import Explorer, Panel, Pictures, check_trained, enlarge, error_panel, hr_panel
 from srlib.papers.difficulty_sr.analysis import CLASSES
 from srlib.papers.difficulty_sr.model import BATCH, PATCH, DualBranchSR
 
@@ -24,15 +23,13 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
     green, SR, its error, both branches alone, and HR, with the share of easy patches, PSNR on luma and the measured time of the
     branches. Branches run once per picture, scale and overlap. Raises SRError without networks.
     """
-    if not networks:
-        raise SRError("no trained network to explore yet: run the train notebook of this profile first")
-
-    images = dict(images)  # uploaded ones come in addition
+    check_trained(networks, "train")
+    pictures = Pictures(images, least=16 * max(networks))
 
     @lru_cache(maxsize=32)
     def routing_inputs(image: str, scale: int, overlap: int):
         """Return what does not depend on the rule: HR, LR, chroma, corners, probabilities, both branches, seconds per patch."""
-        net, hr = networks[scale].with_options(overlap=overlap), modcrop(to_rgb(images[image]), scale)
+        net, hr = networks[scale].with_options(overlap=overlap), modcrop(pictures.hr[image], scale)
         lr = downscale(hr, scale)
         luma = lr_from_hr(hr, protocol, scale) if protocol.lr == "float_y" else to_y(lr, rounded=False)
         with torch.no_grad():
@@ -63,9 +60,8 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
         for (y, x), e in zip(corners, easy, strict=True):
             plain[y : y + PATCH, x : x + PATCH] += e
             count[y : y + PATCH, x : x + PATCH] += 1
-        share = (plain / count).repeat(scale, axis=0).repeat(scale, axis=1)[..., None]
-        enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1).astype(float)
-        tinted = enlarged * (1 - 0.5 * share) + np.array([0.0, 158.0, 115.0]) * 0.5 * share
+        share = enlarge(plain / count, scale)[..., None]
+        tinted = enlarge(lr, scale) * (1 - 0.5 * share) + np.array([0.0, 158.0, 115.0]) * 0.5 * share
         for y, x in corners:
             tinted[y * scale, x * scale : (x + PATCH) * scale] = tinted[y * scale : (y + PATCH) * scale, x * scale] = 255
         return to_uint8(tinted)
@@ -83,23 +79,21 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
         return [
             Panel(mask, shaded(lr, corners, easy.numpy(), scale)),
             Panel(f"Difficulty-SR<br>{psnr(sr, hr, protocol, scale):.2f} dB, {milliseconds:.0f} ms", sr),
-            Panel("|Difficulty-SR - HR|<br>white: 96 levels", error_picture(sr, hr)),
+            error_panel("Difficulty-SR", sr, hr),
             Panel(f"complex branch alone<br>{complex_psnr:.2f} dB, {complex_milliseconds:.0f} ms", complex_sr),
             Panel(f"plain branch alone<br>{plain_psnr:.2f} dB", plain_sr),
-            Panel("HR<br>ground truth", hr),
+            hr_panel(hr),
         ]
 
     rule = ipy.ToggleButtons(options=["likeliest class", "probability"], description="rule")
     probability = ipy.FloatSlider(0.5, min=0, max=1.05, step=0.05, description="at least", disabled=True)
     rule.observe(lambda change: setattr(probability, "disabled", change["new"] != "probability"), "value")
-    controls: dict[str, ipy.Widget] = {
+    classes = [(label, k) for k, label in enumerate(CLASSES)]
+    controls = {
         "scale": ipy.SelectionSlider(options=list(networks), description="scale"),
         "rule": rule,
-        "easiest": ipy.SelectionSlider(
-            options=[(label, k) for k, label in enumerate(CLASSES)], value=len(CLASSES) - 1, description="easy from"
-        ),
+        "easiest": ipy.SelectionSlider(options=classes, value=len(CLASSES) - 1, description="easy from"),
         "probability": probability,
         "overlap": ipy.SelectionSlider(options=[0, 12, 36], description="overlap"),
-        "image": ipy.Dropdown(options=list(images), description="image"),
     }
-    return Explorer(controls, draw, adding(images, 16 * max(networks)))
+    return Explorer(controls, draw, pictures)
