@@ -260,8 +260,8 @@ def test_training_curves_have_a_panel_per_quantity_and_a_line_per_run():
 def test_training_curves_say_what_is_wrong():
     for histories, message in (
         ({}, "histories is empty"),
-        ({"a": history().drop(columns="loss")}, "history of 'a' has no loss"),
-        ({"a": history().iloc[:0]}, "history of 'a' has no row"),
+        ({"a": history().drop(columns="loss")}, "history of 'a' has no steps with loss"),
+        ({"a": history().iloc[:0]}, "history of 'a' has no steps"),
     ):
         with pytest.raises(SRError, match=message):
             training_curves(histories)

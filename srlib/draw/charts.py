@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from adjustText import adjust_text
@@ -15,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from srlib.core.errors import SRError, unknown
 from srlib.draw.columns import header
-from srlib.draw.style import GREY, PALETTE, note, use_style
+from srlib.draw.style import GREY, PALETTE, note, subplots
 from srlib.scoring import costs
 
 COSTS = (*costs.COSTS, "megabytes")
@@ -40,19 +39,15 @@ def psnr_against_cost(
     """
     if x not in COSTS:
         raise unknown("x", x, COSTS)
-    for column in ("method", "psnr", x):
-        if column not in table.columns:
-            raise SRError(f"table lacks the column {column!r}; it has {', '.join(table.columns)}")
+    if missing := [column for column in ("method", "psnr", x) if column not in table.columns]:
+        raise SRError(f"table lacks the column {missing[0]!r}; it has {', '.join(table.columns)}")
     if table.empty or table[["psnr", x]].isna().any(axis=None):
         raise SRError(f"table has no rows or misses values of psnr or {x}; pass only methods that have both")
-    for method in highlight:
-        if method not in set(table["method"]):
-            raise unknown("highlight", method, table["method"].unique())
-    use_style()
+    if strangers := [method for method in highlight if method not in set(table["method"])]:
+        raise unknown("highlight", strangers[0], table["method"].unique())
     groups = table.groupby("method", sort=False)
-    means = groups[[x, "psnr"]].mean()
-    spread = groups["psnr"].std().fillna(0.0)
-    fig, ax = plt.subplots(figsize=(6.4, 4.2) if len(means) <= 12 else (8.2, 5.4), layout="constrained")
+    means, spread = groups[[x, "psnr"]].mean(), groups["psnr"].std().fillna(0.0)
+    fig, ax = subplots(1, 1, *((6.4, 4.2) if len(means) <= 12 else (8.2, 5.4)))
     if connect:
         ax.plot(means[x], means["psnr"], color="0.75", lw=1, zorder=1)
     highlighted = means.index.isin(highlight)
@@ -123,49 +118,42 @@ def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "")
     if not histories:
         raise SRError("histories is empty; pass at least one run's history")
     for label, history in histories.items():
-        missing = [name for name in ("step", "loss", "learning_rate") if name not in history.columns]
-        if missing or history.empty:
-            raise SRError(f"history of {label!r} has no {missing[0] if missing else 'row'}; pass the history.csv of a run")
-    use_style()
-    scored = any("psnr" in history and history["psnr"].notna().any() for history in histories.values())
-    panels = [("loss", "training loss")]
-    panels += [("psnr", ", ".join(filter(None, ("PSNR (dB)", validation))))] if scored else []
-    against = any("discriminator" in history for history in histories.values())
-    panels += [("discriminator", "loss of the discriminator")] if against else []
-    panels += [("learning_rate", "learning rate")]
-    fig, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.0), layout="constrained", sharex=True)
-    styles = ["-", "--", ":", "-."]
+        if history.empty or not {"step", "loss", "learning_rate"} <= set(history.columns):
+            raise SRError(f"history of {label!r} has no steps with loss and learning rate; pass the history.csv of a run")
+    labels = {"loss": "training loss", "psnr": ", ".join(filter(None, ("PSNR (dB)", validation)))}
+    labels |= {"discriminator": "loss of the discriminator", "learning_rate": "learning rate"}
+    columns = [name for name in labels if any(name in h and h[name].notna().any() for h in histories.values())]
+    fig, axes = subplots(1, len(columns), 3.4 * len(columns), 3.0, sharex=True)
     for k, (label, history) in enumerate(histories.items()):
-        for ax, (column, _) in zip(axes, panels, strict=True):
-            line = history[["step", column]].dropna() if column in history else history.iloc[:0]
+        for ax, column in zip(axes, columns, strict=True):
+            line = history.reindex(columns=["step", column]).dropna()
             dots = "o" if len(line) <= 25 else ""
-            look = {"color": PALETTE[k % len(PALETTE)], "ls": styles[k % len(styles)], "lw": 1.5, "marker": dots, "ms": 3.5}
-            ax.plot(line["step"], line[column] if len(line) else [], **look, label=label)
-    for ax, (column, label) in zip(axes, panels, strict=True):
-        ax.set(xlabel="step", ylabel=label)
+            look = {"color": PALETTE[k % len(PALETTE)], "ls": ("-", "--", ":", "-.")[k % 4], "lw": 1.5, "marker": dots, "ms": 3.5}
+            ax.plot(line["step"], line[column], label=label, **look)
+    for ax, column in zip(axes, columns, strict=True):
+        ax.set(xlabel="step", ylabel=labels[column])
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if column == "loss":
-            ax.set_yscale("log")
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_minor_formatter(NullFormatter())
-            ax.yaxis.set_major_formatter("{x:g}")
+    loss = axes[0]
+    loss.set_yscale("log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_minor_formatter(NullFormatter())
+    loss.yaxis.set_major_formatter("{x:g}")
     if len(histories) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        columns = len(panels) * (2 if max(map(len, labels)) < 12 else 1)  # as many as the width holds
-        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns))
+        handles, names = loss.get_legend_handles_labels()
+        fitting = len(columns) * (2 if max(map(len, names)) < 12 else 1)  # as many as the width holds
+        fig.legend(handles, names, loc="outside upper center", ncols=min(len(names), fitting))
     return fig
 
 
 def growth(table: pd.DataFrame, x: str, y: str, group: str) -> Figure:
-    """Draw `y` against `x`, a line per `group`, with the values of x as ticks, evenly spaced; both axes start where the data do.
+    """Draw `y` against `x`, a line per `group`, with the values of x as ticks, evenly spaced; y starts at 0.
 
     table: columns `x`, `y`, `group`. Lines that lie on each other stay visible: later ones are thinner.
     """
-    use_style()
-    fig, ax = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
-    names, ticks = list(table[group].unique()), sorted(table[x].unique())
-    for k, name in enumerate(names):
-        line = table[table[group] == name].sort_values(x)
+    fig, ax = subplots(1, 1, 5.2, 3.4)
+    ticks = sorted(table[x].unique())
+    for k, (name, line) in enumerate(table.groupby(group, sort=False)):
+        line = line.sort_values(x)
         look = {"color": PALETTE[k], "marker": "os^D"[k % 4], "ms": 8 - 2 * k, "lw": 4 - 1.3 * k if k < 3 else 1}
         ax.plot([ticks.index(value) for value in line[x]], line[y], **look, label=name)
     ax.set_xticks(range(len(ticks)), [f"×{value}" if x in ("factor", "scale") else f"{value:g}" for value in ticks])

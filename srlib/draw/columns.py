@@ -6,11 +6,14 @@ A column is `METRIC` or `METRIC_KIND`, such as `psnr`, `psnr_published`, `psnr_o
 
 import math
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from srlib.core.errors import SRError
+from srlib.core.files import atomic_write
 
 
 class Metric(NamedTuple):
@@ -105,7 +108,14 @@ def published_only(table: pd.DataFrame) -> bool:
     return "published" in kinds and not kinds & {"ours", ""}
 
 
-def check_file_name(name: str) -> None:
-    """Raise SRError unless `name` can name the files of a table or figure."""
+def write_files(folder: Path, name: str, contents: Mapping[str, bytes | str]) -> list[Path]:
+    """Write the files of a table or figure, by their suffixes, each whole or not at all; return their paths.
+
+    Raises SRError unless `name` is a file name.
+    """
     if not re.fullmatch(r"[\w.+-]+", name):
         raise SRError(f"name (={name!r}) must be a file name without folder and suffix, as table_4")
+    files = [Path(folder) / f"{name}.{suffix}" for suffix in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        atomic_write(file, content)
+    return files

@@ -1,7 +1,7 @@
 """Visual comparison: crops of each method's result beside the ground truth, with error maps, and where to crop."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
 from srlib.core.protocols import COLORS, Protocol
-from srlib.draw.panels import clear_axes, window_sums
+from srlib.draw.panels import clear_axes, largest_window
 from srlib.draw.style import DPI, GREY, use_style
 
 WIDEST = 13  # inches
@@ -44,8 +44,7 @@ def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
         raise SRError(f"{label} of {example.name} is {image.shape[:2]}, HR is {example.hr.shape[:2]}; crop HR to the scale first")
     if min(top, left) < 0 or min(height, width) < 8 or top + height > image.shape[0] or left + width > image.shape[1]:
         raise SRError(f"box (={example.box}) of {example.name} must lie inside {image.shape[:2]} and be at least 8 pixels a side")
-    part = image[top : top + height, left : left + width]
-    return to_uint8(part)
+    return to_uint8(image[top : top + height, left : left + width])
 
 
 def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, *, panel: float = 1.9) -> Figure:
@@ -74,33 +73,30 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
     gap, under, between, head, side, foot = 0.08, 0.28, 0.16, 0.32, 0.32, 0.46
     wide, tall = side + (len(methods) + 1) * (w + gap), 2 * h + under + between
     abreast = min(max(int(WIDEST // wide), 1), len(examples))
-    size = (abreast * wide, head + -(-len(examples) // abreast) * tall - between + foot)
-    fig = plt.figure(figsize=[round(s * DPI) / DPI for s in size])
+    size = np.round(DPI * np.array([abreast * wide, head + -(-len(examples) // abreast) * tall - between + foot])) / DPI
+    fig = plt.figure(figsize=size)
 
-    def panel_at(left: float, bottom: float) -> Axes:
-        ax = fig.add_axes([_dot(left, size[0]), _dot(bottom, size[1]), _dot(w, size[0]), _dot(h, size[1])])
+    def show(image: np.ndarray, left: float, bottom: float, label: str = "", **options) -> Axes:
+        """Draw a picture at a place in inches, rounded to whole dots, so that pixels stay sharp."""
+        ax = fig.add_axes(np.round(DPI * np.array([left, bottom, w, h])) / DPI / [*size, *size])
         clear_axes(ax)
+        ax.imshow(image, interpolation="nearest", aspect="auto", **options)
+        ax.set_ylabel(label, labelpad=4)
         return ax
 
     for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
         left, bottom = i % abreast * wide + side, size[1] - head - h - i // abreast * tall
         for j, (label, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
-            ax = panel_at(left + j * (w + gap), bottom)
-            ax.imshow(to_rgb(picture), interpolation="nearest", aspect="auto")
+            ax = show(to_rgb(picture), left + j * (w + gap), bottom, example.name if j == 0 else "")
+            ax.set_title(label if i < abreast else "", pad=5)
             if j < len(methods):
                 ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
-            if i < abreast:
-                ax.set_title(label, pad=5)
-            if j == 0:
-                ax.set_ylabel(example.name, labelpad=4)
         bottom -= under + h
+        look = {"cmap": "magma", "vmin": 0, "vmax": full}
         for j, error in enumerate(errors[i]):
-            ax = panel_at(left + j * (w + gap), bottom)
-            heatmap = ax.imshow(error, cmap="magma", vmin=0, vmax=full, interpolation="nearest", aspect="auto")
-            if j == 0:
-                ax.set_ylabel("|SR − HR|", labelpad=4)
+            ax = show(error, left + j * (w + gap), bottom, "|SR − HR|" if j == 0 else "", **look)
         place = [(left + len(methods) * (w + gap) + 0.06) / size[0], bottom / size[1], 0.12 / size[0], h / size[1]]
-        bar = fig.colorbar(heatmap, cax=fig.add_axes(place), extend="max", extendfrac=0.03)
+        bar = fig.colorbar(ax.images[0], cax=fig.add_axes(place), extend="max", extendfrac=0.03)
         bar.set_label("grey levels", fontsize=9)
         bar.outline.set_visible(False)
     caption = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
@@ -109,25 +105,16 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
     return fig
 
 
-def _dot(inches: float, total: float) -> float:
-    """Return a length as part of the figure, rounded to whole dots, so that pixels stay sharp."""
-    return round(inches * DPI) / round(total * DPI)
+def _gradients(hr: np.ndarray) -> np.ndarray:
+    grey = to_rgb(hr).astype(float).mean(axis=2)
+    return np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
 
 
 def busiest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
     """Return the square of `side` pixels with the largest sum of absolute gradients: where methods can differ most."""
-    return _box(hr, side, np.argmax)
+    return largest_window(_gradients(hr), side)
 
 
 def calmest_box(hr: np.ndarray, side: int) -> tuple[int, int, int, int]:
     """Return the square of `side` pixels with the smallest sum of absolute gradients: where there is least to get wrong."""
-    return _box(hr, side, np.argmin)
-
-
-def _box(hr: np.ndarray, side: int, pick: Callable) -> tuple[int, int, int, int]:
-    side = min(side, *hr.shape[:2])
-    grey = to_rgb(hr).astype(float).mean(axis=2)
-    gradient = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
-    window = window_sums(gradient, side)
-    top, left = np.unravel_index(pick(window), window.shape)
-    return int(top), int(left), side, side
+    return largest_window(-_gradients(hr), side)

@@ -2,7 +2,7 @@
 
 from srlib.draw.charts import growth, psnr_against_cost, training_curves
 from srlib.draw.comparison import Example, busiest_box, calmest_box, error_map, visual_comparison
-from srlib.draw.style import DPI, GREY, PALETTE, note, save_figure, use_style
+from srlib.draw.style import DPI, GREY, PALETTE, note, save_figure, subplots, use_style
 
 __all__ = [
     "DPI",
@@ -16,6 +16,7 @@ __all__ = [
     "note",
     "psnr_against_cost",
     "save_figure",
+    "subplots",
     "training_curves",
     "use_style",
     "visual_comparison",

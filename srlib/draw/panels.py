@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from srlib.core.color import to_rgb, to_uint8
-from srlib.draw.style import note, use_style
+from srlib.draw.style import note, subplots
 
 SIGNED = plt.get_cmap("RdBu_r")  # blue below zero, white at zero, red above; safe for colour-blind readers
 
@@ -23,6 +23,14 @@ def window_sums(values: np.ndarray, side: int) -> np.ndarray:
     """Return the sum of each `side` by `side` window of `(H, W)`, `(H - side + 1, W - side + 1)`."""
     integral = np.pad(values.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     return integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side] + integral[:-side, :-side]
+
+
+def largest_window(values: np.ndarray, side: int) -> tuple[int, int, int, int]:
+    """Return the square of `(H, W)` with the largest sum: top, left, height and width, at most `side` pixels each."""
+    side = min(side, *values.shape)
+    sums = window_sums(values, side)
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(top), int(left), side, side
 
 
 def clear_axes(ax: Axes) -> None:
@@ -44,15 +52,14 @@ def image_grid(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], about: str 
 
     about: a line below the figure. operators: signs between neighbours of every row ("→", "+", "="), one fewer than images.
     """
-    use_style()
     columns = max(len(row) for row in rows.values())
     height, width = next(iter(rows.values()))[0][1].shape[:2]
     panel = min(1.75, 12 / columns)
     lines = max(label.count("\n") + 1 for row in rows.values() for label, _ in row)
     total = columns * (panel + 0.05) + 0.4
     below = 0.14 + 0.16 * math.ceil(len(about) / (15 * total)) if about else 0
-    size = (total, len(rows) * (panel * height / width + 0.14 + 0.16 * lines) + below)
-    fig, axes = plt.subplots(len(rows), columns, figsize=size, layout="constrained", squeeze=False)
+    tall = len(rows) * (panel * height / width + 0.14 + 0.16 * lines) + below
+    fig, axes = subplots(len(rows), columns, total, tall, squeeze=False)
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.12 if operators else 0, hspace=0)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         for ax in line:

@@ -14,17 +14,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from srlib.core.errors import SRError
-from srlib.core.files import atomic_write
-from srlib.draw.columns import (
-    METRICS,
-    check_file_name,
-    column_name,
-    format_value,
-    header,
-    parse_column,
-    round_as_printed,
-    with_unit,
-)
+from srlib.draw.columns import METRICS, column_name, format_value, header, parse_column, round_as_printed, with_unit, write_files
 
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
@@ -148,14 +138,6 @@ def save_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> li
         raise SRError(f"table {name!r} has no rows; evaluate something first")
     if not caption.strip():
         raise SRError(f"caption of table {name!r} is empty; say what it shows, with protocol, profile, budget and data")
-    check_file_name(name)
     flat = table.set_axis([" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in table.columns], axis=1)
-    contents = {
-        "csv": flat.to_csv(index=False, float_format="%.8g"),
-        "md": markdown(table, caption),
-        "tex": latex(table, caption, name),
-    }
-    files = [Path(folder) / f"{name}.{suffix}" for suffix in contents]
-    for file, content in zip(files, contents.values(), strict=True):
-        atomic_write(file, content)
-    return files
+    csv = flat.to_csv(index=False, float_format="%.8g")
+    return write_files(folder, name, {"csv": csv, "md": markdown(table, caption), "tex": latex(table, caption, name)})

@@ -24,7 +24,7 @@ from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.camera import photograph
 from srlib.data.images import read_image
-from srlib.draw.figures import busiest_box, error_map
+from srlib.draw.figures import busiest_box, error_map, subplots
 
 ZOOM = 3  # screen pixels per image pixel, at most
 PAGE = 1120  # screen pixels that a row of pictures may take
@@ -245,11 +245,9 @@ class Explorer:
 
     def figure(self):
         """Return a matplotlib figure of the panels, for readers without a kernel."""
-        import matplotlib.pyplot as plt
-
         rows = -(-len(self.panels) // 8)
         columns = -(-len(self.panels) // rows)
-        fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 3.1 * rows), layout="constrained", squeeze=False)
+        fig, axes = subplots(rows, columns, 2.6 * columns, 3.1 * rows, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
         for panel, ax in zip(self.panels, axes.flat, strict=False):

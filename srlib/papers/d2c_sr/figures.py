@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.draw.diagrams import draw_arrow, draw_box, inch_axes, parameter_count
-from srlib.draw.figures import GREY, PALETTE, note, use_style
+from srlib.draw.figures import GREY, PALETTE, note, subplots
 from srlib.draw.panels import signed_heatmap, window_sums
 from srlib.papers.d2c_sr.analysis import Box, Intermediates, crop, pairwise_difference
 from srlib.papers.d2c_sr.model import Fused
@@ -47,8 +46,7 @@ def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequen
     patches: for each panel the images by label, among them "HR". predictions: `(P, h, w, 3)` of each panel. A unit is one grey
     level of RMSE. A projection shortens distances: those drawn are at most the true ones.
     """
-    use_style()
-    fig, axes = plt.subplots(1, len(patches), figsize=(4 * len(patches), 4.2), layout="constrained", squeeze=False)
+    fig, axes = subplots(1, len(patches), 4 * len(patches), 4.2, squeeze=False)
     for k, (ax, named, several) in enumerate(zip(axes[0], patches, predictions, strict=True)):
         origin = named["HR"].astype(float)
         others = {label: image for label, image in named.items() if label != "HR"}
@@ -84,8 +82,7 @@ def alpha_curves(rows: pd.DataFrame, where: str, about: str = "") -> Figure:
     rows: `analysis.evaluate_parts` of several networks with columns `alpha` and `seed`. Bars span the seeds. Alphas are
     spaced evenly, and dotted lines only guide the eye. about: a line below, on protocol and budgets.
     """
-    use_style()
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+    fig, (left, right) = subplots(1, 2, 9.5, 3.8)
     ticks = sorted(rows["alpha"].unique())
     seeds = rows.groupby(["part", "alpha", "seed"])["psnr"].mean()
     for k, part in enumerate((*PARTS, "between")):
@@ -112,8 +109,7 @@ def tree_curves(table: pd.DataFrame, where: str, about: str = "") -> Figure:
 
     table: `depth`, `children`, `seed`, `psnr`. about: a line below, on protocol and budgets.
     """
-    use_style()
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", sharey=True)
+    fig, axes = subplots(1, 2, 8.4, 3.4, sharey=True)
     panels = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
     for k, (ax, (x, fixed, label)) in enumerate(zip(axes, panels, strict=True)):
         seeds = table[table[fixed] == 2].groupby([x, "seed"])["psnr"].mean()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from torch import nn
 
 from srlib.draw.diagrams import draw_arrow, draw_box, draw_sum, inch_axes, parameter_count
 from srlib.draw.panels import SIGNED, clear_axes, show_image, signed_heatmap
-from srlib.draw.style import PALETTE, note, use_style
+from srlib.draw.style import PALETTE, note, subplots
 from srlib.papers.ddet.model import DDet
 
 KERNEL_PATH, PIXEL_PATH, PLAIN = "#dbe9f6", "#fde3c8", "white"  # boxes of the two paths
@@ -105,10 +104,9 @@ def pixel_kernels(
     contributes there. Frames around a pixel show the extent of each kernel. All kernels share one colour scale, which ends at the
     largest weight off the centre; central weights, where training starts, are far larger and printed below.
     """
-    use_style()
     columns = 1 + len(kernels)
     size = (2.1 * columns + 0.9, 2.45 * len(pixels) + 0.7)
-    fig, axes = plt.subplots(len(pixels), columns, figsize=size, layout="constrained", squeeze=False)
+    fig, axes = subplots(len(pixels), columns, *size, squeeze=False)
     off_centre = [np.delete(k[y, x].ravel(), k[y, x].size // 2) for k in kernels for y, x in pixels.values()]
     full = max(float(np.abs(np.concatenate(off_centre)).max()), 1e-6)
     height, width = image.shape[:2]
@@ -140,8 +138,7 @@ def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str, abou
 
     rows: of `analysis.evaluate_displaced`. where: the dataset, for the axis. about: a line below, on protocol and budgets.
     """
-    use_style()
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained")
+    fig, axes = subplots(1, 2, 9.6, 3.8)
     means = rows.groupby(["method", "shift"], sort=False)[["psnr", "followed"]].mean()
     for k, method in enumerate(means.index.get_level_values(0).unique()):
         line, own = means.loc[method], method == "ddet"

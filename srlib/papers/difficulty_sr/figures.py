@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from srlib.core.color import to_rgb, to_y
-from srlib.draw.figures import GREY, PALETTE, note, use_style
+from srlib.draw.figures import GREY, PALETTE, note, subplots
 from srlib.papers.difficulty_sr.analysis import CLASSES
 from srlib.papers.difficulty_sr.model import PATCH
 
@@ -51,9 +51,8 @@ def difficulty_maps(
 
     about: the figure's title, such as set and picture.
     """
-    use_style()
     height, width = image.shape[:2]
-    fig, axes = plt.subplots(1, 3, figsize=(10, 10 / 3 * height / width + 1.1), layout="constrained")
+    fig, axes = subplots(1, 3, 10, 10 / 3 * height / width + 1.1)
     titles = ("HR", "actual difficulty", "predicted from LR")
     for ax, classes, title in zip(axes, (None, actual, predicted), titles, strict=True):
         if classes is None:
@@ -74,10 +73,9 @@ def framework(
 
     image: LR. pictures: label -> picture of HR size. about: the figure's title, such as set, picture and scale.
     """
-    use_style()
     panels = len(pictures) + 1
     height, width = image.shape[:2]
-    fig, axes = plt.subplots(1, panels, figsize=(3 * panels, 3 * height / width + 1.4), layout="constrained")
+    fig, axes = subplots(1, panels, 3 * panels, 3 * height / width + 1.4)
     _grid(axes[0], image, corners, predicted, 1)
     axes[0].set_title("LR, 48×48 patches by the identifier's\nclass; the last ones overlap")
     for ax, (label, picture) in zip(axes[1:], pictures.items(), strict=True):
@@ -92,9 +90,8 @@ def framework(
 
 def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, about: str) -> Figure:
     """Draw pictures of one size in `rows` rows, each with its title. about: the figure's title."""
-    use_style()
     columns = -(-len(pictures) // rows)
-    fig, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows + 0.3), layout="constrained", squeeze=False)
+    fig, axes = subplots(rows, columns, 1.5 * columns, 1.75 * rows + 0.3, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
@@ -106,8 +103,7 @@ def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, ab
 
 def confusion(table: pd.DataFrame, title: str) -> Figure:
     """Draw the table of `analysis.confusion`, shaded by the share of the actual class."""
-    use_style()
-    fig, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
+    fig, ax = subplots(1, 1, 5, 4.2)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.grid(False)
@@ -122,8 +118,7 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
 
 def balance(shares: pd.DataFrame, scale: int) -> Figure:
     """Draw the share of each class in the patches of each set: a bar per row of `shares`, a column per class, summing to 1."""
-    use_style()
-    fig, ax = plt.subplots(figsize=(7, 0.42 * len(shares) + 1.7), layout="constrained")
+    fig, ax = subplots(1, 1, 7, 0.42 * len(shares) + 1.7)
     left = np.zeros(len(shares))
     for shade, label in zip(SHADES, shares.columns, strict=True):
         ax.barh(shares.index, shares[label], left=left, color=shade)
@@ -144,8 +139,7 @@ def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], 
     (every patch complex: the zero of the PSNR axis). seconds: per patch, of the identifier, the plain and the complex branch.
     about: a note below, on budgets and hardware.
     """
-    use_style()
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
+    fig, (left, right) = subplots(1, 2, 9, 3.9)
     identifier, plain, complex_ = seconds
     for color, (label, table) in zip(PALETTE, tables.items(), strict=False):
         gain = table["psnr"] - table.loc[table["threshold"].idxmax(), "psnr"]
