@@ -60,11 +60,6 @@ def test_framework_shows_every_step_in_order():
     assert [ax.get_title() for ax in fig.axes][1:] == list(pictures) and inside(fig)
 
 
-def test_gallery_keeps_the_order_and_leaves_places_empty():
-    fig = patch_figures.gallery([picture(8)] * 5, list("abcde"), rows=2, about="Set5")
-    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "d", "e", ""] and inside(fig)
-
-
 def test_confusion_prints_every_count():
     rows = pd.DataFrame({"actual": [0, 0, 4, 4, 4], "predicted": [0, 1, 4, 4, 3]})
     fig = patch_figures.confusion(confusion(rows), "title")

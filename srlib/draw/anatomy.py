@@ -40,9 +40,6 @@ class Anatomy:
     boxes: list[Box]
     loops: list[Loop] = field(default_factory=list)
 
-    def edges(self) -> list[tuple[Edge, Box]]:
-        return [(edge, box) for box in self.boxes for edge in box.inputs]
-
 
 def _merge(boxes: list[Box]) -> None:
     """Write each activation into the box before it, or into the next where its Sequential begins with it."""

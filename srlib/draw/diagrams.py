@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Patch
 from torch import nn
 
-from srlib.draw.anatomy import Anatomy, Loop, inside, whole
+from srlib.draw.anatomy import Loop, inside, whole
 from srlib.draw.layout import ARC, FONT, GAP, PAD, SHEET, SIZE, STEP, SUM, Arc, is_free, place_boxes, size_text, text_width
 from srlib.draw.style import GREY, use_style
-from srlib.draw.tracing import Box, Edge
+from srlib.draw.tracing import Box, Edge, edges_of
 
 COLORS = {"low": "#dbe9f6", "up": "#d9efe2", "high": "#fde3c8", "activation": "#f0f0f0"}
 KINDS = {"low": "at low resolution", "up": "enlarges", "high": "at high resolution"}
@@ -29,7 +29,7 @@ def draw(model: nn.Module, *, lr_size: int = 48, title: str | None = None) -> Fi
     lr_size: side of the LR image whose sizes are written under the boxes. Raises SRError for a model without layers.
     """
     anatomy = whole(model, lr_size)
-    return _figure(anatomy, title or f"{anatomy.name} ×{model.scale}, {anatomy.parameters:,} parameters")
+    return _figure(anatomy.boxes, anatomy.loops, title or f"{anatomy.name} ×{model.scale}, {anatomy.parameters:,} parameters")
 
 
 def draw_block(block: nn.Module, *, size: int = 48, scale: int = 2, title: str | None = None) -> Figure:
@@ -39,7 +39,7 @@ def draw_block(block: nn.Module, *, size: int = 48, scale: int = 2, title: str |
     discriminator's second input `lr` is. Raises SRError for a block without a convolution, and for other inputs or outputs.
     """
     anatomy = inside(block, size, scale)
-    return _figure(anatomy, title or f"{anatomy.name}, {anatomy.parameters:,} parameters")
+    return _figure(anatomy.boxes, anatomy.loops, title or f"{anatomy.name}, {anatomy.parameters:,} parameters")
 
 
 def inch_axes(left: float, right: float, bottom: float, top: float) -> Axes:
@@ -90,21 +90,21 @@ def _label(ax: Axes, x: float, y: float, label: str, **look) -> None:
     ax.text(x, y, label, **{"ha": "center", "va": "bottom", "fontsize": FONT, "color": LINE, **look})
 
 
-def _figure(anatomy: Anatomy, title: str) -> Figure:
-    arcs, width, height = place_boxes(anatomy)
-    kinds = [kind for kind in KINDS if kind in {box.kind for box in anatomy.boxes}]
+def _figure(boxes: list[Box], loops: list[Loop], title: str) -> Figure:
+    arcs, width, height = place_boxes(boxes, loops)
+    kinds = [kind for kind in KINDS if kind in {box.kind for box in boxes}]
     wide, tall = max(width, text_width(title, True) * 1.3 + 0.3), height + (0.3 if len(kinds) > 1 else 0.05)
     ax = inch_axes(0, wide, -tall, 0)
     ax.text(0.1, -0.1, title, fontsize=FONT + 2, fontweight="bold", va="top")
-    for edge, box in anatomy.edges():
+    for edge, box in edges_of(boxes):
         if not any(box in arc.users and edge.source is arc.source for arc in arcs):
-            _draw_edge(ax, anatomy.boxes, edge, box)
+            _draw_edge(ax, boxes, edge, box)
     for arc in arcs:
         _draw_arc(ax, arc)
-    for box in anatomy.boxes:
+    for box in boxes:
         _draw_layer(ax, box)
-    _draw_groups(ax, anatomy.boxes)
-    for loop in anatomy.loops:
+    _draw_groups(ax, boxes)
+    for loop in loops:
         _draw_loop(ax, loop)
     if len(kinds) > 1:
         patches = [Patch(facecolor=COLORS[kind], edgecolor=LINE, lw=0.6, label=KINDS[kind]) for kind in kinds]

@@ -4,13 +4,14 @@ The longest way from an input to the output is the main row; what branches off i
 it connects. A summand that comes without a layer in between is an arc above its row. Long chains continue on a next line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from matplotlib.textpath import TextPath
 
-from srlib.draw.anatomy import Anatomy
-from srlib.draw.tracing import Box, Edge, users_of
+from srlib.draw.anatomy import Loop
+from srlib.draw.tracing import Box, Edge, edges_of, users_of
 
 FONT, STEP, GAP, PAD, SHEET, SUM = 8.0, 0.155, 0.34, 0.11, 0.04, 0.1  # points; inches
 GROUP, SIZE, ARC, BACK = 0.24, 0.24, 0.24, 0.34  # inches: room for names and arcs above a row, sizes and loops below it
@@ -88,15 +89,15 @@ def _set_rows(boxes: list[Box]) -> None:
             box.row = r
 
 
-def _stack_arcs(anatomy: Anatomy) -> list[Arc]:
+def _stack_arcs(boxes: list[Box]) -> list[Arc]:
     """Return an arc for each source and label whose edges pass over boxes of their row; of those that overlap, the shortest
     lies lowest."""
     users: dict[Edge, list[Box]] = {}
-    for edge, box in anatomy.edges():
-        if edge.source.row == box.row and not is_free(anatomy.boxes, box.row, edge.source.column, box.column):
+    for edge, box in edges_of(boxes):
+        if edge.source.row == box.row and not is_free(boxes, box.row, edge.source.column, box.column):
             users.setdefault(edge, []).append(box)
     arcs: list[Arc] = []
-    waiting = [Arc(edge.source, edge.label or "identity", boxes) for edge, boxes in users.items()]
+    waiting = [Arc(edge.source, edge.label or "identity", takers) for edge, takers in users.items()]
     for arc in sorted(waiting, key=lambda arc: arc.end - arc.source.column):
         near = (other for other in arcs if other.source.row == arc.source.row)
         taken = {other.level for other in near if other.source.column < arc.end and arc.source.column < other.end}
@@ -105,9 +106,8 @@ def _stack_arcs(anatomy: Anatomy) -> list[Arc]:
     return arcs
 
 
-def place_boxes(anatomy: Anatomy) -> tuple[list[Arc], float, float]:
-    """Set the places of an anatomy's boxes; return the arcs above them, and the width and height of all in inches."""
-    boxes = anatomy.boxes
+def place_boxes(boxes: list[Box], loops: Sequence[Loop]) -> tuple[list[Arc], float, float]:
+    """Set the places of boxes; return the arcs above them, and the width and height of all in inches."""
     for box in boxes:
         box.column = max((edge.source.column + 1 for edge in box.inputs), default=0)
         box.width, box.height = _box_size(box)
@@ -118,16 +118,16 @@ def place_boxes(anatomy: Anatomy) -> tuple[list[Arc], float, float]:
         labels = [e.label for box in members for e in box.inputs if e.label and e.source.column == column - 1]
         gap = max([GAP * (column > 0), *(text_width(label) + 0.25 for label in labels)])
         width = max(box.width for box in members)
-        crossing = [edge for edge, box in anatomy.edges() if edge.source.column < column <= box.column]
+        crossing = [edge for edge, box in edges_of(boxes) if edge.source.column < column <= box.column]
         rest = [box for box in boxes if box.column >= column and box.kind not in ("image", "sum")]
-        looping = any(loop.boxes[0].column < column <= loop.boxes[-1].column for loop in anatomy.loops if loop.back)
+        looping = any(loop.boxes[0].column < column <= loop.boxes[-1].column for loop in loops if loop.back)
         if x + gap + width > WIDEST - GAP and len(crossing) == 1 and len(rest) > 1 and not looping:
             line, x = line + 1, 0.1
         for box in members:
             box.x, box.line = x + gap + width / 2, line
         x += gap + width
         wide = max(wide, x + 0.28)
-    arcs, looped = _stack_arcs(anatomy), [box for loop in anatomy.loops for box in loop.boxes]
+    arcs, looped = _stack_arcs(boxes), [box for loop in loops for box in loop.boxes]
     y, above = -0.45, 0
     for line, row in sorted({(box.line, box.row) for box in boxes}):
         members = [box for box in boxes if (box.line, box.row) == (line, row)]

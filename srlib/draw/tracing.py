@@ -86,6 +86,10 @@ class Edge(NamedTuple):
     label: str = ""
 
 
+def edges_of(boxes: list[Box]) -> list[tuple[Edge, Box]]:
+    return [(edge, box) for box in boxes for edge in box.inputs]
+
+
 def users_of(boxes: list[Box], box: Box) -> list[Box]:
     return [user for user in boxes if any(edge.source is box for edge in user.inputs)]
 

@@ -12,8 +12,8 @@ from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.draw.diagrams import draw_arrow, draw_box, inch_axes, parameter_count
 from srlib.draw.figures import GREY, PALETTE, note, subplots
-from srlib.draw.panels import signed_heatmap, window_sums
-from srlib.papers.d2c_sr.analysis import Box, Intermediates, crop, pairwise_difference
+from srlib.draw.panels import largest_window, signed_heatmap
+from srlib.papers.d2c_sr.analysis import Intermediates, crop, pairwise_difference
 from srlib.papers.d2c_sr.model import Fused
 
 
@@ -32,12 +32,9 @@ def difference_range(*several: np.ndarray) -> float:
     return max(float(np.ceil(round(max(np.quantile(pairwise_difference(predictions), 0.99) for predictions in several), 6))), 1.0)
 
 
-def most_divergent_box(predictions: np.ndarray, side: int) -> Box:
+def most_divergent_box(predictions: np.ndarray, side: int) -> tuple[int, int, int, int]:
     """Return the square of `side` pixels where predictions differ most."""
-    side = min(side, *predictions.shape[1:3])
-    window = window_sums(pairwise_difference(predictions), side)
-    top, left = np.unravel_index(window.argmax(), window.shape)
-    return int(top), int(left), side, side
+    return largest_window(pairwise_difference(predictions), side)
 
 
 def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequence[np.ndarray]) -> Figure:
@@ -123,7 +120,7 @@ def tree_curves(table: pd.DataFrame, where: str, about: str = "") -> Figure:
 
 
 def stages(
-    inside: Intermediates, lr: np.ndarray, hr: np.ndarray, box: Box, scale: int, protocol: Protocol
+    inside: Intermediates, lr: np.ndarray, hr: np.ndarray, box: tuple[int, int, int, int], scale: int, protocol: Protocol
 ) -> list[tuple[str, np.ndarray]]:
     """Return the panels of the paper's Figure 5 for `panels.image_grid`: LR enlarged, the predictions, the result, HR.
 
@@ -145,13 +142,13 @@ def architecture(net: Fused) -> Figure:
     skip, tail, image, fusion, result = (tree.depth + k for k in range(2, 7))  # columns; 0 is LR, 1 the head, then the levels
     ax = inch_axes(-0.75, (result + 0.3) * COLUMN, -(max(leaves, 2) - 0.4) * ROW, 0.75)
 
-    def box(column: int, y: float, color: str, *lines: str) -> None:
-        draw_box(ax, column * COLUMN, y, lines, color, WIDTH if column not in (0, result) else 0.6)
-
-    def arrow(column: int, start: float, end: float) -> None:
-        """From the box at height `start` to that of the next column at height `end`."""
-        left, right = (0.3 if k in (0, result) else WIDTH / 2 for k in (column, column + 1))
-        draw_arrow(ax, [(column * COLUMN + left, start), ((column + 1) * COLUMN - right, end)], GREY)
+    def box(column: int, y: float, color: str, *lines: str, taken: float | None = None) -> None:
+        """Draw a box, and an arrow to it from the one at height `taken` in the column before, by default its own height."""
+        halves = [0.3 if k in (0, result) else WIDTH / 2 for k in (column - 1, column)]
+        draw_box(ax, column * COLUMN, y, lines, color, 2 * halves[1])
+        if column:
+            start = ((column - 1) * COLUMN + halves[0], y if taken is None else taken)
+            draw_arrow(ax, [start, (column * COLUMN - halves[1], y)], GREY)
 
     def height(level: int, index: int) -> float:
         span = tree.branching ** (tree.depth - level)  # leaves below the node
@@ -159,22 +156,19 @@ def architecture(net: Fused) -> Figure:
 
     root = height(0, 0)
     box(0, root, "white", "LR")
-    arrow(0, root, root)
     box(1, root, "#dbe9f6", "mean shift, head", parameter_count(tree.subtract_mean, tree.head))
     for level, branches in enumerate(tree.levels, 1):
         for index, branch in enumerate(branches):
-            arrow(level, height(level - 1, index // tree.branching), height(level, index))
-            box(level + 1, height(level, index), "#d9efe2", f"branch {index + 1}", parameter_count(branch))
+            parent = height(level - 1, index // tree.branching)
+            box(level + 1, height(level, index), "#d9efe2", f"branch {index + 1}", parameter_count(branch), taken=parent)
     for leaf in range(leaves):
         y = height(tree.depth, leaf)
         box(skip, y, "#f3e6f5", "skips, + parents", parameter_count(*tree.skips[leaf]))
         box(tail, y, "#fde3c8", "tail", parameter_count(tree.tails[leaf]))
         box(image, y, "white", f"prediction {leaf + 1}")
-        for column in (skip - 1, skip, tail):
-            arrow(column, y, y)
-        arrow(image, y, root + 0.5 * (y - root) / leaves)
-    box(fusion, root, "#fbf3c4", "convergence", "network, sum", parameter_count(net.convergence))
-    arrow(fusion, root, root)
+        end = (fusion * COLUMN - WIDTH / 2, root + 0.5 * (y - root) / leaves)
+        draw_arrow(ax, [(image * COLUMN + WIDTH / 2, y), end], GREY)
+    draw_box(ax, fusion * COLUMN, root, ["convergence", "network, sum", parameter_count(net.convergence)], "#fbf3c4", WIDTH)
     box(result, root, "white", "SR")
     sizes = [sum(p.numel() for p in module.parameters()) for module in (tree, net.convergence, net)]
     title = "divergence network {:,} + convergence network {:,} = {:,} parameters".format(*sizes)

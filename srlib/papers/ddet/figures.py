@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from srlib.draw.diagrams import draw_arrow, draw_box, draw_sum, inch_axes, parameter_count
+from srlib.draw.layout import SUM
 from srlib.draw.panels import SIGNED, clear_axes, show_image, signed_heatmap
 from srlib.draw.style import PALETTE, note, subplots
 from srlib.papers.ddet.model import DDet
@@ -31,15 +31,8 @@ def kernel_heatmap(kernel: np.ndarray, side: int, full: float) -> np.ndarray:
 
 def _convolutions(layers: nn.Sequential) -> list[str]:
     convs = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]
-    size = convs[0].kernel_size[0]
-    return [
-        f"{len(convs)} × conv {size}×{size}",
-        "→".join(str(n) for n in [convs[0].in_channels, *(c.out_channels for c in convs)]),
-    ]
-
-
-def _path(ax: Axes, points: Sequence[tuple[float, float]], color: str) -> None:
-    draw_arrow(ax, points, LINES[color])
+    channels = "→".join(str(n) for n in [convs[0].in_channels, *(conv.out_channels for conv in convs)])
+    return [f"{len(convs)} × conv {convs[0].kernel_size[0]}×{convs[0].kernel_size[0]}", channels]
 
 
 def architecture(net: DDet) -> Figure:
@@ -47,44 +40,43 @@ def architecture(net: DDet) -> Figure:
     rows = [3.3 - 0.98 * k for k in range(len(net.heads))]
     middle, low = float(np.mean(rows)), rows[-1] - 1.2
     ax = inch_axes(0, 11.6, low - 0.7, rows[0] + 0.8)
+
+    def box(x: float, y: float, width: float, color: str, module: nn.Module, *lines: str) -> tuple[float, float]:
+        return draw_box(ax, x, y, [*lines, parameter_count(module)], color, width)
+
+    def path(color: str, *points: tuple[float, float]) -> None:
+        draw_arrow(ax, points, LINES[color])
+
     ax.text(0.15, rows[0] + 0.6, f"DDet, {parameter_count(net)}", fontsize=10, fontweight="bold")
-    blocks = f"{len(net.trunk.body) - 1} residual blocks"
-    trunk = [
-        "trunk at 1/4 size",
-        "space-to-depth 4",
-        f"conv {_convolutions(nn.Sequential(net.trunk.entry))[1]}",
-        blocks,
-        parameter_count(net.trunk),
-    ]
-    features = ["features", "depth-to-space 4", *_convolutions(net.features), parameter_count(net.features)]
     ax.text(0.4, middle, "$I_{LR}$", ha="center", va="center", fontsize=12)
-    left, right = draw_box(ax, 1.75, middle, trunk, KERNEL_PATH, 1.5)
-    _path(ax, [(0.62, middle), (left, middle)], KERNEL_PATH)
-    left, out = draw_box(ax, 3.65, middle, features, KERNEL_PATH, 1.4)
-    _path(ax, [(right, middle), (left, middle)], KERNEL_PATH)
+    entry, blocks = _convolutions(nn.Sequential(net.trunk.entry))[1], len(net.trunk.body) - 1
+    trunk = ("trunk at 1/4 size", "space-to-depth 4", f"conv {entry}", f"{blocks} residual blocks")
+    left, right = box(1.75, middle, 1.5, KERNEL_PATH, net.trunk, *trunk)
+    path(KERNEL_PATH, (0.62, middle), (left, middle))
+    left, out = box(3.65, middle, 1.4, KERNEL_PATH, net.features, "features", "depth-to-space 4", *_convolutions(net.features))
+    path(KERNEL_PATH, (right, middle), (left, middle))
     plus, bus = 9.6, 6.68
     for row, head in zip(rows, net.heads, strict=True):
         size = round([*head.modules()][-1].out_channels ** 0.5)
-        left, right = draw_box(ax, 5.75, row, ["head", *_convolutions(head), parameter_count(head)], KERNEL_PATH, 1.35)
-        _path(ax, [(out, middle), (4.7, middle), (4.7, row), (left, row)], KERNEL_PATH)
+        left, right = box(5.75, row, 1.35, KERNEL_PATH, head, "head", *_convolutions(head))
+        path(KERNEL_PATH, (out, middle), (4.7, middle), (4.7, row), (left, row))
         start, stop = draw_box(ax, 8.5, row, [f"{size}×{size} filter", "for each pixel"], PLAIN, 1.2)
-        _path(ax, [(right, row + 0.1), (start, row + 0.1)], KERNEL_PATH)
+        path(KERNEL_PATH, (right, row + 0.1), (start, row + 0.1))
         ax.text((bus + start) / 2, row + 0.13, f"{size**2} weights per pixel", ha="center", va="bottom", fontsize=7.5)
-        _path(ax, [(bus, low), (bus, row - 0.12), (start, row - 0.12)], PIXEL_PATH)
-        turn = [(plus, row), (plus, middle + np.sign(row - middle) * 0.11)] if abs(row - middle) > 0.2 else [(plus - 0.11, row)]
-        _path(ax, [(stop, row), *turn], PLAIN)
-    left, right = draw_box(ax, 1.75, low, ["CDM", *_convolutions(net.cdm), parameter_count(net.cdm)], PIXEL_PATH, 1.5)
-    _path(ax, [(0.4, middle - 0.15), (0.4, low), (left, low)], PIXEL_PATH)
-    _path(ax, [(right, low), (3.54, low)], PIXEL_PATH)
-    _path(ax, [(0.4, low), (0.4, low - 0.58), (3.65, low - 0.58), (3.65, low - 0.11)], PIXEL_PATH)
-    ax.plot([3.76, bus], [low, low], color=LINES[PIXEL_PATH], lw=1.3)
+        path(PIXEL_PATH, (bus, low), (bus, row - 0.12), (start, row - 0.12))
+        turn = [(plus, row), (plus, middle + np.sign(row - middle) * SUM)] if abs(row - middle) > 0.2 else [(plus - SUM, row)]
+        path(PLAIN, (stop, row), *turn)
+    left, right = box(1.75, low, 1.5, PIXEL_PATH, net.cdm, "CDM", *_convolutions(net.cdm))
+    path(PIXEL_PATH, (0.4, middle - 0.15), (0.4, low), (left, low))
+    path(PIXEL_PATH, (right, low), (3.65 - SUM, low))
+    path(PIXEL_PATH, (0.4, low), (0.4, low - 0.58), (3.65, low - 0.58), (3.65, low - SUM))
+    ax.plot([3.65 + SUM, bus], [low, low], color=LINES[PIXEL_PATH], lw=1.1)
     ax.text(5.5, low + 0.06, "$I_{Rev}$, the corrected pixels", ha="center", va="bottom", fontsize=9)
     draw_sum(ax, 3.65, low)
     draw_sum(ax, plus, middle)
-    lines = ["refinement", *_convolutions(net.refine), parameter_count(net.refine)]
-    left, right = draw_box(ax, 10.4, middle, lines, PLAIN, 1.0)
-    _path(ax, [(plus + 0.11, middle), (left, middle)], PLAIN)
-    _path(ax, [(right, middle), (right + 0.25, middle)], PLAIN)
+    left, right = box(10.4, middle, 1.0, PLAIN, net.refine, "refinement", *_convolutions(net.refine))
+    path(PLAIN, (plus + SUM, middle), (left, middle))
+    path(PLAIN, (right, middle), (right + 0.25, middle))
     ax.text(right + 0.3, middle, "$I_{Att}$", va="center", fontsize=11)
     return ax.figure
 
@@ -138,20 +130,19 @@ def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str, abou
 
     rows: of `analysis.evaluate_displaced`. where: the dataset, for the axis. about: a line below, on protocol and budgets.
     """
-    fig, axes = subplots(1, 2, 9.6, 3.8)
+    fig, (in_place, followed) = subplots(1, 2, 9.6, 3.8)
     means = rows.groupby(["method", "shift"], sort=False)[["psnr", "followed"]].mean()
     for k, method in enumerate(means.index.get_level_values(0).unique()):
         line, own = means.loc[method], method == "ddet"
-        style = {"marker": "os^Dv<>"[k % 7], "ls": ["-", "--"][k // 7 % 2], "ms": 5}
-        style |= {"lw": 2.5, "zorder": 3} if own else {"lw": 1.5, "zorder": 2}
-        style |= {"color": "black" if own else PALETTE[k % len(PALETTE)], "label": labels.get(method, method)}
-        for ax, values in zip(axes, (line["psnr"] - line["psnr"].loc[0], line["followed"]), strict=True):
-            ax.plot(line.index, values, **style)
-    titles = ("against HR in place", "against HR displaced with the input")
-    names = (f"change of PSNR (dB)\n{where}", f"PSNR (dB)\n{where}")  # too long for one line
-    for ax, title, name in zip(axes, titles, names, strict=True):
-        ax.set(xlabel="displacement of the input (pixels)", ylabel=name, title=title)
+        style = {"marker": "os^Dv<>"[k % 7], "ls": ["-", "--"][k // 7 % 2], "ms": 5, "label": labels.get(method, method)}
+        style |= {"color": "black" if own else PALETTE[k % len(PALETTE)], "lw": 2.5 if own else 1.5, "zorder": 2 + own}
+        in_place.plot(line.index, line["psnr"] - line["psnr"].loc[0], **style)
+        followed.plot(line.index, line["followed"], **style)
+    in_place.set(ylabel=f"change of PSNR (dB)\n{where}", title="against HR in place")  # too long for one line
+    followed.set(ylabel=f"PSNR (dB)\n{where}", title="against HR displaced with the input")
+    for ax in (in_place, followed):
+        ax.set_xlabel("displacement of the input (pixels)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    fig.legend(*in_place.get_legend_handles_labels(), loc="outside right center")
     note(fig, about)
     return fig

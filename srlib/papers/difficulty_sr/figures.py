@@ -44,6 +44,27 @@ def _legend(fig: Figure, shades: Sequence) -> None:
     fig.legend(handles=handles, loc="outside lower center", ncols=len(LABELS), title=title, title_fontsize=10)
 
 
+def _pictures(
+    panels: Sequence[tuple[str, np.ndarray, Sequence[int] | None]],
+    corners: Sequence[tuple[int, int]],
+    scale: int,
+    about: str,
+) -> Figure:
+    """Draw a row of pictures, each a title, an image and perhaps the classes of its patches, above a legend of the classes."""
+    height, width = panels[0][1].shape[:2]
+    fig, axes = subplots(1, len(panels), 3.2 * len(panels), 3.2 * height / width + 1.3)
+    for ax, (title, image, classes) in zip(axes, panels, strict=True):
+        if classes is None:
+            ax.imshow(to_rgb(image), interpolation="nearest")
+        else:
+            _grid(ax, image, corners, classes, scale)
+        ax.set_title(title)
+        ax.set_axis_off()
+    fig.suptitle(about, fontsize=10)
+    _legend(fig, OVER_GREY)
+    return fig
+
+
 def difficulty_maps(
     image: np.ndarray, corners: Sequence[tuple[int, int]], actual: Sequence[int], predicted: Sequence[int], scale: int, about: str
 ) -> Figure:
@@ -51,19 +72,8 @@ def difficulty_maps(
 
     about: the figure's title, such as set and picture.
     """
-    height, width = image.shape[:2]
-    fig, axes = subplots(1, 3, 10, 10 / 3 * height / width + 1.1)
-    titles = ("HR", "actual difficulty", "predicted from LR")
-    for ax, classes, title in zip(axes, (None, actual, predicted), titles, strict=True):
-        if classes is None:
-            ax.imshow(to_rgb(image), interpolation="nearest")
-        else:
-            _grid(ax, image, corners, classes, scale)
-        ax.set_title(title)
-        ax.set_axis_off()
-    fig.suptitle(f"{about}, ×{scale}; only whole {PATCH}×{PATCH} LR patches", fontsize=10)
-    _legend(fig, OVER_GREY)
-    return fig
+    panels = [("HR", image, None), ("actual difficulty", image, actual), ("predicted from LR", image, predicted)]
+    return _pictures(panels, corners, scale, f"{about}, ×{scale}; only whole {PATCH}×{PATCH} LR patches")
 
 
 def framework(
@@ -73,32 +83,8 @@ def framework(
 
     image: LR. pictures: label -> picture of HR size. about: the figure's title, such as set, picture and scale.
     """
-    panels = len(pictures) + 1
-    height, width = image.shape[:2]
-    fig, axes = subplots(1, panels, 3 * panels, 3 * height / width + 1.4)
-    _grid(axes[0], image, corners, predicted, 1)
-    axes[0].set_title("LR, 48×48 patches by the identifier's\nclass; the last ones overlap")
-    for ax, (label, picture) in zip(axes[1:], pictures.items(), strict=True):
-        ax.imshow(to_rgb(picture), interpolation="nearest")
-        ax.set_title(label)
-    for ax in axes:
-        ax.set_axis_off()
-    fig.suptitle(about, fontsize=10)
-    _legend(fig, OVER_GREY)
-    return fig
-
-
-def gallery(pictures: Sequence[np.ndarray], titles: Sequence[str], rows: int, about: str) -> Figure:
-    """Draw pictures of one size in `rows` rows, each with its title. about: the figure's title."""
-    columns = -(-len(pictures) // rows)
-    fig, axes = subplots(rows, columns, 1.5 * columns, 1.75 * rows + 0.3, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        ax.imshow(to_rgb(picture), interpolation="nearest")
-        ax.set_title(title, fontsize=9)
-    fig.suptitle(about, fontsize=10)
-    return fig
+    patches = ("LR, 48×48 patches by the identifier's\nclass; the last ones overlap", image, predicted)
+    return _pictures([patches, *((label, picture, None) for label, picture in pictures.items())], corners, 1, about)
 
 
 def confusion(table: pd.DataFrame, title: str) -> Figure:
