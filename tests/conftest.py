@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: a private cache, and the benchmark images where they are present."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def private_folders(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def one_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture

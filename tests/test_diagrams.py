@@ -1,10 +1,5 @@
 import itertools
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.path import Path
@@ -19,12 +14,6 @@ from srlib.papers.prosrn.model import STRUCTURES
 from srlib.train import losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def texts(fig):

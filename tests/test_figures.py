@@ -1,9 +1,5 @@
 import itertools
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,6 +12,8 @@ from srlib.core.protocols import protocol
 from srlib.draw.figures import (
     DPI,
     Example,
+    busiest_box,
+    calmest_box,
     error_map,
     psnr_against_cost,
     save_figure,
@@ -23,12 +21,6 @@ from srlib.draw.figures import (
     use_style,
     visual_comparison,
 )
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def splits(seeds=3):
@@ -42,25 +34,26 @@ def splits(seeds=3):
     return pd.DataFrame(rows)
 
 
-def boxes(fig, ax):
+def extents(fig):
+    """Draw a figure of one chart, which decides where everything is; return the boxes of its labels, in pixels."""
     fig.draw_without_rendering()
-    return [text.get_window_extent() for text in ax.texts if text.get_text()]
+    return [text.get_window_extent() for text in fig.axes[0].texts if text.get_text()]
 
 
-@pytest.mark.parametrize(("x", "label"), [("seconds", "Time (s)"), ("mult_adds", "Mult-adds (G, 1280×720)")])
-@pytest.mark.parametrize("connect", [False, True])
+@pytest.mark.parametrize(
+    ("x", "label", "connect"), [("seconds", "Time (s)", False), ("mult_adds", "Mult-adds (G, 1280×720)", True)]
+)
 def test_psnr_against_cost_labels_every_point_without_overlap(x, label, connect):
     fig = psnr_against_cost(splits(), x, where="Set5 ×2", highlight=["6+4"], connect=connect)
     (ax,) = fig.axes
     assert ax.get_xlabel() == label and ax.get_ylabel() == "PSNR (dB), Set5 ×2"
     assert [text.get_text() for text in ax.texts if text.get_text()] == list(dict.fromkeys(splits()["method"]))
     assert [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"] == ["6+4"]
-    extents = boxes(fig, ax)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))
+    labels = extents(fig)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(labels, 2))
     means = splits().groupby("method", sort=False)[[x, "psnr"]].mean().to_numpy()
-    for point in ax.transData.transform(means):
-        assert not any(box.contains(*point) for box in extents)
-    assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in extents)
+    assert not any(box.contains(*point) for box in labels for point in ax.transData.transform(means))
+    assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in labels)
     assert "3 seeds" in ax.get_title(loc="left")
 
 
@@ -69,48 +62,33 @@ def leaders(ax):
     return [ax.transData.transform(arrow.get_path().vertices[[0, -1]]) for arrow in ax.patches]
 
 
-def test_psnr_against_cost_joins_a_label_to_its_point_only_where_it_had_to_move_away():
+def test_labels_of_a_crowd_stay_apart_and_inside_and_only_those_that_moved_are_joined_to_their_points():
     apart = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "seconds": [1.0, 2.0]})
     (ax,) = psnr_against_cost(apart).axes
     assert [text.get_text() for text in ax.texts] == ["a", "b"] and not ax.patches
     crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
     crowd.loc[9] = ["far", 31.0, 2.0]
     fig = psnr_against_cost(crowd)
-    (ax,) = fig.axes
-    fig.draw_without_rendering()
+    (ax,), labels = fig.axes, extents(fig)
+    assert len(labels) == 10
+    for a, b in itertools.combinations(labels, 2):
+        assert min(a.x1, b.x1) - max(a.x0, b.x0) < 3 or min(a.y1, b.y1) - max(a.y0, b.y0) < 3  # pixels of an overlap
+    assert all(ax.bbox.x0 - 1 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in labels)
+    assert all(ax.bbox.y0 - 1 <= box.y0 and box.y1 <= ax.bbox.y1 + 1 for box in labels)
     far = ax.transData.transform((2.0, 31.0))
-    lines = leaders(ax)
-    assert lines and all(np.hypot(*(end - far)) > 50 for _, end in lines)
+    assert leaders(ax) and all(np.hypot(*(end - far)) > 50 for _, end in leaders(ax))
 
 
 def test_a_label_at_the_right_edge_does_not_cover_its_point():
-    sizes = [326_905, 333_841, 368_521, 424_009]
     table = pd.DataFrame(
-        {
-            "method": [f"KPN (K={k})" for k in (5, 7, 13, 19)],
-            "psnr": [27.664796, 27.684266, 27.723732, 27.746437],
-            "parameters": sizes,
-        }
+        {"method": [f"KPN (K={k})" for k in (5, 7, 13, 19)], "psnr": [27.664796, 27.684266, 27.723732, 27.746437]}
     )
+    table["parameters"] = [326_905, 333_841, 368_521, 424_009]
     fig = psnr_against_cost(table, "parameters", where="a set", about="protocol, seeds and steps")
-    (ax,) = fig.axes
-    extents = boxes(fig, ax)  # draws, and so decides where points are
-    points = ax.transData.transform(table[["parameters", "psnr"]])
-    for box, (x, _) in zip(extents, points, strict=True):
+    labels = extents(fig)
+    points = fig.axes[0].transData.transform(table[["parameters", "psnr"]])
+    for box, (x, _) in zip(labels, points, strict=True):
         assert box.x1 < x or x < box.x0
-
-
-def test_labels_of_a_crowd_stay_apart_and_inside():
-    crowd = pd.DataFrame({"method": [f"a long name {n}" for n in range(9)], "psnr": 30.0, "seconds": np.linspace(1, 1.02, 9)})
-    crowd.loc[9] = ["far", 31.0, 2.0]
-    fig = psnr_against_cost(crowd)
-    (ax,) = fig.axes
-    extents = boxes(fig, ax)
-    assert len(extents) == 10
-    for a, b in itertools.combinations(extents, 2):
-        assert min(a.x1, b.x1) - max(a.x0, b.x0) < 3 or min(a.y1, b.y1) - max(a.y0, b.y0) < 3  # pixels of an overlap
-    assert all(ax.bbox.x0 - 1 <= box.x0 and box.x1 <= ax.bbox.x1 + 1 for box in extents)
-    assert all(ax.bbox.y0 - 1 <= box.y0 and box.y1 <= ax.bbox.y1 + 1 for box in extents)
 
 
 def test_the_line_to_a_label_crosses_no_other_label():
@@ -120,22 +98,19 @@ def test_the_line_to_a_label_crosses_no_other_label():
     rows = [{"method": method, "parameters": 1000 * size, "psnr": psnr} for method, (size, psnr) in near.items()]
     rows += [{"method": "seeds", "parameters": 174000, "psnr": psnr} for psnr in (28.95, 29.2, 29.46)]
     fig = psnr_against_cost(pd.DataFrame(rows), "parameters")
-    fig.draw_without_rendering()
-    (ax,) = fig.axes
-    extents = [text.get_window_extent() for text in ax.texts]
-    lines = leaders(ax)
-    assert lines and len(extents) == 10
+    labels, lines = extents(fig), leaders(fig.axes[0])
+    assert lines and len(labels) == 10
     for start, end in lines:
-        own = min(extents, key=lambda box: np.hypot(*(np.clip(start, box.min, box.max) - start)))
-        assert not any(Line([start, end]).intersects_bbox(box, filled=False) for box in extents if box is not own)
+        own = min(labels, key=lambda box: np.hypot(*(np.clip(start, box.min, box.max) - start)))
+        assert not any(Line([start, end]).intersects_bbox(box, filled=False) for box in labels if box is not own)
 
 
 def test_a_line_below_says_how_the_points_came_about_and_covers_nothing():
-    said = "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
-    fig = psnr_against_cost(splits(), about=said)
+    about = "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
+    fig = psnr_against_cost(splits(), about=about)
     fig.draw_without_rendering()
     (ax,), line = fig.axes, fig._supxlabel
-    assert line.get_text().replace("\n", " ") == said
+    assert line.get_text().replace("\n", " ") == about
     assert line.get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0 and line.get_window_extent().x1 <= fig.bbox.x1
     assert psnr_against_cost(splits())._supxlabel is None
 
@@ -150,25 +125,25 @@ def test_psnr_against_cost_shows_the_spread_over_seeds():
     assert ax.get_title(loc="left") == ""  # one seed: no bars to explain
 
 
-def test_psnr_against_cost_takes_a_log_axis_for_costs_far_apart():
-    table = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "mult_adds": [1.0, 600.0]})
-    assert psnr_against_cost(table, "mult_adds").axes[0].get_xscale() == "log"
-    assert psnr_against_cost(table.assign(mult_adds=[1.0, 11.0]), "mult_adds").axes[0].get_xscale() == "log"
-    for near in ([1.0, 9.0], [0.0, 600.0]):
-        assert psnr_against_cost(table.assign(mult_adds=near), "mult_adds").axes[0].get_xscale() == "linear"
+@pytest.mark.parametrize(("costs", "scale"), [([1, 600], "log"), ([1, 11], "log"), ([1, 9], "linear"), ([0, 600], "linear")])
+def test_psnr_against_cost_takes_a_log_axis_for_costs_far_apart(costs, scale):
+    table = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "mult_adds": costs})
+    assert psnr_against_cost(table, "mult_adds").axes[0].get_xscale() == scale
 
 
-def test_psnr_against_cost_says_what_is_wrong():
-    table = splits()
-    for args, message in (
-        ({"table": table, "x": "second"}, "unknown x 'second'. Did you mean 'seconds'"),
-        ({"table": table, "highlight": ["4+5"]}, "unknown highlight '4.5'"),
-        ({"table": table.drop(columns="psnr")}, "table lacks the column 'psnr'"),
-        ({"table": table.assign(seconds=np.nan)}, "misses values of psnr or seconds"),
-        ({"table": table.iloc[:0]}, "no rows"),
-    ):
-        with pytest.raises(SRError, match=message):
-            psnr_against_cost(**args)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": "second"}, "unknown x 'second'. Did you mean 'seconds'"),
+        ({"highlight": ["4+5"]}, "unknown highlight '4.5'"),
+        ({"table": splits().drop(columns="psnr")}, "lacks the column 'psnr'"),
+        ({"table": splits().assign(seconds=np.nan)}, "misses values of psnr or seconds"),
+        ({"table": splits().iloc[:0]}, "no rows"),
+    ],
+)
+def test_psnr_against_cost_says_what_is_wrong(change, message):
+    with pytest.raises(SRError, match=message):
+        psnr_against_cost(**{"table": splits()} | change)
 
 
 def example(name="one", side=64, box=(8, 16, 24, 32), off=10):
@@ -203,43 +178,57 @@ def test_visual_comparison_shows_pictures_errors_and_numbers():
 
 def test_visual_comparisons_stand_side_by_side_where_they_fit():
     def corners(methods):
-        one = example()
-        shown = Example("one", one.hr, {f"{method}": one.hr for method in range(methods)}, one.box)
-        fig = visual_comparison(3 * [shown], protocol("y"), 2)
+        hr = example().hr
+        alike = Example("one", hr, {f"{method}": hr for method in range(methods)}, example().box)
+        fig = visual_comparison(3 * [alike], protocol("y"), 2)
         assert fig.get_size_inches()[0] < 13.1
         return [tuple(np.round(ax.get_position().p0, 6)) for ax in fig.axes[:: 2 * methods + 2]]
 
     (x, y), (right, same), (left, below) = corners(2)
     assert right > x and same == y and left == x and below < y
-    found = corners(5)
-    assert len({x for x, _ in found}) == 1 and [y for _, y in found] == sorted({y for _, y in found}, reverse=True)
+    stacked = corners(5)
+    assert len({x for x, _ in stacked}) == 1 and [y for _, y in stacked] == sorted({y for _, y in stacked}, reverse=True)
 
 
 def test_visual_comparison_enlarges_by_whole_pixels(tmp_path):
-    one = example("one")
-    (file, _) = save_figure(visual_comparison([one], protocol("btsrn"), 2, panel=1.0), tmp_path, "figure_5")
+    (file, _) = save_figure(visual_comparison([example()], protocol("btsrn"), 2, panel=1.0), tmp_path, "figure_5")
     picture = np.asarray(Image.open(file).convert("RGB"))
     k = round(DPI / 32)
-    part = one.hr[8:32, 16:48]
+    part = example().hr[8:32, 16:48]
     truth = part.repeat(k, axis=0).repeat(k, axis=1)
     corners = np.argwhere((picture == part[0, 0]).all(axis=2))
-    found = [(y, x) for y, x in corners if np.array_equal(picture[y : y + 24 * k, x : x + 32 * k], truth)]
-    assert len(found) == 2  # BTSRN is exact in this example, so its picture is the ground truth too
+    exact = [(y, x) for y, x in corners if np.array_equal(picture[y : y + 24 * k, x : x + 32 * k], truth)]
+    assert len(exact) == 2  # BTSRN is exact in this example, so its picture is the ground truth too
 
 
-def test_visual_comparison_takes_grey_images_and_says_what_is_wrong():
+def test_visual_comparison_takes_grey_images():
     grey = np.full((40, 40), 90, np.uint8)
-    visual_comparison([Example("grey", grey, {"Bicubic": grey + 5.0}, (0, 0, 40, 40))], protocol("btsrn"), 2)
-    good, by = example(), protocol("btsrn")
-    for examples, message in (
+    fig = visual_comparison([Example("grey", grey, {"Bicubic": grey + 5.0}, (0, 0, 40, 40))], protocol("btsrn"), 2)
+    assert (fig.axes[2].images[0].get_array() == 15).all()  # three channels
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
         ([], "examples is empty"),
-        ([good, example("two", box=(8, 16, 24, 24))], "two has other methods or another size of box than one"),
+        ([example(), example("two", box=(8, 16, 24, 24))], "two has other methods or another size of box than one"),
         ([example(box=(50, 0, 24, 32))], r"box \(=\(50, 0, 24, 32\)\) of one must lie inside \(64, 64\)"),
         ([example(box=(0, 0, 4, 4))], "at least 8 pixels"),
-        ([Example("one", good.hr, {"Bicubic": good.hr[:32]}, good.box)], r"Bicubic of one is \(32, 64\), HR is \(64, 64\)"),
-    ):
-        with pytest.raises(SRError, match=message):
-            visual_comparison(examples, by, 2)
+        ([Example("one", example().hr, {"Bicubic": example().hr[:32]}, example().box)], r"one is \(32, 64\), HR is \(64, 64\)"),
+    ],
+)
+def test_visual_comparison_says_what_is_wrong(examples, message):
+    with pytest.raises(SRError, match=message):
+        visual_comparison(examples, protocol("btsrn"), 2)
+
+
+def test_boxes_are_where_most_and_where_least_happens():
+    hr = example().hr.copy()
+    hr[20:40, 30:50] = 99
+    hr[44:60:2, 4:20] = 255
+    top, left, *size = calmest_box(hr, 16)
+    assert 20 <= top <= 24 and 30 <= left <= 34 and size == [16, 16]
+    assert busiest_box(hr, 16)[:2] == (43, 4) and busiest_box(hr[:8], 16)[2:] == (8, 8)
 
 
 def history(**columns):
@@ -257,33 +246,28 @@ def test_training_curves_have_a_panel_per_quantity_and_a_line_per_run():
     assert len(alone.axes) == 2 and not alone.legends
 
 
-def test_training_curves_say_what_is_wrong():
-    for histories, message in (
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
         ({}, "histories is empty"),
         ({"a": history().drop(columns="loss")}, "history of 'a' has no steps with loss"),
         ({"a": history().iloc[:0]}, "history of 'a' has no steps"),
-    ):
-        with pytest.raises(SRError, match=message):
-            training_curves(histories)
+    ],
+)
+def test_training_curves_say_what_is_wrong(histories, message):
+    with pytest.raises(SRError, match=message):
+        training_curves(histories)
 
 
-def test_saved_figures_are_the_same_byte_for_byte(tmp_path):
-    def save(folder):
-        return save_figure(psnr_against_cost(splits(), connect=True), tmp_path / folder, "figure_3")
-
-    first, second = save("a"), save("b")
-    assert [f.name for f in first] == ["figure_3.png", "figure_3.svg"]
+def test_saved_figures_are_the_same_byte_for_byte_and_their_points_lie_beside(tmp_path):
+    points = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "seconds": [1.0, 2.0]})
+    first, second = (save_figure(psnr_against_cost(points), tmp_path / folder, "figure_3", points) for folder in "ab")
+    assert [f.name for f in first] == ["figure_3.png", "figure_3.svg", "figure_3.csv"]
     assert [f.read_bytes() for f in first] == [f.read_bytes() for f in second]
     assert Image.open(first[0]).info["dpi"][0] == pytest.approx(DPI, abs=0.1)
     assert "<svg" in first[1].read_text() and "<dc:date>" not in first[1].read_text()
-    assert len(list((tmp_path / "a").iterdir())) == 2
-
-
-def test_points_lie_beside_the_figure_that_draws_them(tmp_path):
-    points = splits()
-    files = save_figure(psnr_against_cost(points, connect=True), tmp_path, "figure_3", points)
-    assert [f.name for f in files] == ["figure_3.png", "figure_3.svg", "figure_3.csv"]
-    pd.testing.assert_frame_equal(pd.read_csv(files[-1]), points, rtol=1e-7, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(first[-1]), points, rtol=1e-7, check_dtype=False)
+    assert len(list((tmp_path / "a").iterdir())) == 3
 
 
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
@@ -296,7 +280,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(SRError, match="No space left"):
-        save_figure(psnr_against_cost(splits()), tmp_path, "curves")
+        save_figure(fig, tmp_path, "curves")
     assert [f.read_bytes() for f in files] == old and len(list(tmp_path.iterdir())) == 2
     with pytest.raises(SRError, match="must be a file name"):
         save_figure(fig, tmp_path, "../curves")
@@ -305,8 +289,6 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 def test_the_style_is_colour_blind_safe_and_readable():
     with plt.rc_context():
         use_style()
-        assert plt.rcParams["axes.prop_cycle"].by_key()["color"][:2] == [
-            (0.00392156862745098, 0.45098039215686275, 0.6980392156862745),
-            (0.8705882352941177, 0.5607843137254902, 0.0196078431372549),
-        ]
+        blue, orange = plt.rcParams["axes.prop_cycle"].by_key()["color"][:2]
+        assert blue == pytest.approx((1 / 255, 115 / 255, 178 / 255)) and orange == pytest.approx((222 / 255, 143 / 255, 5 / 255))
         assert min(plt.rcParams[f"{axis}tick.labelsize"] for axis in "xy") >= 9

@@ -1,21 +1,13 @@
 """Figures about patches: what they show is what they are given, and their text stays inside."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from srlib.draw.figures import calmest_box
 from srlib.papers.difficulty_sr import figures as patch_figures
 from srlib.papers.difficulty_sr.analysis import CLASSES, confusion
 
 CORNERS = [(0, 0), (0, 48), (48, 0), (48, 48)]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def inside(fig):
@@ -82,10 +74,3 @@ def test_sweep_has_the_gain_on_the_left_and_time_on_the_right():
     assert left.lines[0].get_ydata() == pytest.approx([-0.5, 0]) and left.lines[1].get_ydata()[0] == pytest.approx(-0.3)
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Set5 (threshold 0: −5.50 dB)"]
     assert right.lines[0].get_ydata() == pytest.approx([1 + 0.25 * 2 + 75, 101]) and inside(fig)
-
-
-def test_the_calmest_box_is_where_nothing_happens():
-    hr = picture(64)
-    hr[20:40, 30:50] = 99
-    top, left, *_ = calmest_box(hr, 16)
-    assert 20 <= top <= 24 and 30 <= left <= 34

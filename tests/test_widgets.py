@@ -20,7 +20,7 @@ from srlib.data.sets import open_set
 from srlib.draw import widgets
 from srlib.nn import models
 from srlib.papers.btsrn.explorer import comparison_explorer
-from srlib.papers.d2c_sr.explorer import fusion_explorer
+from srlib.papers.d2c_sr.explorer import alpha_explorer, fusion_explorer
 from srlib.papers.ddet.explorer import kernel_explorer
 from srlib.papers.difficulty_sr.explorer import difficulty_explorer
 from srlib.papers.prosrn.explorer import blend_explorer, unroll_explorer
@@ -85,16 +85,10 @@ def test_moving_a_control_changes_picture_and_number(explorer, control, value):
     assert explorer._images[2].value != shown[2]
 
 
-def test_pictures_are_enlarged_without_smoothing(explorer):
-    shown = pixels(explorer._images[0])
-    assert np.array_equal(shown[:: widgets.ZOOM, :: widgets.ZOOM], explorer.panels[0].image)
-
-
-def test_sliders_wait_until_they_are_let_go(explorer):
+def test_pictures_are_enlarged_without_smoothing_and_sliders_wait_until_they_are_let_go(explorer):
+    enlarged = pixels(explorer._images[0])
+    assert np.array_equal(enlarged[:: widgets.ZOOM, :: widgets.ZOOM], explorer.panels[0].image)
     assert not any(control.continuous_update for control in explorer.controls.values() if hasattr(control, "continuous_update"))
-
-
-def test_the_static_figure_has_every_panel(explorer):
     figure = explorer.figure()
     assert [ax.get_title().split("\n")[0] for ax in figure.axes] == [p.label.split("<br>")[0] for p in explorer.panels]
 
@@ -104,9 +98,24 @@ def test_a_picture_smaller_than_the_crop_is_shown_whole(networks):
     assert explorer.panels[0].image.shape == (20, 20, 3)
 
 
-def test_nothing_to_explore_says_what_to_do(images):
-    with pytest.raises(SRError, match="run the ablate notebook"):
-        comparison_explorer({"split": {}}, images, protocol("btsrn"))
+@pytest.mark.parametrize(
+    ("build", "networks", "notebook"),
+    [
+        (comparison_explorer, {"split": {}}, "ablate"),
+        (unroll_explorer, {}, "train"),
+        (difficulty_explorer, {}, "train"),
+        (alpha_explorer, {}, "ablate"),
+    ],
+)
+def test_without_a_trained_network_the_notebook_that_trains_is_named(build, networks, notebook, images):
+    with pytest.raises(SRError, match=f"no trained network .* run the {notebook} notebook"):
+        build(networks, images, protocol("y"))
+
+
+@pytest.mark.parametrize("build", [kernel_explorer, fusion_explorer])
+def test_without_pictures_there_is_nothing_to_explore(build):
+    with pytest.raises(SRError, match="no pictures to explore"):
+        build(models.create("d2c_sr", 1, width=4, groups=1, blocks=1), {}, protocol("d2c"))
 
 
 def test_error_picture_is_black_where_equal_and_white_where_far():
@@ -128,16 +137,16 @@ class TestUnroll:
     def unroll(self, images) -> widgets.Explorer:
         return unroll_explorer({"small": progressive()}, images, protocol("prosrn"), side=64)
 
-    def test_shows_a_picture_per_level(self, unroll):
-        unroll.controls["factor"].value = 8
-        assert [panel.label.split("<br>")[0] for panel in unroll.panels] == ["LR", "sub-SR x2", "sub-SR x4", "SR x8", "HR"]
+    @pytest.mark.parametrize(
+        ("factor", "labels"),
+        [(8, ["LR", "sub-SR x2", "sub-SR x4", "SR x8", "HR"]), (2, ["LR", "SR x2", "x4", "x8", "HR"])],
+    )
+    def test_shows_a_picture_per_level(self, unroll, factor, labels):
+        unroll.controls["factor"].value = factor
+        assert [panel.label.split("<br>")[0] for panel in unroll.panels] == labels
         assert {panel.image.shape for panel in unroll.panels} == {(64, 64, 3)}
-
-    def test_a_smaller_factor_needs_fewer_levels(self, unroll):
-        unroll.controls["factor"].value = 2
-        assert [panel.label.split("<br>")[0] for panel in unroll.panels] == ["LR", "SR x2", "x4", "x8", "HR"]
-        assert unroll.panels[2].label == "x4<br>beyond the factor"
-        assert (unroll.panels[3].image == 128).all()
+        beyond = [panel for panel in unroll.panels if panel.label.endswith("<br>beyond the factor")]
+        assert len(beyond) == labels.count("x4") + labels.count("x8") and all((panel.image == 128).all() for panel in beyond)
 
     def test_levels_are_the_networks_outputs(self, images):
         nets, hr = progressive(), images["chelsea"][:64, :64]
@@ -147,10 +156,6 @@ class TestUnroll:
         for panel, factor in zip(unroll.panels[1:3], (2, 4), strict=True):
             sr = to_uint8(upscale(nets[factor], lr))
             assert np.array_equal(panel.image[:: 4 // factor, :: 4 // factor], sr)
-
-    def test_nothing_trained_says_what_to_do(self, images):
-        with pytest.raises(SRError, match="run the train notebook"):
-            unroll_explorer({}, images, protocol("prosrn"))
 
     def test_pictures_that_are_too_small(self, images):
         with pytest.raises(SRError, match="5x5 pixels is smaller than scale 8"):
@@ -221,10 +226,6 @@ class TestDifficulty:
         assert explorer.panels[0].label.split(" of ")[1].startswith("25 patches")
         explorer.controls["scale"].value = 4
         assert all(panel.image.shape == (192, 192, 3) for panel in explorer.panels)
-
-    def test_nothing_to_explore_is_told(self):
-        with pytest.raises(SRError, match="no trained network to explore yet"):
-            difficulty_explorer({}, {}, protocol("y"))
 
 
 class TestBeside:
@@ -326,16 +327,13 @@ class TestUpload:
             ("empty.png", b"", "is empty"),
             ("small.png", None, "small.png has 20x30 pixels; a picture needs at least 48 a side here"),
             ("<b>.png", b"x", "&lt;b&gt;"),
+            ("chelsea", None, "there is a picture chelsea already"),
         ],
     )
     def test_what_cannot_be_shown_is_told_and_changes_nothing(self, explorer, name, content, message):
         before = explorer.values["image"]
-        self.upload(explorer, name, self.png(30, 20) if content is None else content)
+        self.upload(explorer, name, self.png(*((60, 60) if name == "chelsea" else (30, 20))) if content is None else content)
         assert message in explorer.message.value and explorer.values["image"] == before
-
-    def test_a_name_that_is_taken_is_told(self, explorer):
-        self.upload(explorer, "chelsea", self.png(60, 60))
-        assert "there is a picture chelsea already" in explorer.message.value
 
 
 def test_explorers_begin_where_there_is_most_to_see():

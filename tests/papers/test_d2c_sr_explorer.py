@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
 from srlib.core.protocols import protocol
 from srlib.nn import models
@@ -52,48 +51,45 @@ def test_place_and_picture(net, pictures):
     assert dial.figure() is not None
 
 
-def test_a_prediction_alone_and_the_learned_fusion(net, pictures):
-    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+@pytest.fixture
+def by_hand(net, pictures):
+    explorer = explorers.fusion_explorer(net, pictures, D2C, side=32)
     for way in ("across", "down"):
-        by_hand.controls[way].value = 50
-    for i in (1, 2, 4):
-        by_hand.controls[f"w{i}"].value = 0.0
-    alone = by_hand.panels[0].image
+        explorer.controls[way].value = 50
+    return explorer
+
+
+def alone(explorer, kept):
+    """Set all sliders but one to zero; return the result by hand."""
+    for i in (1, 2, 3, 4):
+        explorer.controls[f"w{i}"].value = float(i == kept)
+    return explorer.panels[0].image
+
+
+def test_a_prediction_alone_and_the_learned_fusion(net, pictures, by_hand):
+    third = alone(by_hand, 3)
     lr, _ = pictures["camera"]
     prediction = analysis.inspect(net, lr[:, 5:85]).predictions[2][24:56, 24:56]
-    assert np.abs(alone - prediction.clip(0, 255)).max() <= 0.51
+    assert np.abs(third - prediction.clip(0, 255)).max() <= 0.51
     by_hand.controls["rule"].value = "learned, times sliders"
-    assert np.abs(by_hand.panels[0].image.astype(int) - alone).max() <= 1  # one slider above zero leaves one prediction
+    assert np.abs(by_hand.panels[0].image.astype(int) - third).max() <= 1  # one slider above zero leaves one prediction
     for i in (1, 2, 4):
         by_hand.controls[f"w{i}"].value = 1.0
     assert np.array_equal(by_hand.panels[0].image, by_hand.panels[2].image)
 
 
-def test_a_prediction_that_the_fusion_dropped_is_shown_when_it_is_all_that_is_left(net, pictures):
+def test_a_prediction_that_the_fusion_dropped_is_shown_when_it_is_all_that_is_left(net, by_hand):
     with torch.no_grad():  # a logit of the first prediction is thousands, those of the others are 0
         for layer in net.convergence.layers:
             layer.weight.fill_(1.0)
         net.convergence.layers[-1].weight[1:] = 0.0
-    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
-    by_hand.controls["w1"].value = 0.0
-    for i in (2, 3):
-        by_hand.controls[f"w{i}"].value = 0.0
-    alone = by_hand.panels[0].image
+    by_hand.controls["across"].value = 0
+    fourth = alone(by_hand, 4)
     by_hand.controls["rule"].value = "learned, times sliders"
-    assert np.array_equal(by_hand.panels[0].image, alone) and alone.std() > 1, "not black"
+    assert np.array_equal(by_hand.panels[0].image, fourth) and fourth.std() > 1, "not black"
     assert by_hand.panels[1].label.startswith("|learned, times sliders - HR|")
 
 
-def test_sliders_at_zero_mean_an_even_share(net, pictures):
-    by_hand = explorers.fusion_explorer(net, pictures, D2C, side=32)
+def test_sliders_at_zero_mean_an_even_share(by_hand):
     even = by_hand.panels[0].image
-    for i in (1, 2, 3, 4):
-        by_hand.controls[f"w{i}"].value = 0.0
-    assert np.array_equal(by_hand.panels[0].image, even)
-
-
-def test_nothing_to_explore_is_told(net, pictures):
-    with pytest.raises(SRError, match="no trained network .* run the ablate notebook"):
-        explorers.alpha_explorer({}, pictures, D2C)
-    with pytest.raises(SRError, match="no pictures"):
-        explorers.fusion_explorer(net, {}, D2C)
+    assert np.array_equal(alone(by_hand, None), even)

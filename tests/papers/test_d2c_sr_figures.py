@@ -1,6 +1,5 @@
 """Figures about several predictions: what is drawn is what was given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +11,6 @@ from srlib.draw.panels import image_grid
 from srlib.nn import models
 from srlib.papers.d2c_sr import analysis
 from srlib.papers.d2c_sr import figures as d2c_figures
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def random(*shape: int) -> np.ndarray:

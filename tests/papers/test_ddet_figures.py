@@ -2,11 +2,6 @@
 
 import itertools
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +10,6 @@ from matplotlib.patches import FancyBboxPatch
 from srlib.draw.panels import image_grid
 from srlib.nn import models
 from srlib.papers.ddet import figures as ddet_figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_a_kernel_heatmap_is_white_at_zero_and_red_where_it_adds():
