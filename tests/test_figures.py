@@ -10,7 +10,6 @@ from PIL import Image
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
 from srlib.draw.figures import (
-    DPI,
     Example,
     busiest_box,
     calmest_box,
@@ -21,6 +20,7 @@ from srlib.draw.figures import (
     use_style,
     visual_comparison,
 )
+from srlib.draw.style import DPI
 
 
 def splits(seeds=3):
@@ -191,9 +191,9 @@ def test_visual_comparisons_stand_side_by_side_where_they_fit():
 
 
 def test_visual_comparison_enlarges_by_whole_pixels(tmp_path):
-    (file, _) = save_figure(visual_comparison([example()], protocol("btsrn"), 2, panel=1.0), tmp_path, "figure_5")
+    (file, _) = save_figure(visual_comparison([example()], protocol("btsrn"), 2), tmp_path, "figure_5")
     picture = np.asarray(Image.open(file).convert("RGB"))
-    k = round(DPI / 32)
+    k = round(1.9 * DPI / 32)
     part = example().hr[8:32, 16:48]
     truth = part.repeat(k, axis=0).repeat(k, axis=1)
     corners = np.argwhere((picture == part[0, 0]).all(axis=2))

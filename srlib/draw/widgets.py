@@ -24,7 +24,8 @@ from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.camera import photograph
 from srlib.data.images import read_image
-from srlib.draw.figures import busiest_box, error_map, subplots
+from srlib.draw.panels import busiest_box, error_map
+from srlib.draw.style import subplots
 
 ZOOM = 3  # screen pixels per image pixel, at most
 PAGE = 1120  # screen pixels that a row of pictures may take

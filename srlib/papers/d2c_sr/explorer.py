@@ -7,7 +7,7 @@ import numpy as np
 
 from srlib.core.color import to_uint8
 from srlib.core.protocols import Protocol
-from srlib.draw.figures import PALETTE
+from srlib.draw.style import PALETTE
 from srlib.draw.widgets import Explorer, Panel, Pictures, check_trained, enlarge, error_panel, hr_panel, psnr_panel
 from srlib.papers.d2c_sr.analysis import Intermediates, crop, ideal_weights, inspect, pairwise_difference, weighted_sum
 from srlib.papers.d2c_sr.figures import difference_heatmap, weight_heatmap

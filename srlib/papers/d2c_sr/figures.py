@@ -11,8 +11,8 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.draw.diagrams import draw_arrow, draw_box, inch_axes, parameter_count
-from srlib.draw.figures import GREY, PALETTE, note, subplots
 from srlib.draw.panels import largest_window, signed_heatmap
+from srlib.draw.style import GREY, PALETTE, note, subplots
 from srlib.papers.d2c_sr.analysis import Intermediates, crop, pairwise_difference
 from srlib.papers.d2c_sr.model import Fused
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 import ipywidgets as ipy
 import numpy as np
 import torch
+from skimage.draw import rectangle_perimeter
 
 from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
@@ -22,10 +23,8 @@ MARK = (255, 40, 40)
 def _marked(image: np.ndarray, row: int, column: int, reach: int) -> np.ndarray:
     """Return an image with a frame around the extent of a pixel's largest kernel."""
     framed = image.copy()
-    top, left = max(row - reach - 1, 0), max(column - reach - 1, 0)
-    bottom, right = min(row + reach + 1, len(image) - 1), min(column + reach + 1, image.shape[1] - 1)
-    framed[top, left : right + 1] = framed[bottom, left : right + 1] = MARK
-    framed[top : bottom + 1, left] = framed[top : bottom + 1, right] = MARK
+    corners = (row - reach, column - reach), (row + reach, column + reach)
+    framed[rectangle_perimeter(*corners, shape=image.shape[:2], clip=True)] = MARK
     return framed
 
 
@@ -54,11 +53,6 @@ def kernel_explorer(net: DDet, pairs: dict[str, tuple], protocol: Protocol, *, s
     def padded_kernels(*place) -> list[torch.Tensor]:
         return net.eval().padded_kernels(luma_input(crop(*place)[0]))
 
-    @lru_cache(maxsize=16)
-    def visible_kernels(*place) -> list[np.ndarray]:
-        lr, _, visible = crop(*place)
-        return [kernels[visible].copy() for kernels in reshape_kernels(padded_kernels(*place), *lr.shape[:2])]
-
     @lru_cache(maxsize=64)
     def inspected(cdm: bool, refine: bool, *place) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the correction and each kernel's contribution, in grey levels, and the output as an RGB image."""
@@ -70,16 +64,15 @@ def kernel_explorer(net: DDet, pairs: dict[str, tuple], protocol: Protocol, *, s
     def draw(cdm: bool, refine: bool, row: int, column: int, image: str, across: int, down: int) -> list[Panel]:
         pixel, place = (row, column), (image, across, down)
         lr, hr, visible = crop(*place)
-        kernels = [per_pixel[pixel] for per_pixel in visible_kernels(*place)]
+        kernels = [per_pixel[visible][pixel] for per_pixel in reshape_kernels(padded_kernels(*place), *lr.shape[:2])]
         (correction, *contributions), output = inspected(cdm, refine, *place)
         _, complete = inspected(True, True, *place)
         full = max(float(np.abs(kernel).max()) for kernel in kernels)
         lr_psnr, psnr_now, psnr_complete = (f"{psnr(x, hr, protocol, 1):.2f} dB" for x in (lr[visible], output, complete))
         colours = f"red: +{ADDED:.0f}, blue: −{ADDED:.0f}"
         change = signed_heatmap((output.astype(float) - complete).mean(axis=2), ADDED)
-        panels = [
-            Panel(f"LR, {lr_psnr}<br>pixel {pixel[0]}, {pixel[1]}", _marked(lr[visible], *pixel, max(map(len, kernels)) // 2))
-        ]
+        framed = _marked(lr[visible], row, column, max(map(len, kernels)) // 2)
+        panels = [Panel(f"LR, {lr_psnr}<br>pixel {row}, {column}", framed)]
         for kernel, levels in zip(kernels, contributions, strict=True):
             label = f"{len(kernel)}×{len(kernel)}, sum {kernel.sum():+.2f}<br>gives {levels[pixel]:+.1f} levels"
             panels.append(Panel(label, kernel_heatmap(kernel, side, full)))

@@ -27,32 +27,26 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
     pictures = Pictures(images, least=16 * max(networks))
 
     @lru_cache(maxsize=32)
-    def routing_inputs(image: str, scale: int, overlap: int):
-        """Return what does not depend on the rule: HR, LR, chroma, corners, probabilities, both branches, seconds per patch."""
+    def run_branches(image: str, scale: int, overlap: int) -> tuple:
+        """Return what does not depend on the rule; seconds: of each branch, per patch; join: makes an image of patches."""
         net, hr = networks[scale].with_options(overlap=overlap), modcrop(pictures.hr[image], scale)
         lr = downscale(hr, scale)
         luma = lr_from_hr(hr, protocol, scale) if protocol.lr == "float_y" else to_y(lr, rounded=False)
+        chroma = imresize(rgb_to_ycbcr(lr.astype(float))[..., 1:], scale)
+        upscaled, seconds = [], []
         with torch.no_grad():
             patches, corners = net.cut(torch.from_numpy(luma)[None, None].float() / 255)
             probabilities = net.probabilities(patches)
-            upscaled, seconds = [], []
             for branch in (net.plain, net.complex):
                 began = time.perf_counter()
                 upscaled.append(torch.cat([branch(batch) for batch in patches.split(BATCH)]))
                 seconds.append((time.perf_counter() - began) / len(patches))
-        chroma = imresize(rgb_to_ycbcr(lr.astype(float))[..., 1:], scale)
-        return hr, lr, chroma, corners, probabilities, upscaled, seconds
 
-    def picture(net: DualBranchSR, patches, corners, lr: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-        y = net.join(patches, corners, *lr.shape[:2])[0, 0].double().numpy() * 255
-        return to_uint8(ycbcr_to_rgb(np.concatenate([y[..., None], chroma], axis=2)))
+        def join(patches: torch.Tensor) -> np.ndarray:
+            y = net.join(patches, corners, *lr.shape[:2])[0, 0].double().numpy() * 255
+            return to_uint8(ycbcr_to_rgb(np.concatenate([y[..., None], chroma], axis=2)))
 
-    @lru_cache(maxsize=32)
-    def alone(image: str, scale: int, overlap: int) -> list[tuple[np.ndarray, float]]:
-        """Return SR and PSNR of the complex and of the plain branch on the whole picture."""
-        hr, lr, chroma, corners, _, (plain, complex_), _ = routing_inputs(image, scale, overlap)
-        srs = [picture(networks[scale], patches, corners, lr, chroma) for patches in (complex_, plain)]
-        return [(sr, psnr(sr, hr, protocol, scale)) for sr in srs]
+        return hr, lr, corners, probabilities, upscaled, [join(patches) for patches in upscaled], seconds, join
 
     def shaded(lr: np.ndarray, corners, easy: np.ndarray, scale: int) -> np.ndarray:
         """Return LR enlarged, easy patches tinted green, each patch framed."""
@@ -68,20 +62,19 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
 
     def draw(scale: int, rule: str, easiest: int, probability: float, overlap: int, image: str) -> list[Panel]:
         net = networks[scale].with_options(level=easiest, threshold=probability if rule == "probability" else None)
-        hr, lr, chroma, corners, probabilities, (plain, complex_), seconds = routing_inputs(image, scale, overlap)
+        hr, lr, corners, probabilities, upscaled, alone, seconds, join = run_branches(image, scale, overlap)
         easy = net.mask(probabilities)
-        routed = torch.where(easy[:, None, None, None], plain, complex_)
-        milliseconds = 1000 * (int(easy.sum()) * seconds[0] + int((~easy).sum()) * seconds[1])
-        complex_milliseconds = 1000 * len(easy) * seconds[1]
-        sr = picture(net, routed, corners, lr, chroma)
-        (complex_sr, complex_psnr), (plain_sr, plain_psnr) = alone(image, scale, overlap)
-        mask = f"{int(easy.sum())} of {len(easy)} patches plain ({100 * float(easy.float().mean()):.0f} %)<br>green: plain branch"
+        plain, count = int(easy.sum()), len(easy)
+        sr = join(torch.where(easy[:, None, None, None], *upscaled))
+        plain_psnr, complex_psnr, sr_psnr = (psnr(x, hr, protocol, scale) for x in (*alone, sr))
+        milliseconds = 1000 * (plain * seconds[0] + (count - plain) * seconds[1])
+        mask = f"{plain} of {count} patches plain ({100 * plain / count:.0f} %)<br>green: plain branch"
         return [
             Panel(mask, shaded(lr, corners, easy.numpy(), scale)),
-            Panel(f"Difficulty-SR<br>{psnr(sr, hr, protocol, scale):.2f} dB, {milliseconds:.0f} ms", sr),
+            Panel(f"Difficulty-SR<br>{sr_psnr:.2f} dB, {milliseconds:.0f} ms", sr),
             error_panel("Difficulty-SR", sr, hr),
-            Panel(f"complex branch alone<br>{complex_psnr:.2f} dB, {complex_milliseconds:.0f} ms", complex_sr),
-            Panel(f"plain branch alone<br>{plain_psnr:.2f} dB", plain_sr),
+            Panel(f"complex branch alone<br>{complex_psnr:.2f} dB, {1000 * count * seconds[1]:.0f} ms", alone[1]),
+            Panel(f"plain branch alone<br>{plain_psnr:.2f} dB", alone[0]),
             hr_panel(hr),
         ]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from srlib.core.color import to_rgb, to_y
-from srlib.draw.figures import GREY, PALETTE, note, subplots
+from srlib.draw.style import GREY, PALETTE, note, subplots
 from srlib.papers.difficulty_sr.analysis import CLASSES
 from srlib.papers.difficulty_sr.model import PATCH
 
