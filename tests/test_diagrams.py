@@ -6,7 +6,6 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.path import Path
 from matplotlib.text import Annotation
 
-from srlib.core.errors import SRError
 from srlib.draw import diagrams
 from srlib.draw.diagrams import draw, draw_block
 from srlib.draw.figures import save_figure
@@ -90,8 +89,3 @@ def test_only_what_adds_has_a_sum(structure, count):
 def test_diagrams_are_saved_the_same_every_time(tmp_path):
     files = [save_figure(draw(models.create("espcn", 2), lr_size=16), tmp_path / folder, "figure_1") for folder in "ab"]
     assert [f.read_bytes() for f in files[0]] == [f.read_bytes() for f in files[1]]
-
-
-def test_nothing_to_draw_is_said():
-    with pytest.raises(SRError, match="Bicubic has no layers"):
-        draw(models.create("bicubic", 2))

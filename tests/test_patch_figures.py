@@ -23,10 +23,10 @@ def picture(side=192):
 
 def test_maps_have_a_frame_per_patch_coloured_by_its_class():
     fig = patch_figures.difficulty_maps(picture(), CORNERS, [0, 1, 2, 4], [4, 4, 4, 4], 2, "Set5, baby")
-    first, actual, told = fig.axes
+    first, actual, predicted = fig.axes
     assert [len(ax.patches) for ax in fig.axes] == [0, 4, 4] and inside(fig)
-    assert len({p.get_facecolor() for p in actual.patches}) == 4 and len({p.get_facecolor() for p in told.patches}) == 1
-    assert [p.get_xy() for p in told.patches] == [(x * 2 - 0.5, y * 2 - 0.5) for y, x in CORNERS]
+    assert len({p.get_facecolor() for p in actual.patches}) == 4 and len({p.get_facecolor() for p in predicted.patches}) == 1
+    assert [p.get_xy() for p in predicted.patches] == [(x * 2 - 0.5, y * 2 - 0.5) for y, x in CORNERS]
     assert fig.get_suptitle() == "Set5, baby, ×2; only whole 48×48 LR patches"
 
 
@@ -42,8 +42,8 @@ def test_legends_show_the_colours_of_the_classes_over_grey():
     fig.canvas.draw()
     x, y = fig.axes[1].transData.transform((48, 48)).astype(int)
     pixel = np.asarray(fig.canvas.buffer_rgba())[::-1][y, x]
-    shown = fig.legends[0].get_patches()[2].get_facecolor()
-    assert np.abs(pixel - 255 * np.array(shown)).max() < 3
+    legend = fig.legends[0].get_patches()[2].get_facecolor()
+    assert np.abs(pixel - 255 * np.array(legend)).max() < 3
 
 
 def test_framework_shows_every_step_in_order():

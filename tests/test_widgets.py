@@ -29,8 +29,8 @@ from srlib.scoring.evaluation import upscale
 
 @pytest.fixture
 def images() -> dict[str, np.ndarray]:
-    found = dict(open_set("embedded-test"))
-    return {name: found[name] for name in ("chelsea", "coins")}
+    pictures = dict(open_set("embedded-test"))
+    return {name: pictures[name] for name in ("chelsea", "coins")}
 
 
 @pytest.fixture
@@ -78,11 +78,11 @@ MOVES = [("split", "2+0"), ("across", 10), ("down", 90), ("image", "coins"), ("b
 @pytest.mark.parametrize("control, value", MOVES)
 def test_moving_a_control_changes_picture_and_number(explorer, control, value):
     before = [(p.label, p.image.copy()) for p in explorer.panels]
-    shown = [image.value for image in explorer._images]
+    pngs = [image.value for image in explorer._images]
     explorer.controls[control].value = value
     assert explorer.panels[2].label != before[2][0]
     assert not np.array_equal(explorer.panels[2].image, before[2][1])
-    assert explorer._images[2].value != shown[2]
+    assert explorer._images[2].value != pngs[2]
 
 
 def test_pictures_are_enlarged_without_smoothing_and_sliders_wait_until_they_are_let_go(explorer):
@@ -181,8 +181,8 @@ class TestBlend:
         assert "50 % B" in blend.panels[1].label
 
     def test_psnr_is_that_of_the_crop(self, blend):
-        shown, hr = blend.panels[0].image, blend.panels[3].image
-        assert f"{psnr(shown, hr, protocol('prosrn'), 2):.2f} dB" in blend.panels[0].label
+        picture, hr = blend.panels[0].image, blend.panels[3].image
+        assert f"{psnr(picture, hr, protocol('prosrn'), 2):.2f} dB" in blend.panels[0].label
 
 
 class TestDifficulty:
@@ -201,15 +201,15 @@ class TestDifficulty:
         return difficulty_explorer(nets, {"a": image}, protocol("y"))
 
     def test_a_threshold_moves_all_patches(self, explorer):
-        shown = {}
+        labels = {}
         assert explorer.controls["probability"].disabled
         explorer.controls["rule"].value = "probability"
         assert not explorer.controls["probability"].disabled
         for probability, alone in ((0.05, 4), (1.05, 3)):
             explorer.controls["probability"].value = probability
             assert np.array_equal(explorer.panels[1].image, explorer.panels[alone].image)
-            shown[probability] = explorer.panels[0].label
-        assert shown[0.05].startswith("4 of 4 patches plain (100 %)") and shown[1.05].startswith("0 of 4 patches plain (0 %)")
+            labels[probability] = explorer.panels[0].label
+        assert labels[0.05].startswith("4 of 4 patches plain (100 %)") and labels[1.05].startswith("0 of 4 patches plain (0 %)")
 
     def test_the_class_that_counts_as_easy_can_be_moved(self, explorer):
         assert explorer.panels[0].label.startswith("0 of 4")  # 0 and 4 are equally likely, the first one wins
