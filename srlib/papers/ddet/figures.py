@@ -16,6 +16,7 @@ from srlib.draw.style import PALETTE, note, subplots
 from srlib.papers.ddet.model import DDet
 
 KERNEL_PATH, PIXEL_PATH, PLAIN = "#dbe9f6", "#fde3c8", "white"  # boxes of the two paths
+AROUND = 24  # pixels to each side of one whose kernels are drawn
 LINES = {KERNEL_PATH: PALETTE[0], PIXEL_PATH: PALETTE[3], PLAIN: "0.25"}  # arrows
 
 
@@ -86,8 +87,6 @@ def pixel_kernels(
     pixels: Mapping[str, tuple[int, int]],
     kernels: Sequence[np.ndarray],
     given: Mapping[str, Sequence[float]],
-    *,
-    around: int = 24,
     about: str = "",
 ) -> Figure:
     """Draw the kernels of chosen pixels: a row each, its surroundings, then the kernel of each size.
@@ -103,9 +102,9 @@ def pixel_kernels(
     full = max(float(np.abs(np.concatenate(off_centre)).max()), 1e-6)
     height, width = image.shape[:2]
     for line, (name, (y, x)) in zip(axes, pixels.items(), strict=True):
-        top = min(max(y - around, 0), max(height - 2 * around, 0))
-        left = min(max(x - around, 0), max(width - 2 * around, 0))
-        show_image(line[0], image[top : top + 2 * around, left : left + 2 * around])
+        top = min(max(y - AROUND, 0), max(height - 2 * AROUND, 0))
+        left = min(max(x - AROUND, 0), max(width - 2 * AROUND, 0))
+        show_image(line[0], image[top : top + 2 * AROUND, left : left + 2 * AROUND])
         line[0].set_title(f"row {y}, column {x}", fontsize=9)
         line[0].set_ylabel(name, fontsize=10)
         for ax, per_pixel, color, value in zip(line[1:], kernels, PALETTE[1:], given[name], strict=False):
