@@ -97,7 +97,7 @@ def _figure(boxes: list[Box], loops: list[Loop], title: str) -> Figure:
     ax = inch_axes(0, wide, -tall, 0)
     ax.text(0.1, -0.1, title, fontsize=FONT + 2, fontweight="bold", va="top")
     for edge, box in edges_of(boxes):
-        if not any(box in arc.users and edge.source is arc.source for arc in arcs):
+        if not any(box in arc.users and edge == arc.edge for arc in arcs):
             _draw_edge(ax, boxes, edge, box)
     for arc in arcs:
         _draw_arc(ax, arc)
@@ -135,7 +135,8 @@ def _draw_edge(ax: Axes, boxes: list[Box], edge: Edge, box: Box) -> None:
 
 def _draw_arc(ax: Axes, arc: Arc) -> None:
     """Draw the line above the row from a source to all that takes it there, with its label."""
-    source, over = arc.source, arc.source.roof + 0.1 + ARC * arc.level
+    source = arc.edge.source
+    over = source.roof + 0.1 + ARC * arc.level
     if source.kind == "image":
         x, y = source.x, source.y + 0.12
     else:
@@ -143,7 +144,7 @@ def _draw_arc(ax: Axes, arc: Arc) -> None:
         ax.plot([x], [y], "o", color=LINE, ms=3)
     for user in arc.users:
         draw_arrow(ax, [(x, y), (x, over), (user.x, over), (user.x, user.top)])
-    _label(ax, (x + max(user.x for user in arc.users)) / 2, over + 0.03, arc.label)
+    _label(ax, (x + arc.users[-1].x) / 2, over + 0.03, arc.edge.label or "identity")
 
 
 def _draw_layer(ax: Axes, box: Box) -> None:

@@ -5,8 +5,8 @@ it connects. A summand that comes without a layer in between is an arc above its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from matplotlib.textpath import TextPath
 
@@ -36,18 +36,12 @@ def _box_size(box: Box) -> tuple[float, float]:
     return widest + 2 * PAD, len(box.text) * STEP + 2 * PAD
 
 
-@dataclass
-class Arc:
-    """A line above a row from a box to those that it passes over others to; level: how far above."""
+class Arc(NamedTuple):
+    """A line above a row from a box to others that it does not stand beside; level: how far above."""
 
-    source: Box
-    label: str
+    edge: Edge
     users: list[Box]
-    level: int = 0
-
-    @property
-    def end(self) -> int:
-        return max(user.column for user in self.users)
+    level: int
 
 
 def is_free(boxes: list[Box], row: int, after: int, before: int) -> bool:
@@ -55,38 +49,31 @@ def is_free(boxes: list[Box], row: int, after: int, before: int) -> bool:
     return not any(box.row == row and after < box.column < before for box in boxes)
 
 
-def _longest(boxes: list[Box], end: Box | None) -> list[Box]:
-    """Return the longest chain among boxes, up to the box `end` or to any; of equals the first to begin."""
-    best: dict[Box, list[Box]] = {}
-
-    def rank(chain: list[Box]) -> tuple[int, int]:
-        return sum(box.count for box in chain), -chain[0].column
-
-    for box in boxes:
-        chains = [best[edge.source] for edge in box.inputs if edge.source in best]
-        best[box] = [*max(chains, key=rank, default=[]), box]
-    return best[end] if end else max(best.values(), key=rank)
-
-
 def _set_rows(boxes: list[Box]) -> None:
-    """Give the longest chain the first row, and each further one a row below or between those that it connects."""
-    remaining, rows = list(boxes), []  # of each row: [(chain, first column, last column)]
-    while remaining:
-        chain = _longest(remaining, None if rows else boxes[-1])
-        remaining = [box for box in remaining if box not in chain]
-        ends = [edge.source for edge in chain[0].inputs] + users_of(boxes, chain[-1])
-        near = [r for r, row in enumerate(rows) if any(set(ends) & set(other) for other, *_ in row)] or [-1]
-        columns = [box.column for box in [*chain, *ends]]
-        low, high = min(columns), max(columns)
-        between = range(min(near) + 1, max(near)) if max(near) > min(near) else range(max(near) + 1, len(rows))
-        row = next((r for r in between if all(stop <= low or start >= high for _, start, stop in rows[r])), None)
-        if row is None:
-            row = min(near) + 1
-            rows.insert(row, [])
-        rows[row].append((chain, low, high))
-    for r, row in enumerate(rows):
-        for box in (box for chain, *_ in row for box in chain):
-            box.row = r
+    """Give each box the row of the box whose longest way to the output it begins, or a row of its own below that box."""
+    depth: dict[Box, int] = {}  # boxes to the output
+    following: dict[Box, Box] = {}
+    rows: list[list[Box]] = []
+    for box in reversed(boxes):
+        users = users_of(boxes, box)
+        following[box] = max(users, key=depth.get, default=box)
+        depth[box] = box.count + depth.get(following[box], 0)
+    for box in boxes:
+        sources = [edge.source for edge in box.inputs]
+        begun = [row for row in rows if any(source in row and following[source] is box for source in sources)]
+        above = next((i for i, row in enumerate(rows) if sources and sources[0] in row), len(rows) - 1)
+        below = rows[above + 1] if sources and above + 1 < len(rows) else []
+        if begun:
+            row = rows[0] if rows[0] in begun else begun[-1]  # where several ways meet, the main one's or the lowest
+        elif below and following[below[-1]].column <= sources[0].column:
+            row = below
+        else:
+            row = []
+            rows.insert(above + 1, row)
+        row.append(box)
+    for i, row in enumerate(rows):
+        for box in row:
+            box.row = i
 
 
 def _stack_arcs(boxes: list[Box]) -> list[Arc]:
@@ -97,12 +84,11 @@ def _stack_arcs(boxes: list[Box]) -> list[Arc]:
         if edge.source.row == box.row and not is_free(boxes, box.row, edge.source.column, box.column):
             users.setdefault(edge, []).append(box)
     arcs: list[Arc] = []
-    waiting = [Arc(edge.source, edge.label or "identity", takers) for edge, takers in users.items()]
-    for arc in sorted(waiting, key=lambda arc: arc.end - arc.source.column):
-        near = (other for other in arcs if other.source.row == arc.source.row)
-        taken = {other.level for other in near if other.source.column < arc.end and arc.source.column < other.end}
-        arc.level = next(level for level in count() if level not in taken)
-        arcs.append(arc)
+    for edge, takers in sorted(users.items(), key=lambda item: item[1][-1].column - item[0].source.column):
+        start, end = edge.source.column, takers[-1].column
+        near = (other for other in arcs if other.edge.source.row == edge.source.row)
+        taken = {other.level for other in near if other.edge.source.column < end and start < other.users[-1].column}
+        arcs.append(Arc(edge, takers, next(level for level in count() if level not in taken)))
     return arcs
 
 
@@ -133,7 +119,7 @@ def place_boxes(boxes: list[Box], loops: Sequence[Loop]) -> tuple[list[Arc], flo
         members = [box for box in boxes if (box.line, box.row) == (line, row)]
         names = GROUP * any(box.group for box in members)
         tall = max(box.height for box in members)
-        levels = [arc.level for arc in arcs if arc.source in members]
+        levels = [arc.level for arc in arcs if arc.edge.source in members]
         y -= 0.08 * (row > 0) + 0.3 * (line > above) + names + (ARC * (max(levels) + 1) + 0.1 if levels else 0)
         for box in members:
             box.y, box.roof, box.floor = y - tall / 2, y + names, y - tall
