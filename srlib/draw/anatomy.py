@@ -6,7 +6,6 @@ one box. Equal neighbours become one box with a count; layers that are used agai
 """
 
 import inspect
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,14 +30,13 @@ class Loop(NamedTuple):
     title: str = ""
 
 
-@dataclass
-class Anatomy:
+class Anatomy(NamedTuple):
     """A model or block: its boxes from the inputs to the output, each behind those that it takes."""
 
     name: str
     parameters: int
     boxes: list[Box]
-    loops: list[Loop] = field(default_factory=list)
+    loops: list[Loop]
 
 
 def _merge(boxes: list[Box]) -> None:

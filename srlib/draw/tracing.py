@@ -116,10 +116,9 @@ class _Recorder(TorchFunctionMode):
         self.inside = 0
         for name, x in inputs.items():
             self.add(name, "image", x, [])
-        paths = {layer: path for path, layer in _layers(module)}
-        self.handles = [layer.register_forward_pre_hook(self._enter) for layer in paths]
-        self.handles += [layer.register_forward_hook(self._leave) for layer in paths]
-        self.paths = paths
+        self.paths = {layer: path for path, layer in _layers(module)}
+        self.handles = [layer.register_forward_pre_hook(self._enter) for layer in self.paths]
+        self.handles += [layer.register_forward_hook(self._leave) for layer in self.paths]
 
     def add(self, title: str, kind: str, y: Tensor, inputs: list[Edge], path: str = "") -> Box:
         """Add a box; kind "layer": by where it stands and what it does to the size."""
@@ -131,9 +130,10 @@ class _Recorder(TorchFunctionMode):
         level = max((edge.source.level for edge in inputs), default=y.shape[-1] / first)
         if kind == "layer":
             kind = "up" if factor > 1 else "high" if level > 1 else "low"
-        self.boxes.append(Box(title, kind, tuple(y.shape[1:]), inputs, path=path, level=level * factor))
-        self.values[id(y)], self.outputs[self.boxes[-1]] = (y, self.boxes[-1], ()), y
-        return self.boxes[-1]
+        box = Box(title, kind, tuple(y.shape[1:]), inputs, path=path, level=level * factor)
+        self.boxes.append(box)
+        self.values[id(y)], self.outputs[box] = (y, box, ()), y
+        return box
 
     def edge(self, x: Tensor) -> Edge:
         """Return where `x` comes from; an enlargement on the way becomes a box."""
@@ -168,7 +168,7 @@ class _Recorder(TorchFunctionMode):
 
     def _call(self, func, args: tuple, kwargs: dict, known: list[Tensor], y: Tensor) -> None:
         sources = {self.values[id(x)][1] for x in known}
-        name = func.__name__.strip("_").removeprefix("i" if func.__name__.startswith("__i") else "")
+        name = func.__name__.strip("_").removeprefix("i" if func.__name__.startswith("__i") else "")  # add of __iadd__
         sign = SIGNS.get(name.removeprefix("r"), "")
         if func in CALLS:
             slope = args[1] if len(args) > 1 else kwargs.get("negative_slope", "")

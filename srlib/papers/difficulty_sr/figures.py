@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -90,14 +91,11 @@ def framework(
 def confusion(table: pd.DataFrame, title: str) -> Figure:
     """Draw the table of `analysis.confusion`, shaded by the share of the actual class."""
     fig, ax = subplots(1, 1, 5, 4.2)
-    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0).to_numpy()
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.grid(False)
-    for (i, j), share in np.ndenumerate(shares):
-        ax.text(j, i, f"{table.iat[i, j]:,}", ha="center", va="center", color="white" if share > 0.55 else "black", fontsize=9)
-    ticks = range(len(table))
-    ax.set_xticks(ticks, LABELS, rotation=30, ha="right")
-    ax.set_yticks(ticks, LABELS)
+    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "square": True, "annot_kws": {"fontsize": 9}}
+    sns.heatmap(shares, annot=table, fmt=",d", xticklabels=LABELS, yticklabels=LABELS, ax=ax, **look)
+    ax.tick_params("x", rotation=30)
+    ax.tick_params("y", rotation=0)
     ax.set(xlabel="predicted from LR", ylabel="actual", title=f"{title}\ncolour: share of the row")
     return fig
 
