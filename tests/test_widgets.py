@@ -41,13 +41,22 @@ def networks() -> dict:
     return {"split": {"1+1": tiny(1, 1), "2+0": tiny(2, 0)}, "block": {"pixelcnn": tiny(1, 1, "pixelcnn"), "pconv": tiny(1, 1)}}
 
 
-@pytest.fixture
-def explorer(networks, images) -> widgets.Explorer:
+@pytest.fixture(params=["viewer", "images"])
+def explorer(networks, images, request, monkeypatch) -> widgets.Explorer:
+    """An explorer with the viewer, and one as it is without anywidget."""
+    monkeypatch.setattr(widgets, "VIEWER", request.param == "viewer")
     return comparison_explorer(networks, images, protocol("btsrn"), side=48)
 
 
-def pixels(image: ipy.Image) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(image.value)))
+def files(explorer: widgets.Explorer) -> list[bytes]:
+    """The PNG files that an explorer displays."""
+    if explorer.viewer:
+        return [picture["png"] for picture in explorer.viewer.pictures]
+    return [image.value for image in explorer._images]
+
+
+def pixels(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)))
 
 
 def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, networks, images):
@@ -59,6 +68,21 @@ def test_what_is_shown_is_the_crop_of_the_whole_upscaled_image(explorer, network
     crop = hr[top : top + 48, left : left + 48]
     assert f"{psnr(panel.image, crop, protocol('btsrn'), 2):.2f} dB" in panel.label
     assert np.array_equal(explorer.panels[4].image, crop)
+
+
+def test_the_viewer_scores_results_against_hr_and_no_maps(networks, images):
+    viewer = comparison_explorer(networks, images, protocol("btsrn"), side=48).viewer
+    assert viewer.reference == 4 and [picture["unscored"] for picture in viewer.pictures] == [False, True, False, True, False]
+    assert (viewer.color, viewer.rounded) == ("y", protocol("btsrn").round_y)
+
+
+def test_a_click_chooses_the_pixel_whose_kernels_are_shown(images):
+    net = models.create("ddet", 1, width=16, blocks=1).eval()
+    hr = images["chelsea"][:64, :64]
+    explorer = kernel_explorer(net, {"a": (hr, hr)}, protocol("realsr"), side=32)
+    explorer.viewer.point = [7, 11]
+    assert (explorer.values["row"], explorer.values["column"]) == (11, 7)
+    assert "pixel 11, 7" in explorer.panels[0].label
 
 
 @pytest.mark.parametrize("across", [0, 33, 100])
@@ -78,16 +102,16 @@ MOVES = [("split", "2+0"), ("across", 10), ("down", 90), ("image", "coins"), ("b
 @pytest.mark.parametrize("control, value", MOVES)
 def test_moving_a_control_changes_picture_and_number(explorer, control, value):
     before = [(p.label, p.image.copy()) for p in explorer.panels]
-    pngs = [image.value for image in explorer._images]
+    pngs = files(explorer)
     explorer.controls[control].value = value
     assert explorer.panels[2].label != before[2][0]
     assert not np.array_equal(explorer.panels[2].image, before[2][1])
-    assert explorer._images[2].value != pngs[2]
+    assert files(explorer)[2] != pngs[2]
 
 
 def test_pictures_are_enlarged_without_smoothing_and_sliders_wait_until_they_are_let_go(explorer):
-    enlarged = pixels(explorer._images[0])
-    assert np.array_equal(enlarged[:: widgets.ZOOM, :: widgets.ZOOM], explorer.panels[0].image)
+    enlarged, zoom = pixels(files(explorer)[0]), 1 if explorer.viewer else widgets.ZOOM  # the viewer enlarges by itself
+    assert np.array_equal(enlarged[::zoom, ::zoom], explorer.panels[0].image)
     assert not any(control.continuous_update for control in explorer.controls.values() if hasattr(control, "continuous_update"))
     figure = explorer.figure()
     assert [ax.get_title().split("\n")[0] for ax in figure.axes] == [p.label.split("<br>")[0] for p in explorer.panels]
@@ -246,7 +270,7 @@ class TestBeside:
         assert drawn == [0] and explorer.busy.value == "computing …"
         go.set()
         assert explorer.panels[0].label == "place 3"
-        assert explorer.busy.value == "" and pixels(explorer._images[0])[0, 0, 0] == 3
+        assert explorer.busy.value == "" and pixels(files(explorer)[0])[0, 0, 0] == 3
 
     def test_a_later_move_supersedes_those_that_wait(self, explorer, drawn, go):
         for place in (1, 2, 3, 4, 5):

@@ -3,31 +3,20 @@
 `viewer.js` draws it, in JupyterLab and Voila through anywidget, and in pages without a kernel by its function `mount`.
 """
 
-import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import anywidget
-import numpy as np
 import traitlets
-from PIL import Image
 
 SCRIPT = Path(__file__).with_name("viewer.js")
-
-
-def png(image: np.ndarray) -> bytes:
-    """Return a uint8 image `(H, W)` or `(H, W, 3)` as the bytes of a PNG file."""
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, format="PNG", compress_level=1)
-    return out.getvalue()
 
 
 class Viewer(anywidget.AnyWidget):
     """Labelled pictures; the names and meanings of its traits are those of the options in `viewer.js`.
 
-    pictures: dicts with `label`, `png` (see `png`) and optionally `alt`, `resample` and `unscored`. reference: index of the
-    ground truth, -1 for none. color, rounded: of the PSNR of the visible part, in which no border is left out. point: `[x, y]`
-    of the chosen pixel, set by a click, or None.
+    pictures: dicts with `label`, `png` (the bytes of a file) and optionally `alt`, `resample` and `unscored`. reference: index of
+    the ground truth, -1 for none. color, rounded: of the PSNR of the visible part, in which no border is left out. point:
+    `[x, y]` of the chosen pixel, set by a click, or None.
     """
 
     _esm = SCRIPT
@@ -37,7 +26,3 @@ class Viewer(anywidget.AnyWidget):
     rounded = traitlets.Bool(False).tag(sync=True)
     legend = traitlets.Unicode("").tag(sync=True)
     point = traitlets.List(traitlets.Int(), allow_none=True, default_value=None).tag(sync=True)
-
-    def show(self, panels: Iterable[tuple[str, np.ndarray]]) -> None:
-        """Show labelled uint8 images, in place of those before."""
-        self.pictures = [{"label": label, "png": png(image)} for label, image in panels]

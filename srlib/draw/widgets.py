@@ -6,6 +6,7 @@ beside the kernel's main thread, so that the kernel stays free and a slider that
 """
 
 import html
+import importlib.util
 import io
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,14 +33,19 @@ PAGE = 1120  # screen pixels that a row of pictures may take
 ROW = 5  # pictures side by side that come before a larger zoom
 LARGEST = 384  # pixels a side; of a larger picture that is uploaded the centre is taken, so that sliders stay quick
 WINDOW = 256  # HR pixels a side; what a network sees of a picture around the place that is chosen
+VIEWER = importlib.util.find_spec("anywidget") is not None  # without it explorers show plain images
 WORKER = ThreadPoolExecutor(1, thread_name_prefix="explorer")  # one thing is drawn at a time
 
 
 class Panel(NamedTuple):
-    """One picture of an explorer: the line under it, and uint8 `(H, W, 3)`."""
+    """One picture of an explorer: the line under it, and uint8 `(H, W, 3)`.
+
+    kind: "sr", whose visible part is scored; "hr", which it is scored against; "map" for what has no PSNR.
+    """
 
     label: str
     image: np.ndarray
+    kind: str = "sr"
 
 
 def psnr_panel(label: str, image: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> Panel:
@@ -47,11 +53,11 @@ def psnr_panel(label: str, image: np.ndarray, hr: np.ndarray, protocol: Protocol
 
 
 def error_panel(label: str, sr: np.ndarray, hr: np.ndarray) -> Panel:
-    return Panel(f"|{label} - HR|<br>white: 96 levels", error_picture(sr, hr))
+    return Panel(f"|{label} - HR|<br>white: 96 levels", error_picture(sr, hr), "map")
 
 
 def hr_panel(hr: np.ndarray) -> Panel:
-    return Panel("HR<br>ground truth", hr)
+    return Panel("HR<br>ground truth", hr, "hr")
 
 
 def error_picture(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
@@ -155,11 +161,22 @@ def _decode(name: str, content: bytes) -> np.ndarray:
         return to_rgb(read_image(file))
 
 
+def _viewer(protocol: Protocol | None):
+    from srlib.draw.viewer import Viewer
+
+    if protocol is None:
+        return Viewer()
+    colors = "luma" if protocol.color == "y" else "RGB"
+    return Viewer(color=protocol.color, rounded=protocol.round_y, legend=f"PSNR in view on {colors}, no border left out")
+
+
 class Explorer:
     """Controls above a row of pictures.
 
     controls: widgets by name. draw: called with their values, returns the panels, always as many of the same size. pictures:
-    whose controls come last, and to which the user can add one. step: of the place in them.
+    whose controls come last, and to which the user can add one. step: of the place in them. protocol: whose colours the PSNR of
+    what is visible has. pixel: names of the controls of row and column that a click into a picture moves.
+    The pictures are a `Viewer` where anywidget is installed, else images.
     `view` is the widget to display; `panels` what it shows, once all moves are drawn; `figure()` draws the same without a kernel.
     """
 
@@ -169,6 +186,8 @@ class Explorer:
         draw: Callable[..., Sequence[Panel]],
         pictures: Pictures | None = None,
         step: int = 1,
+        protocol: Protocol | None = None,
+        pixel: tuple[str, str] | None = None,
     ):
         self.controls = controls | (pictures.controls(step) if pictures else {})
         self._draw, self._pictures = draw, pictures
@@ -182,12 +201,15 @@ class Explorer:
             control.observe(self._update, names="value")
         self._moves = 0
         self._panels = list(draw(**self.values))
+        wrap = ipy.Layout(flex_flow="row wrap")
         self._images = [ipy.Image(format="png") for _ in self._panels]
         self._labels = [ipy.HTML() for _ in self._panels]
-        columns = [ipy.VBox(pair) for pair in zip(self._images, self._labels, strict=True)]
-        wrap = ipy.Layout(flex_flow="row wrap")
+        columns = ipy.HBox([ipy.VBox(pair) for pair in zip(self._images, self._labels, strict=True)], layout=wrap)
+        self.viewer = _viewer(protocol) if VIEWER else None
+        if self.viewer and pixel:
+            self.viewer.observe(lambda change: self._choose(pixel, change["new"]), names="point")
         above = [*self.controls.values(), *([self.upload] if pictures else []), self.busy, self.message]
-        self.view = ipy.VBox([ipy.HBox(above, layout=wrap), ipy.HBox(columns, layout=wrap)])
+        self.view = ipy.VBox([ipy.HBox(above, layout=wrap), self.viewer or columns])
         self._drawn: Future | None = None  # of the last move
         self._show()
 
@@ -236,7 +258,21 @@ class Explorer:
             if move == self._moves:
                 self.busy.value = ""
 
+    def _choose(self, pixel: tuple[str, str], point: list[int] | None) -> None:
+        if point:
+            for name, value in zip(pixel, reversed(point), strict=True):
+                self.controls[name].value = min(max(value, self.controls[name].min), self.controls[name].max)
+
     def _show(self) -> None:
+        if self.viewer:
+            kinds = [panel.kind for panel in self._panels]
+            with self.viewer.hold_sync():
+                self.viewer.reference = kinds.index("hr") if "hr" in kinds else -1
+                self.viewer.pictures = [
+                    {"label": panel.label.replace("<br>", "\n"), "png": _png(panel.image, 1), "unscored": panel.kind == "map"}
+                    for panel in self._panels
+                ]
+            return
         across = sum(panel.image.shape[1] for panel in self._panels[:ROW])
         zoom = max(min(PAGE // across, ZOOM), 1)  # the largest at which all panels, or `ROW` of more, stand side by side
         for panel, image, label in zip(self._panels, self._images, self._labels, strict=True):

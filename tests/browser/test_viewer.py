@@ -1,22 +1,30 @@
 """The viewer of the explorers, in a page without a kernel: zoom, place, click, swipe, blink, difference, keys, phone width."""
 
 import base64
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 from srlib.core.color import to_uint8
 from srlib.core.imresize import downscale, imresize
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
-from srlib.draw.viewer import SCRIPT, png
+from srlib.draw.viewer import SCRIPT
 
 BY = Protocol("shown", color="y", lr="float_y", grey="as_y", round_sr=True)
 HR = data.astronaut()[:256, 100:420]
 LR = downscale(HR, 2)
 SR = to_uint8(imresize(LR.astype(float), 2))
+
+
+def png(image: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, format="PNG")
+    return out.getvalue()
 
 
 @pytest.fixture

@@ -45,4 +45,4 @@ def comparison_explorer(
         return [*panels, hr_panel(hr)]
 
     controls = {family: ipy.SelectionSlider(options=list(members), description=family) for family, members in families.items()}
-    return Explorer(controls, draw, pictures)
+    return Explorer(controls, draw, pictures, protocol=protocol)

@@ -42,15 +42,15 @@ def alpha_explorer(networks: dict[float, object], pairs: Pairs, protocol: Protoc
         named["result"] = to_uint8(inside.fused)
         about = f"pairwise |difference|<br>mean {difference:.2f}, white: {FULL:g} levels"
         maps = [
-            Panel(f"weight {i}<br>mean {weights.mean():.2f}, red: {2 / count:.2f}", weight_heatmap(weights, count))
+            Panel(f"weight {i}<br>mean {weights.mean():.2f}, red: {2 / count:.2f}", weight_heatmap(weights, count), "map")
             for i, weights in enumerate(inside.weights, 1)
         ]
         panels = [psnr_panel(label, image, hr, protocol, scale) for label, image in named.items()]
-        return [*panels, hr_panel(hr), Panel(about, difference_heatmap(inside.predictions, FULL)), *maps]
+        return [*panels, hr_panel(hr), Panel(about, difference_heatmap(inside.predictions, FULL), "map"), *maps]
 
     options = [(f"{value:g}", value) for value in networks]
     alpha = ipy.SelectionSlider(options=options, value=list(networks)[len(networks) // 2], description="α")
-    return Explorer({"alpha": alpha}, draw, pictures, step=5)
+    return Explorer({"alpha": alpha}, draw, pictures, step=5, protocol=protocol)
 
 
 def fusion_explorer(net, pairs: Pairs, protocol: Protocol, *, side: int = 96) -> Explorer:
@@ -87,10 +87,10 @@ def fusion_explorer(net, pairs: Pairs, protocol: Protocol, *, side: int = 96) ->
             error_panel(rule, by_hand, hr),
             psnr_panel("learned fusion", learned, hr, protocol, scale),
             psnr_panel("ideal fusion", ideal, hr, protocol, scale),
-            Panel(f"which is the closest<br>{shares}", palette[best.argmax(axis=0)]),
+            Panel(f"which is the closest<br>{shares}", palette[best.argmax(axis=0)], "map"),
             hr_panel(hr),
         ]
 
     rule = ipy.ToggleButtons(options=["by hand", "learned, times sliders"], description="weights")
     sliders = {f"w{i}": ipy.FloatSlider(1.0, min=0, max=1, step=0.05, description=f"w{i}") for i in range(1, count + 1)}
-    return Explorer({"rule": rule} | sliders, draw, pictures, step=5)
+    return Explorer({"rule": rule} | sliders, draw, pictures, step=5, protocol=protocol)

@@ -72,15 +72,15 @@ def kernel_explorer(net: DDet, pairs: dict[str, tuple], protocol: Protocol, *, s
         colours = f"red: +{ADDED:.0f}, blue: −{ADDED:.0f}"
         change = signed_heatmap((output.astype(float) - complete).mean(axis=2), ADDED)
         framed = _marked(lr[visible], row, column, max(map(len, kernels)) // 2)
-        panels = [Panel(f"LR, {lr_psnr}<br>pixel {row}, {column}", framed)]
+        panels = [Panel(f"LR, {lr_psnr}<br>pixel {row}, {column}", framed, "map")]
         for kernel, levels in zip(kernels, contributions, strict=True):
             label = f"{len(kernel)}×{len(kernel)}, sum {kernel.sum():+.2f}<br>gives {levels[pixel]:+.1f} levels"
-            panels.append(Panel(label, kernel_heatmap(kernel, side, full)))
+            panels.append(Panel(label, kernel_heatmap(kernel, side, full), "map"))
         return [
             *panels,
-            Panel(f"CDM adds {correction[pixel]:+.1f} here<br>{colours}", signed_heatmap(correction, ADDED)),
+            Panel(f"CDM adds {correction[pixel]:+.1f} here<br>{colours}", signed_heatmap(correction, ADDED), "map"),
             Panel(f"result, {psnr_now}<br>all parts: {psnr_complete}", output),
-            Panel(f"what the switches change<br>{'nothing is switched off' if cdm and refine else colours}", change),
+            Panel(f"what the switches change<br>{'nothing is switched off' if cdm and refine else colours}", change, "map"),
             hr_panel(hr),
         ]
 
@@ -90,4 +90,4 @@ def kernel_explorer(net: DDet, pairs: dict[str, tuple], protocol: Protocol, *, s
         "row": ipy.IntSlider(side // 2, 0, side - 1, description="row"),
         "column": ipy.IntSlider(side // 2, 0, side - 1, description="column"),
     }
-    return Explorer(controls, draw, pictures, step=5)
+    return Explorer(controls, draw, pictures, step=5, protocol=protocol, pixel=("row", "column"))

@@ -70,7 +70,7 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
         milliseconds = 1000 * (plain * seconds[0] + (count - plain) * seconds[1])
         mask = f"{plain} of {count} patches plain ({100 * plain / count:.0f} %)<br>green: plain branch"
         return [
-            Panel(mask, shaded(lr, corners, easy.numpy(), scale)),
+            Panel(mask, shaded(lr, corners, easy.numpy(), scale), "map"),
             Panel(f"Difficulty-SR<br>{sr_psnr:.2f} dB, {milliseconds:.0f} ms", sr),
             error_panel("Difficulty-SR", sr, hr),
             Panel(f"complex branch alone<br>{complex_psnr:.2f} dB, {1000 * count * seconds[1]:.0f} ms", alone[1]),
@@ -89,4 +89,4 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
         "probability": probability,
         "overlap": ipy.SelectionSlider(options=[0, 12, 36], description="overlap"),
     }
-    return Explorer(controls, draw, pictures)
+    return Explorer(controls, draw, pictures, protocol=protocol)

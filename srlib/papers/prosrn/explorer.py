@@ -43,16 +43,16 @@ def unroll_explorer(
         panels = []
         for level, label, picture in unrolled(network, image, factor):
             crop = pictures.crop(picture, across, down, side * level // factor)
-            panels.append(Panel(label, enlarge(crop, factor // level)))
+            panels.append(Panel(label, enlarge(crop, factor // level), "sr" if level == factor else "map"))
         grey = np.full((side, side, 3), 128, np.uint8)
-        panels += [Panel(f"x{f}<br>beyond the factor", grey) for f in factors if f > factor]
+        panels += [Panel(f"x{f}<br>beyond the factor", grey, "map") for f in factors if f > factor]
         return [*panels, hr_panel(pictures.crop(pictures.hr[image], across, down))]
 
     controls = {
         "network": ipy.Dropdown(options=list(families), description="network"),
         "factor": ipy.SelectionSlider(options=factors, value=factors[min(2, len(factors) - 1)], description="factor"),
     }
-    return Explorer(controls, draw, pictures)
+    return Explorer(controls, draw, pictures, protocol=protocol)
 
 
 def blend_explorer(
@@ -77,4 +77,4 @@ def blend_explorer(
         return [*(psnr_panel(label, to_uint8(sr), hr, protocol, scale) for label, sr in srs.items()), hr_panel(hr)]
 
     share = ipy.FloatSlider(0.5, min=0, max=1, step=0.05, description=sharp[0])
-    return Explorer({"share": share}, draw, pictures)
+    return Explorer({"share": share}, draw, pictures, protocol=protocol)
