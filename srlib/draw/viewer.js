@@ -165,7 +165,7 @@ class Viewer {
       }));
       if (call !== this.calls) return; // newer pictures have come meanwhile
       this.loaded = loaded;
-      this.arrange();
+      if (loaded.length) this.arrange();
     }
     this.layout();
   }
