@@ -17,9 +17,9 @@ def cubic(x: float) -> float:
     return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
 
 
-def naive_axis(line: np.ndarray, out_length: int, scale: float, antialias: bool) -> np.ndarray:
+def naive_axis(line: np.ndarray, out_length: int, scale: float) -> np.ndarray:
     """One axis pixel by pixel: sample a mirrored, endless line with the kernel and divide by its sum."""
-    shrink = min(scale, 1.0) if antialias else 1.0
+    shrink = min(scale, 1.0)
     out = []
     for i in range(out_length):
         centre = (i + 0.5) / scale - 0.5
@@ -37,11 +37,11 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(values + 0.5), 0, 255)
 
 
-def naive(image: np.ndarray, scales, size, antialias=True) -> np.ndarray:
+def naive(image: np.ndarray, scales, size) -> np.ndarray:
     """The axis with the smaller scale first; uint8 is rounded and clipped after each axis."""
     result = image.astype(np.float64)
     for axis in sorted((0, 1), key=lambda one: scales[one]):
-        result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis], antialias)
+        result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis])
         result = rounded(result) if image.dtype == np.uint8 else result
     return result.astype(image.dtype)
 
@@ -125,7 +125,7 @@ def test_a_half_is_rounded_up():
 
 def test_weights_of_halving_by_hand():
     # The kernel of width 8 at distances 0.25, 0.75, 1.25, 1.75 (in output pixels), halved: exact in binary.
-    weights, indices = contributions(16, 8, 0.5, True)
+    weights, indices = contributions(16, 8, 0.5)
     half = [0.43359375, 0.11328125, -0.03515625, -0.01171875]
     np.testing.assert_array_equal(weights[4], half[::-1] + half)
     np.testing.assert_array_equal(indices[4], np.arange(5, 13))
@@ -154,13 +154,6 @@ def test_long_axes_are_cut_into_blocks_without_seams():
     image = np.random.default_rng(3).random((2, 700))
     np.testing.assert_allclose(imresize(image, 1 / 3), naive(image, (1 / 3, 1 / 3), (1, 234)), atol=1e-12)
     np.testing.assert_allclose(imresize(torch.tensor(image), 1.9), naive(image, (1.9, 1.9), (4, 1330)), atol=1e-12)
-
-
-def test_without_antialiasing():
-    image = np.random.default_rng(4).random((16, 20))
-    expected = naive(image, (0.5, 0.5), (8, 10), antialias=False)
-    np.testing.assert_allclose(imresize(image, 0.5, antialias=False), expected, atol=1e-13)
-    assert abs(imresize(image, 0.5) - expected).max() > 0.01
 
 
 def test_size_sets_the_scale_of_each_axis():

@@ -39,7 +39,7 @@ def test_a_remembered_hash_is_computed_again_before_a_file_is_refused(root, serv
     registry.paths("Tiny")
     cache = files._cache_file((root / "Tiny").resolve())
     entries = json.loads(cache.read_text())
-    entries["img_2.bin"][-1] = "0" * 64
+    entries["img_2.bin"] = entries["img_2.bin"][:-64] + "0" * 64
     cache.write_text(json.dumps(entries))
     assert len(registry.paths("Tiny")) == 6
     cache.write_text(json.dumps(entries))

@@ -20,18 +20,6 @@ def folder(tmp_path):
     return tmp_path / "pictures"
 
 
-@pytest.fixture
-def div2k(tmp_path, monkeypatch):
-    """The 100 validation images in their official folders, tiny."""
-    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
-    root = tmp_path / "DIV2K"
-    for number in range(801, 901):
-        image = np.full((4, 6, 3), number - 800, np.uint8)
-        write_image(root / "DIV2K_valid_HR" / f"{number:04d}.png", image)
-        write_image(root / "DIV2K_valid_LR_bicubic" / "X2" / f"{number:04d}x2.png", image[::2, ::2])
-    return root
-
-
 def test_a_folder_is_a_set(folder):
     images = open_set(f"folder:{folder}")
     assert len(images) == 3 and images.names == ("img_1", "img_2", "img_10")
