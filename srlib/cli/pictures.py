@@ -14,13 +14,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib.cli.inputs import plan
-from srlib.core.color import to_uint8
+from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
 from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
+from srlib.nn.cost import run_hooked
 from srlib.nn.models import makes_images
 from srlib.reproduce.store import Trained
 from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, upscale
@@ -30,14 +31,6 @@ LARGE = 1 << 30  # bytes; a picture that needs more says so before it starts
 FLOATS = 150  # bytes per pixel of what is upscaled at once, as measured
 WORKSPACE = 1.5  # times what the largest layer reads and writes, as measured: skip connections, the library's own buffers
 TRIAL = 32  # LR pixels a side
-
-
-def check_model(trained: Trained) -> None:
-    """Raise SRError for what makes no other picture out of one."""
-    if not makes_images(trained.model):
-        raise SRError(f"model (={trained.name}) says how difficult a patch is and makes no picture; take btsrn, for one")
-    if isinstance(trained.model, Bicubic) and trained.model.scale == 1:
-        raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
 
 
 def _blocks(height: int, width: int, side: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
@@ -82,11 +75,8 @@ def _upscale_blocks(
             slice((span.start - padded.start) * scale, (span.stop - padded.start) * scale)
             for span, padded in zip(inner, outer, strict=True)
         )
-        block = pixels[outer]
-        grey = block.ndim == 2
-        rgb = np.repeat(block[..., None], 3, axis=2) if grey else block
-        result = upscale(model, rgb, tile=largest, ensemble=ensemble)
-        sr[out] = to_uint8(result[part][..., 1] if grey else result[part])
+        result = upscale(model, to_rgb(pixels[outer]), tile=largest, ensemble=ensemble)[part]
+        sr[out] = to_uint8(result[..., 1] if pixels.ndim == 2 else result)
         if alpha is not None:
             sr_alpha[out] = imresize(alpha[outer], scale)[part]
     return sr, sr_alpha
@@ -131,16 +121,9 @@ def _layer_bytes(model: nn.Module) -> float:
         values = (*inputs, *(output if isinstance(output, (tuple, list)) else [output]))
         largest = max(largest, sum(x.numel() * x.element_size() for x in values if torch.is_tensor(x)))
 
-    training = model.training
-    model.eval()  # a trial must not move the statistics of batch normalisation
-    hooks = [layer.register_forward_hook(measure) for layer in model.modules() if not any(layer.children())]
-    try:
-        device = next((weights.device for weights in model.parameters()), None)
-        model(torch.zeros(1, model.channels or 3, TRIAL, TRIAL, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.train(training)
+    leaves = [layer for layer in model.modules() if not any(layer.children())]
+    device = next((weights.device for weights in model.parameters()), None)
+    run_hooked(model, leaves, measure, torch.zeros(1, model.channels or 3, TRIAL, TRIAL, device=device))
     return largest / (TRIAL * model.scale) ** 2
 
 
@@ -200,11 +183,9 @@ def upscale_file(
         if not isinstance(error, MemoryError) and not out_of_memory(error):
             raise
         raise SRError(f"image {source}: memory ran out at {width}x{height} pixels; {_remedy(model, tile)}") from error
-    write_image(target, sr, alpha=alpha, profile=photo.profile if photo.profile_fits else None)
-    lost = [*photo.lost]
-    if photo.profile and not photo.profile_fits:
-        lost.append("its ICC profile, which is for other colours")
-    note = f", without {' and '.join(filter(None, (', '.join(lost[:-1]), lost[-1])))}" if lost else ""
+    write_image(target, sr, alpha=alpha, profile=photo.profile)
+    *others, last = photo.lost or ("",)
+    note = f", without {' and '.join(filter(None, (', '.join(others), last)))}" if last else ""
     return f"{target}: {sr.shape[1]}x{sr.shape[0]}{note}"
 
 
@@ -224,16 +205,18 @@ def upscale_files(
     progress: bars over the pictures and the tiles of each. A picture that fails does not stop the others; SRError at the end
     says which ones failed.
     """
-    check_model(trained)
+    if not makes_images(trained.model):
+        raise SRError(f"model (={trained.name}) says how difficult a patch is and makes no picture; take btsrn, for one")
+    if isinstance(trained.model, Bicubic) and trained.model.scale == 1:
+        raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
     check_tile(tile)
-    notes: list[str] = []
-    jobs, failures = plan(inputs, output, f"_{trained.name}_x{trained.model.scale}.png", notes)
+    jobs, failures, notes = plan(inputs, output, f"_{trained.name}_x{trained.model.scale}.png")
     for note in notes:
         print(note)
     total = len(jobs) + len(failures)
-    options = {"tile": tile, "ensemble": ensemble, "overwrite": overwrite, "progress": progress}
     for source, target in tqdm(jobs, unit="image", disable=not progress or len(jobs) == 1, leave=False):
         try:
+            options = {"tile": tile, "ensemble": ensemble, "overwrite": overwrite, "progress": progress}
             tqdm.write(upscale_file(trained.model, source, target, **options))
         except SRError as error:
             failures.append(str(error))

@@ -38,19 +38,14 @@ class Photo:
     """An image with alpha channel and metadata.
 
     pixels: uint8 (H, W, 3) or (H, W), as `read_image` gives them. alpha: uint8 (H, W), 255 is opaque, or None.
-    profile: the ICC profile of the file, or None. lost: dropped metadata in words: EXIF data, further frames, a gamma.
+    profile: the ICC profile of the pixels, or None. lost: what was dropped, in words: EXIF data, further frames, a gamma, the
+    profile of a CMYK file.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     profile: bytes | None
     lost: tuple[str, ...] = ()
-
-    @property
-    def profile_fits(self) -> bool:
-        """Whether the profile is for the pixels' colour space; that of a CMYK file is not for the RGB converted from it."""
-        wanted = b"GRAY" if self.pixels.ndim == 2 else b"RGB "
-        return self.profile is not None and self.profile[16:20] == wanted  # the field "colour space" of its header
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -84,7 +79,10 @@ def read_photo(path: str | Path) -> Photo:
         alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8)
     elif image.has_transparency_data and not image.mode.startswith("I"):
         alpha = np.array(image.convert("RGBA").getchannel("A"))
-    return Photo(_to_array(image, path), alpha, image.info.get("icc_profile"), lost)
+    pixels, profile = _to_array(image, path), image.info.get("icc_profile") or None
+    if profile and profile[16:20] != (b"GRAY" if pixels.ndim == 2 else b"RGB "):  # the field "colour space" of its header
+        profile, lost = None, (*lost, "its ICC profile, which is for other colours")
+    return Photo(pixels, alpha, profile, lost)
 
 
 def _orient(file: Image.Image) -> Image.Image:

@@ -260,11 +260,11 @@ def test_a_photo_comes_with_its_alpha_channel_and_profile(tmp_path, rgb):
         photo = read_photo(tmp_path / "a.png")
         np.testing.assert_array_equal(photo.pixels, pixels)
         np.testing.assert_array_equal(photo.alpha, one)
-        assert photo.profile == profile and photo.profile_fits == (pixels.ndim == 3)
+        assert photo.profile == (profile if pixels.ndim == 3 else None) and bool(photo.lost) == (pixels.ndim == 2)
     write_image(tmp_path / "a.jpg", rgb, profile=profile)
     assert read_photo(tmp_path / "a.jpg").profile == profile
     write_image(tmp_path / "a.png", rgb)
-    assert read_photo(tmp_path / "a.png").profile is None and not read_photo(tmp_path / "a.png").profile_fits
+    assert read_photo(tmp_path / "a.png").profile is None and read_photo(tmp_path / "a.png").lost == ()
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "RGB"])
