@@ -94,15 +94,7 @@ class TestParser:
         ("arguments", "message"),
         [
             ([], "the following arguments are required: COMMAND"),
-            (["trian"], "invalid choice: 'trian'"),
-            (["list", "modles"], "invalid choice: 'modles'"),
-            (["train"], "the following arguments are required: experiment"),
-            (["train", "vdsr", "--scale", "two"], "argument --scale: invalid int value: 'two'"),
-            (["train", "vdsr", "--minutes", "soon"], "argument --minutes: invalid float value: 'soon'"),
             (["train", "vdsr", "--steps", "2", "--minutes", "3"], "not allowed with argument"),
-            (["train", "vdsr", "--precision", "fp64"], "invalid choice: 'fp64'"),
-            (["evaluate", "bicubic"], "the following arguments are required: DATASET"),
-            (["upscale"], "the following arguments are required: IMAGE"),
             (["upscale", "a.png", "--sclae", "2"], "unrecognized arguments: --sclae"),
         ],
     )
@@ -115,12 +107,9 @@ class TestParser:
         def pressed(args):
             raise KeyboardInterrupt
 
-        for command in ("train", "evaluate"):
+        for command, message in (("train", "stopped; the same command continues where this one ended\n"), ("list", "stopped\n")):
             monkeypatch.setitem(COMMANDS, command, pressed)
-        assert main(["train", "vdsr"]) == 130
-        assert "the same command continues" in capsys.readouterr().err
-        assert main(["evaluate", "bicubic", "embedded-test"]) == 130  # it begins anew
-        assert capsys.readouterr().err == "stopped\n"
+            assert main([command, "models"]) == 130 and capsys.readouterr().err == message
 
     def test_mistakes_of_the_program_keep_their_traceback(self, monkeypatch):
         def broken(args):
@@ -146,12 +135,11 @@ def test_names_that_the_terminal_cannot_show_stop_neither_a_batch_nor_a_training
         os.makedirs(folder)
         Image.fromarray(picture(40, 36, 3)).save(os.fsdecode(folder + b"/" + name + b".png"))
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
-    train = ["--steps", "2", "--batch", "2", "--hr-patch", "16"]
+    data, budget = b"folder:in/caf\xe9", ["--steps", "2", "--batch", "2", "--hr-patch", "16"]
     for command in (
         ["upscale", "in/*/*", "--model", "bicubic"],
-        *(["train", "espcn", "--data", b"folder:in/" + name, "--validation", b"folder:in/" + name, *train]
-          for name in ("café".encode(), b"caf\xe9")),
-    ):  # fmt: skip
+        ["train", "espcn", "--data", data, "--validation", data, *budget],
+    ):
         command = [sys.executable, "-m", "srlib", *command]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **locale})
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
@@ -261,10 +249,8 @@ class TestTrain:
         e = Run.open(ok("train", "espcn", *options).splitlines()[-1]).experiment
         assert (e.data, e.validation, e.steps, e.minutes, e.batch, e.hr_patch) == (data, "", 1, None, 3, 18)
         assert (e.scale, e.learning_rate, e.precision, e.seed) == (3, 0.002, "bf16", 7)
-
-    def test_minutes(self, ok, data):
-        small = ["--data", data, "--validation", "", "--batch", 2, "--hr-patch", 16]
-        e = Run.open(ok("train", "espcn", *small, "--minutes", 0.01).splitlines()[-1]).experiment
+        minutes = ["--data", data, "--validation", "", "--batch", 2, "--hr-patch", 16, "--minutes", 0.01]
+        e = Run.open(ok("train", "espcn", *minutes).splitlines()[-1]).experiment
         assert (e.minutes, e.steps) == (0.01, None)
 
     @pytest.mark.parametrize(
@@ -282,11 +268,7 @@ class TestTrain:
                 "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
             ),
             (["btsrn/vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
-            (["btsrn/vdsr", "--steps", "-1"], "steps (=-1) must be greater than 0"),
             (["btsrn/vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
-            (["btsrn/vdsr", "--learning-rate", "nan"], "learning_rate (=nan) must be a finite number"),
-            (["btsrn/vdsr", "--hr-patch", "49"], "hr_patch (=49) must be a positive multiple of scale (=2)"),
-            (["btsrn/vdsr", "--seed", "-1"], "seed (=-1) must not be negative"),
             (["btsrn/vdsr", "--data", "T19"], "unknown dataset 'T19'. Did you mean 'T91'?"),
             (["btsrn/vdsr", "--profile", "smoke", "--hr-patch", "4000"], "lr_patch: got 2000, larger than every LR image of"),
             (["btsrn/vdsr", "--data", "folder:nowhere"], "folder: nowhere does not exist"),
@@ -299,10 +281,6 @@ class TestTrain:
     def test_missing_images_say_where_and_how(self, fails, tmp_path):
         message = fails("train", "btsrn/vdsr", "--data", "T91", "--validation", "")
         assert str(tmp_path / "datasets") in message and "srlib data" in message and "SRLIB_DATA" in message
-
-    def test_empty_folder(self, fails, tmp_path):
-        (tmp_path / "empty").mkdir()
-        assert "holds no image" in fails("train", "btsrn/vdsr", "--data", "folder:empty", "--validation", "")
 
     def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
@@ -437,10 +415,6 @@ class TestEvaluate:
         run.weights.write_bytes(b"nonsense")
         assert "model.safetensors is damaged or was replaced" in fails("evaluate", run.dir, data)
 
-    def test_csv_that_cannot_be_written(self, fails, data, tmp_path):
-        (tmp_path / "file").write_text("")
-        assert "cannot write" in fails("evaluate", "bicubic", data, "--csv", tmp_path / "file" / "rows.csv")
-
     def test_a_misspelt_set_is_told_before_the_first_is_scored(self, fails, data, monkeypatch):
         monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *args, **options: pytest.fail("scored"))
         assert "unknown dataset 'Set15'" in fails("evaluate", "bicubic", data, "Set15")
@@ -450,10 +424,6 @@ class TestEvaluate:
         (tmp_path / "damaged" / "1.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])
         assert "1.png" in fails("evaluate", "bicubic", data, f"folder:{tmp_path / 'damaged'}", "--csv", tmp_path / "rows.csv")
         assert set(pd.read_csv(tmp_path / "rows.csv")["dataset"]) == {data}
-
-    def test_damaged_image_is_named(self, fails, data, tmp_path):
-        (tmp_path / "photos" / "2.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])
-        assert "2.png" in fails("evaluate", "bicubic", data)
 
 
 def save(path, image, **options):
@@ -496,10 +466,12 @@ class TestUpscale:
         expected = to_uint8(imresize(picture(9, 7, 3).astype(float), scale))
         assert np.abs(read_image(result).astype(int) - expected).max() <= 1
 
-    def test_with_a_run(self, ok, run, tmp_path, monkeypatch):
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+    @pytest.mark.parametrize("shape", [(9, 7, 3), (9, 7), (1, 1)])
+    def test_with_a_run(self, ok, run, tmp_path, shape):
+        photo = save(tmp_path / "p.png", picture(*shape))
         out = ok("upscale", photo, "--model", os.path.relpath(run.dir))
-        assert read_image(tmp_path / "p_espcn_x2.png").shape == (18, 14, 3) and "14x18" in out
+        height, width = 2 * shape[0], 2 * shape[1]
+        assert read_image(tmp_path / "p_espcn_x2.png").shape == (height, width, *shape[2:]) and f"{width}x{height}" in out
 
     def test_with_released_weights(self, ok, run, data, tmp_path):
         ok("release", run.dir, "--datasets", data)
@@ -511,26 +483,22 @@ class TestUpscale:
         assert np.abs(read_image(plain).astype(int) - read_image(tiled)).max() <= 1
         assert np.abs(read_image(plain).astype(int) - read_image(ensembled)).max() > 1
 
-    @pytest.mark.parametrize("model", ["bicubic", "run"])
-    @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "16 bit", "jpeg", "1 bit", "cmyk", "one pixel"])
-    def test_any_kind_of_photo(self, ok, tmp_path, request, model, kind):
-        model = request.getfixturevalue("run").dir if model == "run" else model
-        rgb, grey = picture(9, 7, 3), picture(9, 7)
-        photo, shape = {
-            "grey": lambda: (save(tmp_path / "p.png", grey), (18, 14)),
-            "rgba": lambda: (save(tmp_path / "p.png", np.dstack([rgb, np.maximum(grey, 1)])), (18, 14, 3)),
-            "palette": lambda: (save(tmp_path / "p.png", Image.fromarray(rgb).quantize(16)), (18, 14, 3)),
-            "16 bit": lambda: (save(tmp_path / "p.png", grey.astype(np.uint16) * 257), (18, 14)),
-            "jpeg": lambda: (save(tmp_path / "p.jpg", rgb), (18, 14, 3)),
-            "1 bit": lambda: (save(tmp_path / "p.png", Image.fromarray(grey).convert("1")), (18, 14)),
-            "cmyk": lambda: (save(tmp_path / "p.jpg", Image.fromarray(rgb).convert("CMYK")), (18, 14, 3)),
-            "one pixel": lambda: (save(tmp_path / "p.png", rgb[:1, :1]), (2, 2, 3)),
-        }[kind]()
-        ok("upscale", photo, "--model", model, "--output", tmp_path / "out.png")
+    @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "16 bit", "1 bit", "cmyk", "one pixel"])
+    def test_any_kind_of_photo(self, ok, tmp_path, kind):
+        rgb, grey, photo = picture(9, 7, 3), picture(9, 7), tmp_path / ("p.jpg" if kind == "cmyk" else "p.png")
+        image, shape = {
+            "grey": (grey, (18, 14)),
+            "rgba": (np.dstack([rgb, np.maximum(grey, 1)]), (18, 14, 3)),
+            "palette": (Image.fromarray(rgb).quantize(16), (18, 14, 3)),
+            "16 bit": (grey.astype(np.uint16) * 257, (18, 14)),
+            "1 bit": (Image.fromarray(grey).convert("1"), (18, 14)),
+            "cmyk": (Image.fromarray(rgb).convert("CMYK"), (18, 14, 3)),
+            "one pixel": (rgb[:1, :1], (2, 2, 3)),
+        }[kind]
+        ok("upscale", save(photo, image), "--model", "bicubic", "--output", tmp_path / "out.png")
         sr = read_image(tmp_path / "out.png")
         assert sr.shape == shape
-        if model == "bicubic":
-            assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
+        assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
 
     def test_output_that_exists_is_kept(self, ok, fails, tmp_path):
         photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"
@@ -539,35 +507,6 @@ class TestUpscale:
         assert output.read_text() == "mine"
         ok("upscale", photo, "--model", "bicubic", "--overwrite")
         assert read_image(output).shape == (18, 14, 3)
-
-    def test_photo_itself_is_never_overwritten_by_default(self, ok, tmp_path):
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        before = photo.read_bytes()
-        ok("upscale", photo, "--model", "bicubic")
-        assert photo.read_bytes() == before
-
-    def test_jpeg_output_in_a_new_folder(self, ok, tmp_path):
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        ok("upscale", photo, "--model", "bicubic", "--output", tmp_path / "new" / "p.jpg")
-        assert Image.open(tmp_path / "new" / "p.jpg").format == "JPEG"
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (None, "no such file; looked in"),
-            (b"", "the file is empty (0 bytes)"),
-            (b"hello", "not an image that can be read"),
-            ("truncated", "cannot be decoded"),
-        ],
-    )
-    def test_files_that_are_no_photos(self, fails, tmp_path, content, message):
-        photo = tmp_path / "p.png"
-        if content == "truncated":
-            save(photo, np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-            content = photo.read_bytes()[:2000]
-        if content is not None:
-            photo.write_bytes(content)
-        assert message in fails("upscale", photo, "--model", "bicubic")
 
     def test_several_inputs_go_on_after_a_bad_one(self, capsys, tmp_path, data):
         save(tmp_path / "p.png", picture(9, 7, 3))
@@ -583,24 +522,13 @@ class TestUpscale:
         photo = save(tmp_path / "p.png", picture(9, 7, 3))
         assert f"for {name} x{scale}; there are: none" in fails("upscale", photo, "--model", name)
 
-    def test_an_experiment_that_makes_no_picture(self, fails, tmp_path):
-        release_identifier()
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        message = fails("upscale", photo, "--model", "identifier")
-        assert "model (=identifier) says how difficult a patch is and makes no picture" in message
-
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ([], "no released weights of btsrn for btsrn x2; there are: none. Train it: python -m srlib train btsrn/btsrn"),
             (["--model", "bicubix"], "unknown experiment 'bicubix'"),
             (["--model", "btsrn", "--scale", "8"], "scale (=8) is not one that model 'btsrn' has: 2, 3, 4"),
-            (["--model", "bicubic", "--scale", "5"], "scale (=5) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),
-            (["--model", "bicubic", "--tile", "3"], "tile (=3) must be 0 (never) or at least 16 LR pixels"),
-            (["--model", "bicubic", "--scale", "1"], "scale (=1) of bicubic leaves a picture as it is; take 2 or more"),
-            (["--model", "bicubic", "--output", "out.gif"], "output (=out.gif) must end in one of .png, .jpg, .jpeg"),
             (["p.png", "--model", "bicubic", "--output", "out.png"], "output (=out.png) must be a folder"),
-            (["--model", "bicubic", "--output", "p.png/out.png"], "cannot write p.png/out.png"),
             (["--model", "./none"], "no run in ./none"),
         ],
     )

@@ -234,7 +234,7 @@ class TestAlphaAndProfile:
 class TestMemory:
     @pytest.mark.parametrize("name", ["bicubic", "srcnn", "kpn"])
     @pytest.mark.parametrize("ensemble", [False, True])
-    @pytest.mark.parametrize("shape", [(70, 53, 3), (53, 72), (64, 40, 3)])
+    @pytest.mark.parametrize("shape", [(53, 72), (64, 40, 3)])
     def test_blocks_give_the_whole_picture(self, name, ensemble, shape, one_thread):
         scale = models.scales(name)[0] if 2 not in models.scales(name) else 2
         write_image("a.png", noise(*shape), alpha=noise(*shape[:2]))
@@ -280,7 +280,7 @@ class TestMemory:
         whole = models.create("imdn", 2, width=8).eval()  # sees all of a picture
         assert whole.context is None and needed(whole, 4000, 4000, False) > 10 * needed(whole, 1000, 1000, False)
 
-    def test_sixteen_megapixels_take_less_than_a_gigabyte(self, here):
+    def test_a_large_picture_takes_little_memory(self, here):
         if not Path("/proc/self/status").exists():
             pytest.skip("the peak of a process's own memory is read from Linux's /proc")
         code = """
@@ -289,13 +289,13 @@ import numpy as np
 from srlib.nn import models
 from srlib.data.images import write_image
 from srlib.cli.pictures import upscale_file
-write_image("large.png", np.zeros((4000, 4000, 3), np.uint8))
+write_image("large.png", np.zeros((2400, 2400, 3), np.uint8))
 upscale_file(models.create("bicubic", 2).eval(), Path("large.png"), Path("out.png"))
 # Not ru_maxrss, which begins with the memory of the process that started this one.
 print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert 1024 * int(done.stdout.split()[-1]) < 1.3e9  # of which Python with PyTorch is a third
+        assert 1024 * int(done.stdout.split()[-1]) < 0.7e9  # of which Python with PyTorch is half
 
     def test_the_limit_of_a_control_group_counts(self, here, monkeypatch):
         if not Path("/proc/self/cgroup").exists():

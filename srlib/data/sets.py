@@ -14,7 +14,7 @@ from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import file_hashes
 from srlib.data import layouts, registry
-from srlib.data.images import list_images, read_image
+from srlib.data.images import image_head, list_images, read_image
 
 # Photographs in the scikit-image wheel: the training part, and a test part of other scenes. Left out: the second view
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
@@ -54,6 +54,11 @@ class ImageSet:
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         for i, name in enumerate(self.names):
             yield name, self[i]
+
+    def area(self, i: int) -> int:
+        """Return the number of pixels in the file of image i, without decoding it."""
+        height, width, _ = image_head(self.paths[i])
+        return height * width
 
     @property
     def paired(self) -> bool:
