@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,12 @@ WORKSPACE = 1.5  # times what the largest layer reads and writes, as measured: s
 TRIAL = 32  # LR pixels a side
 
 
-def _blocks(height: int, width: int, side: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield the blocks of an image, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
-    sides = [-(-length // -(-length // side) // CELL) * CELL for length in (height, width)]
-    for top in range(0, height, sides[0]):
-        for left in range(0, width, sides[1]):
-            inner = slice(top, min(top + sides[0], height)), slice(left, min(left + sides[1], width))
-            yield inner, tuple(slice(max(span.start - halo, 0), span.stop + halo) for span in inner)
+def _spans(length: int, side: int, halo: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the blocks of an axis, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
+    step = -(-length // -(-length // side) // CELL) * CELL
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        yield slice(start, stop), slice(max(start - halo, 0), stop + halo)
 
 
 def _block_size(model: nn.Module, height: int, width: int, tile: int | None, ensemble: bool) -> tuple[int, int]:
@@ -68,13 +68,14 @@ def _upscale_blocks(
     sr_alpha = None if alpha is None else np.empty(sr.shape[:2], np.uint8)
     side, halo = _block_size(model, height, width, tile, ensemble)
     largest = side + 2 * halo if halo else tile  # `upscale` cuts a block only where memory runs out
-    blocks = list(_blocks(height, width, side, halo))
-    for inner, outer in tqdm(blocks, unit="tile", disable=not progress, leave=False):
-        out = tuple(slice(span.start * scale, span.stop * scale) for span in inner)
-        part = tuple(
-            slice((span.start - padded.start) * scale, (span.stop - padded.start) * scale)
-            for span, padded in zip(inner, outer, strict=True)
-        )
+
+    def enlarged(span: slice, origin: int = 0) -> slice:
+        return slice((span.start - origin) * scale, (span.stop - origin) * scale)
+
+    blocks = [*product(_spans(height, side, halo), _spans(width, side, halo))]
+    for (rows, outer_rows), (columns, outer_columns) in tqdm(blocks, unit="tile", disable=not progress, leave=False):
+        outer, out = (outer_rows, outer_columns), (enlarged(rows), enlarged(columns))
+        part = enlarged(rows, outer_rows.start), enlarged(columns, outer_columns.start)
         result = upscale(model, to_rgb(pixels[outer]), tile=largest, ensemble=ensemble)[part]
         sr[out] = to_uint8(result[..., 1] if pixels.ndim == 2 else result)
         if alpha is not None:
