@@ -44,6 +44,11 @@ def picture(*shape) -> np.ndarray:
     return imresize(noise, size=shape[:2])
 
 
+def save(path, image, **options):
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
 @pytest.fixture
 def data(tmp_path) -> str:
     (tmp_path / "photos").mkdir()
@@ -158,6 +163,57 @@ def test_a_reader_that_goes_away_stops_no_batch(tmp_path):
     assert len(list(tmp_path.glob("in/*_bicubic_x2.png"))) == 4
 
 
+ERRORS = {
+    "data Set55 --check": "unknown dataset 'Set55'. Did you mean 'Set5'?",
+    "data Set55": "unknown dataset 'Set55'. Did you mean 'Set5'?",
+    "data Set5 --workers 0": "workers: got 0",
+    "data Set5 --check": "5 files are not right in",
+    "train btsr": "unknown experiment 'btsr'. Did you mean 'btsrn'?",
+    "train bicubic": "unknown experiment 'bicubic'",
+    "train btsrn/vdsr --profile quik": "unknown profile 'quik'. Did you mean 'quick'?",
+    "train d2c_sr/srresnet_rgb --profile paper": "RealSR-V3-x2/",  # the smallest scale that the profile has, too
+    "train btsrn/vdsr --scale 7": "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4",
+    "train prosrn --scale 3": "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8",
+    "train srgan --scale 2": "scale (=2) of srgan must be one that prosrn has: x4",
+    "train btsrn/vdsr --start nowhere": "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
+    "train btsrn/vdsr --start foo=none": "start (=foo=none): btsrn/vdsr starts from --start PATH",
+    "train btsrn/vdsr --batch 0": "batch (=0) must be greater than 0",
+    "train btsrn/vdsr --minutes inf": "minutes (=inf) must be a finite number",
+    "train btsrn/vdsr --data T19": "unknown dataset 'T19'. Did you mean 'T91'?",
+    "train btsrn/vdsr --data T91": "set SRLIB_DATA to a folder that has them",
+    "train btsrn/vdsr --data folder:nowhere": "folder: nowhere does not exist",
+    "train btsrn/vdsr --profile smoke --hr-patch 4000": "lr_patch: got 2000, larger than every LR image of",
+    "evaluate bicubik embedded-test": "unknown experiment 'bicubik'",
+    "evaluate btsrm embedded-test": "unknown experiment 'btsrm'. Did you mean 'btsrn'?",
+    "evaluate btsrn/vdsr embedded-test": "no released weights of btsrn for vdsr x2; there are: none. Train it",
+    "evaluate vdsr embedded-test": "experiment 'vdsr' names 3 different trainings; say which: btsrn/vdsr, prosrn/vdsr",
+    "evaluate btsrn/vdsr embedded-test --scale 7": "scale (=7) is not one that model 'vdsr' has: 1, 2, 3, 4, 8",
+    "evaluate bicubic embedded-test --scale 7": "scale (=7) is not one that model 'bicubic' has: 1, 2, 3, 4, 8",
+    "evaluate bicubic embeded-test": "unknown dataset 'embeded-test'. Did you mean 'embedded-test'?",
+    "evaluate bicubic embedded-test --protocol lapsr": "unknown protocol 'lapsr'. Did you mean 'lapsrn'?",
+    "evaluate runs/none embedded-test": "no run in runs/none; `python -m srlib list runs` shows which there are",
+    "evaluate prosrn/aplus embedded-test": "python -m srlib data Set5",  # is fitted to training images
+    "upscale p.png": "no released weights of btsrn for btsrn x2; there are: none. Train it: python -m srlib train btsrn/btsrn",
+    "upscale p.png --model bicubix": "unknown experiment 'bicubix'",
+    "upscale p.png --model btsrn --scale 8": "scale (=8) is not one that model 'btsrn' has: 2, 3, 4",
+    "upscale p.png p.png --model bicubic --output out.png": "output (=out.png) must be a folder",
+    "upscale p.png --model ./none": "no run in ./none",
+    "upscale p.png --model espcn": "for espcn x2; there are: none",  # the default scale is one that the experiment has
+    "upscale p.png --model srresnet": "for srresnet x4; there are: none",
+    "upscale p.png --model ddet": "for ddet x1; there are: none",
+    "release .": "is not a run",
+}
+
+
+@pytest.mark.parametrize("command", ERRORS)
+def test_errors(fails, command, tmp_path):
+    save(tmp_path / "p.png", picture(9, 7, 3))
+    defaults = [] if "--data" in command or "--profile" in command else ["--data", "embedded"]
+    train = [*defaults, "--validation", ""] if command.startswith("train") else []
+    assert ERRORS[command] in fails(*command.split(), *train)
+    assert [path.name for path in tmp_path.glob("*.*")] == ["p.png"]
+
+
 class TestList:
     def test_models(self, ok):
         lines = ok("list", "models").splitlines()
@@ -211,20 +267,8 @@ class TestList:
         assert ok("list", "released").split()[0] == "btsrn/espcn_x2"
 
 
-class TestData:
-    def test_check_says_what_is_missing(self, fails):
-        message = fails("data", "Set5", "--check")
-        assert "5 files are not right in" in message and "missing" in message and "without --check" in message
-
-    def test_unknown_dataset(self, fails):
-        assert "unknown dataset 'Set55'. Did you mean 'Set5'?" in fails("data", "Set55", "--check")
-        assert "unknown dataset 'Set55'. Did you mean 'Set5'?" in fails("data", "Set55")
-
-    def test_workers(self, fails):
-        assert "workers: got 0" in fails("data", "Set5", "--workers", "0")
-
-    def test_present_ones_are_verified(self, ok, datasets):
-        assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are there and right"
+def test_present_files_are_verified(ok, datasets):
+    assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are there and right"
 
 
 class TestTrain:
@@ -239,10 +283,6 @@ class TestTrain:
         assert again == out[-2:]  # nothing is trained twice
         assert "embedded-test" in ok("evaluate", folder, "embedded-test")
 
-    def test_what_is_fitted_needs_the_training_images_to_be_evaluated(self, fails, monkeypatch, tmp_path):
-        monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "none"))
-        assert "python -m srlib data Set5" in fails("evaluate", "prosrn/aplus", "embedded-test")
-
     def test_options_reach_the_experiment(self, ok, data):
         options = ["--data", data, "--validation", "", "--steps", 1, "--batch", 3, "--hr-patch", 18, "--scale", 3]
         options += ["--learning-rate", 0.002, "--precision", "bf16", "--seed", 7]
@@ -252,35 +292,6 @@ class TestTrain:
         minutes = ["--data", data, "--validation", "", "--batch", 2, "--hr-patch", 16, "--minutes", 0.01]
         e = Run.open(ok("train", "espcn", *minutes).splitlines()[-1]).experiment
         assert (e.minutes, e.steps) == (0.01, None)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["btsr"], "unknown experiment 'btsr'. Did you mean 'btsrn'?"),
-            (["bicubic"], "unknown experiment 'bicubic'"),
-            (["btsrn/vdsr", "--profile", "quik"], "unknown profile 'quik'. Did you mean 'quick'?"),
-            (["d2c_sr/srresnet_rgb", "--profile", "paper"], "RealSR-V3-x2/"),  # the smallest scale that the profile has, too
-            (["btsrn/vdsr", "--scale", "7"], "scale (=7) of vdsr must be one that btsrn has: x2, x3, x4"),
-            (["prosrn", "--scale", "3"], "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8"),
-            (["srgan", "--scale", "2"], "scale (=2) of srgan must be one that prosrn has: x4"),
-            (
-                ["btsrn/vdsr", "--start", "nowhere"],
-                "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
-            ),
-            (["btsrn/vdsr", "--batch", "0"], "batch (=0) must be greater than 0"),
-            (["btsrn/vdsr", "--minutes", "inf"], "minutes (=inf) must be a finite number"),
-            (["btsrn/vdsr", "--data", "T19"], "unknown dataset 'T19'. Did you mean 'T91'?"),
-            (["btsrn/vdsr", "--profile", "smoke", "--hr-patch", "4000"], "lr_patch: got 2000, larger than every LR image of"),
-            (["btsrn/vdsr", "--data", "folder:nowhere"], "folder: nowhere does not exist"),
-        ],
-    )
-    def test_errors(self, fails, arguments, message):
-        arguments += [] if "--data" in arguments or "--profile" in arguments else ["--data", "embedded"]
-        assert message in fails("train", *arguments, "--validation", "")
-
-    def test_missing_images_say_where_and_how(self, fails, tmp_path):
-        message = fails("train", "btsrn/vdsr", "--data", "T91", "--validation", "")
-        assert str(tmp_path / "datasets") in message and "srlib data" in message and "SRLIB_DATA" in message
 
     def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
@@ -307,10 +318,6 @@ class TestTrainFromWeights:
         run = Run.open(ok("train", "srgan", "--profile", "smoke", "--seed", 1).splitlines()[-1])
         assert run.complete and run.experiment.start == digest({"": first.weights})
         assert "srresnet x4 of profile smoke" in fails("train", "srgan", "--profile", "smoke")  # of seed 0 there is none
-
-    def test_a_part_of_an_experiment_that_has_none(self, fails):
-        message = fails("train", "btsrn/vdsr", *self.SMALL, "--start", "foo=none")
-        assert "start (=foo=none): btsrn/vdsr starts from --start PATH" in message
 
     def test_from_a_run_and_from_released_weights(self, ok, data):
         options = (*self.SMALL, "--data", data, "--profile", "released")
@@ -394,23 +401,6 @@ class TestEvaluate:
         (tmp_path / "bicubic").mkdir()
         assert ok("evaluate", "bicubic", data)
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["bicubik", "embedded-test"], "unknown experiment 'bicubik'"),
-            (["btsrm", "embedded-test"], "unknown experiment 'btsrm'. Did you mean 'btsrn'?"),
-            (["btsrn/vdsr", "embedded-test"], "no released weights of btsrn for vdsr x2; there are: none. Train it"),
-            (["vdsr", "embedded-test"], "experiment 'vdsr' names 3 different trainings; say which: btsrn/vdsr, prosrn/vdsr"),
-            (["btsrn/vdsr", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'vdsr' has: 1, 2, 3, 4, 8"),
-            (["bicubic", "embedded-test", "--scale", "7"], "scale (=7) is not one that model 'bicubic' has: 1, 2, 3, 4, 8"),
-            (["bicubic", "embeded-test"], "unknown dataset 'embeded-test'. Did you mean 'embedded-test'?"),
-            (["bicubic", "embedded-test", "--protocol", "lapsr"], "unknown protocol 'lapsr'. Did you mean 'lapsrn'?"),
-            (["runs/none", "embedded-test"], "no run in runs/none; `python -m srlib list runs` shows which there are"),
-        ],
-    )
-    def test_errors(self, fails, arguments, message):
-        assert message in fails("evaluate", *arguments)
-
     def test_damaged_weights(self, fails, run, data):
         run.weights.write_bytes(b"nonsense")
         assert "model.safetensors is damaged or was replaced" in fails("evaluate", run.dir, data)
@@ -424,11 +414,6 @@ class TestEvaluate:
         (tmp_path / "damaged" / "1.png").write_bytes((tmp_path / "photos" / "1.png").read_bytes()[:300])
         assert "1.png" in fails("evaluate", "bicubic", data, f"folder:{tmp_path / 'damaged'}", "--csv", tmp_path / "rows.csv")
         assert set(pd.read_csv(tmp_path / "rows.csv")["dataset"]) == {data}
-
-
-def save(path, image, **options):
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
-    return path
 
 
 def release_identifier() -> None:
@@ -500,42 +485,14 @@ class TestUpscale:
         assert sr.shape == shape
         assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
 
-    def test_output_that_exists_is_kept(self, ok, fails, tmp_path):
+    def test_overwriting_and_failures(self, ok, fails, tmp_path):
         photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"
         output.write_text("mine")
         assert f"{output} exists; give --output another name, or --overwrite" in fails("upscale", photo, "--model", "bicubic")
         assert output.read_text() == "mine"
-        ok("upscale", photo, "--model", "bicubic", "--overwrite")
-        assert read_image(output).shape == (18, 14, 3)
-
-    def test_several_inputs_go_on_after_a_bad_one(self, capsys, tmp_path, data):
-        save(tmp_path / "p.png", picture(9, 7, 3))
         (tmp_path / "bad.png").write_bytes(b"hello")
-        assert main(["upscale", "bad.png", "photos", "p*.png", "--model", "bicubic", "--output", "out"]) == 2
-        out, err = capsys.readouterr()
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}_bicubic_x2.png" for name in "01p"]
-        assert len(out.splitlines()) == 3 and "Traceback" not in err
-        assert err.startswith("error: 1 of 4 images were not upscaled:\n  image bad.png: not an image that can be read")
-
-    @pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("srresnet", 4), ("ddet", 1)])
-    def test_default_scale_is_one_that_the_experiment_has(self, fails, tmp_path, name, scale):
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        assert f"for {name} x{scale}; there are: none" in fails("upscale", photo, "--model", name)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ([], "no released weights of btsrn for btsrn x2; there are: none. Train it: python -m srlib train btsrn/btsrn"),
-            (["--model", "bicubix"], "unknown experiment 'bicubix'"),
-            (["--model", "btsrn", "--scale", "8"], "scale (=8) is not one that model 'btsrn' has: 2, 3, 4"),
-            (["p.png", "--model", "bicubic", "--output", "out.png"], "output (=out.png) must be a folder"),
-            (["--model", "./none"], "no run in ./none"),
-        ],
-    )
-    def test_errors(self, fails, tmp_path, arguments, message):
-        photo = save(tmp_path / "p.png", picture(9, 7, 3))
-        assert message in fails("upscale", photo, *arguments)
-        assert sorted(p.name for p in tmp_path.glob("*.*")) == ["p.png"]
+        assert main(["upscale", "bad.png", str(photo), "--model", "bicubic", "--overwrite"]) == 2
+        assert read_image(output).shape == (18, 14, 3)
 
 
 class TestRelease:
@@ -544,8 +501,7 @@ class TestRelease:
         assert out.strip() == str(home / "data" / "weights" / "btsrn" / "espcn_x2.safetensors")
         assert (home / "data" / "weights" / "btsrn" / "espcn_x2.json").exists()
 
-    def test_errors(self, fails, run, tmp_path):
-        assert "is not a run" in fails("release", tmp_path)
+    def test_unknown_dataset(self, fails, run):
         assert "unknown dataset 'Set55'" in fails("release", run.dir, "--datasets", "Set55")
 
 
