@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,8 @@ def check_writable(path: Path, remedy: str = "choose another folder") -> None:
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        try:
+        with suppress(FileNotFoundError):
             path.lstat()  # fails for too long a name and for a file where a folder is needed
-        except FileNotFoundError:
-            pass
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
