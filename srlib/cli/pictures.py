@@ -94,12 +94,11 @@ def _fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def free_memory() -> int:
     """Return the bytes that this process can still get: of the machine, and of the control groups that it runs in."""
-    free = psutil.virtual_memory().available
-    try:
-        name = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:]
-    except (OSError, StopIteration):  # not Linux, or its older control groups
+    free, own = psutil.virtual_memory().available, Path("/proc/self/cgroup")
+    names = [line[3:] for line in own.read_text().splitlines() if line.startswith("0::")] if own.exists() else []
+    if not names:  # not Linux, or its older control groups
         return free
-    group = CGROUP / name.lstrip("/")
+    group = CGROUP / names[0].lstrip("/")
     for folder in [group, *group.parents]:
         try:
             limit, used = ((folder / f"memory.{what}").read_text().strip() for what in ("max", "current"))

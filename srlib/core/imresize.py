@@ -96,12 +96,10 @@ def _check_image(image, is_torch: bool) -> None:
 def _scales_and_size(lengths, scale, size) -> tuple[tuple[float, float], tuple[int, int]]:
     if (scale is None) == (size is None):
         raise SRError(f"scale, size: got scale={scale!r} and size={size!r}, expected exactly one of the two")
-    name, given = ("scale", scale) if size is None else ("size", size)
-    pair = (given, given) if name == "scale" and np.ndim(given) == 0 else given
+    name, given, wanted = ("scale", scale, "a number or a pair of numbers") if size is None else ("size", size, "(height, width)")
     try:
-        first, second = (float(value) for value in pair)
+        first, second = map(float, (given, given) if name == "scale" and np.ndim(given) == 0 else given)
     except (TypeError, ValueError):
-        wanted = "a number or a pair of numbers" if name == "scale" else "(height, width)"
         raise SRError(f"{name}: got {given!r}, expected {wanted}") from None
     if not (0 < first < math.inf and 0 < second < math.inf):
         raise SRError(f"{name}: got {given!r}, expected values above 0")
