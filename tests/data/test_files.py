@@ -1,7 +1,5 @@
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -139,12 +137,3 @@ def test_locked_clears_what_a_killed_process_left(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"whole")
     with files.locked(tmp_path, "wait"):
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "a.bin"}
-
-
-def test_the_command_line_does_not_pay_for_libraries_it_does_not_use():
-    code = (
-        "import sys, srlib.data.registry, srlib.data.sets; "
-        "print([m for m in ('torch', 'pandas', 'pooch', 'requests', 'skimage', 'scipy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
