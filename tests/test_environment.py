@@ -21,8 +21,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake", "playwright-python": "playwright"}
 
 
@@ -36,25 +34,39 @@ def pins():
 
 def requirements() -> dict[str, Requirement]:
     """All that pyproject.toml asks for, with its extras but lpips, which no command installs."""
-    lines = [*PROJECT["dependencies"], *sum((EXTRAS[name] for name in EXTRAS if name != "lpips"), [])]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "lpips"]
+    lines = [*project["dependencies"], *sum(extras, [])]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+
+
+def pinned() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==\d[\w.]*", line), f"{line!r} is no exact public version"
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
 def test_conda_and_pip_install_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     lines = [line for line in environment["dependencies"] if isinstance(line, str)]
-    conda = dict(re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in lines)
-    conda = {CONDA_NAMES.get(name, name): bound for name, bound in conda.items()}
-    assert (conda.pop("python"), conda.pop("pip")) == (PROJECT["requires-python"], "")
-    assert conda == {name: str(requirement.specifier) for name, requirement in requirements().items()}
+    conda = {}
+    for line in lines:
+        name, bound = re.fullmatch(r"([\w-]+)(.*)", line).groups()
+        conda[CONDA_NAMES.get(name, name)] = bound
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert conda.pop("python") == project["requires-python"]
+    assert conda.pop("pip") == ""
+    assert conda == {name: str(one.specifier) for name, one in requirements().items()}
 
 
-def test_every_package_is_pinned_to_a_public_version_within_its_bounds():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==\d[\w.]*", line)] == []
-    pinned = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    assert [name for name, requirement in requirements().items() if pinned[name] not in requirement.specifier] == []
-    assert pinned["torch"] == "2.13.0"
+def test_torch_is_pinned():
+    assert pinned()["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("name", requirements())
+def test_every_package_is_pinned_within_its_bounds(name):
+    assert pinned()[name] in requirements()[name].specifier
 
 
 def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
@@ -91,19 +103,21 @@ def test_pins_say_what_is_not_installed(pins, monkeypatch, tmp_path, capsys):
 
 
 def test_one_package_has_one_bound():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds = {}
-    for line in (*PROJECT["dependencies"], *sum(EXTRAS.values(), [])):
+    for line in (*project["dependencies"], *sum(project["optional-dependencies"].values(), [])):
         bounds.setdefault(canonicalize_name(Requirement(line).name), set()).add(str(Requirement(line).specifier))
     assert {name: each for name, each in bounds.items() if len(each) > 1} == {}
 
 
 def asked_for(*extras: str) -> set[str]:
     """The packages that pyproject.toml names, with some of its extras."""
-    lines = [*PROJECT["dependencies"], *sum((EXTRAS[name] for name in extras), [])]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *sum((project["optional-dependencies"][name] for name in extras), [])]
     return {canonicalize_name(Requirement(line).name) for line in lines}
 
 
-distributions = cache(metadata.packages_distributions)  # takes a third of a second
+distributions = cache(metadata.packages_distributions)  # reads the files of every installed package
 
 
 def imported(file: Path) -> set[str]:
@@ -121,7 +135,8 @@ def imported(file: Path) -> set[str]:
             names.add(node.module)
     tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"srlib"}
     tops -= {other.stem for other in file.parent.iterdir() if other.is_dir() or other.suffix == ".py"}  # a script beside it
-    return {canonicalize_name(name) for top in tops for name in distributions().get(top, [top])}
+    providers = distributions()
+    return {canonicalize_name(one) for top in tops for one in providers.get(top, [top])}
 
 
 @pytest.mark.parametrize(
@@ -156,27 +171,18 @@ def test_the_core_is_used():
     assert asked_for() - used == {"scikit-image"}
 
 
-def run(*call: str, check: int = 0, **options) -> subprocess.CompletedProcess:
-    done = subprocess.run([sys.executable, *call], capture_output=True, text=True, timeout=300, **options)
-    assert done.returncode == check, done.stderr
-    return done
-
-
-def committed(*folders: str) -> list[Path]:
-    done = subprocess.run(["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """What `pip install .` puts into site-packages, unpacked in a folder of its own."""
     folder = tmp_path_factory.mktemp("wheel")
-    for file in [*committed("srlib"), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
-        target = folder / "source" / file.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, target)
+    files = subprocess.run(["git", "ls-files", "-z", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in ["pyproject.toml", "README.md", "LICENSE", *filter(None, files.split("\0"))]:
+        if (ROOT / name).exists():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name)
     call = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), "./source"]
-    run("-m", "pip", *call, cwd=folder)
+    done = subprocess.run([sys.executable, "-m", "pip", *call], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "installed")
@@ -184,8 +190,10 @@ def installed(tmp_path_factory) -> Path:
 
 
 def test_the_wheel_holds_all_files_of_the_package(installed):
+    files = subprocess.run(["git", "ls-files", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = {name for name in files if (ROOT / name).exists()}
     held = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
-    assert {name for name in held if not name.startswith("srlib-")} == {str(f.relative_to(ROOT)) for f in committed("srlib")}
+    assert {name for name in held if not name.startswith("srlib-")} == files
     (scripts,) = installed.glob("srlib-*.dist-info/entry_points.txt")
     assert "srlib = srlib.cli.main:main" in scripts.read_text()
 
@@ -193,7 +201,10 @@ def test_the_wheel_holds_all_files_of_the_package(installed):
 def test_an_installed_package_works_without_the_checkout(installed, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SRLIB_")}
     environment |= {"PYTHONPATH": str(installed), "SRLIB_CACHE": str(tmp_path / "cache")}
-    options = {"cwd": tmp_path, "env": environment}
+
+    def python(*call: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
     code = """
 import srlib
 from srlib import papers
@@ -205,12 +216,16 @@ for name in papers.names():
 assert {file.name for file in report.TEMPLATES.iterdir()} >= {"index.html.j2"}
 print(paths.runs_dir())
 """
-    assert run("-c", code, **options).stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs")]
-    assert "btsrn" in run("-m", "srlib", "list", "models", **options).stdout
-    assert "set SRLIB_HOME to the checkout" in run("-m", "srlib", "list", "released", check=2, **options).stderr
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs")]
+    done = python("-m", "srlib", "list", "models")
+    assert done.returncode == 0 and "btsrn" in done.stdout, done.stderr
+    done = python("-m", "srlib", "list", "released")
+    assert done.returncode == 2 and "set SRLIB_HOME to the checkout" in done.stderr
     budget = ["--profile", "smoke", "--scale", "2", "--steps", "1", "--batch", "1", "--hr-patch", "16"]
-    run("-m", "srlib", "train", "btsrn/btsrn", *budget, **options)
-    assert (tmp_path / "runs" / "experiments").is_dir()
+    done = python("-m", "srlib", "train", "btsrn/btsrn", *budget)
+    assert done.returncode == 0 and (tmp_path / "runs" / "experiments").is_dir(), done.stderr
 
 
 def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):
@@ -218,7 +233,14 @@ def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):
     (tmp_path / "srlib").symlink_to(ROOT)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     for call, said in ((("-m", "srlib", "list", "datasets"), "Set5"), (("-c", "import srlib; print(srlib.__file__)"), "srlib")):
-        assert said in run(*call, cwd=tmp_path, env=environment).stdout
+        done = subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and said in done.stdout, done.stderr
+
+
+def committed() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    return [file for file in files if file.is_file() and file.suffix not in (".png", ".safetensors")]
 
 
 HOSTS = [".".join(("pypi", "org")), "python" + "hosted", ".".join(("download", "pytorch")), ".".join(("anaconda", "org"))]
@@ -230,8 +252,6 @@ LOCAL = re.compile("|".join([PLACES, *map(re.escape, HOSTS + OPTIONS)]))
 def test_no_committed_file_names_a_place_of_one_machine_or_a_package_registry():
     found = []
     for file in committed():
-        if file.suffix in (".png", ".safetensors"):
-            continue
         matches = LOCAL.finditer(file.read_text(errors="replace"))
         found += [f"{file.relative_to(ROOT)}: {match[0]!r}" for match in matches]
     assert not found
@@ -243,11 +263,20 @@ def test_such_names_are_recognised(text):
     assert not LOCAL.search("runs/tm" + "p/x, ./ho" + "me/x, {folder}/wo" + "rk/x")
 
 
-def test_licence_citation_and_ci():
-    licence, ci = (ROOT / "LICENSE").read_text(), ROOT / ".ci" / "run"
-    assert licence.startswith("MIT License") and "the srlib authors" in licence
-    assert ci.stat().st_mode & 0o111 and ci.read_text().rstrip().endswith("exec make test </dev/null")
+def test_the_licence_is_mit():
+    text = (ROOT / "LICENSE").read_text()
+    assert text.startswith("MIT License") and "the srlib authors" in text
+
+
+def test_ci_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().rstrip().endswith("exec make test </dev/null")
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= set(citation)
-    assert (citation["title"], citation["version"]) == (PROJECT["name"], PROJECT["version"])
-    assert (citation["license"], citation["abstract"].rstrip(".")) == (PROJECT["license"]["text"], PROJECT["description"])
+    assert (citation["title"], citation["version"]) == (project["name"], project["version"])
+    assert (citation["license"], citation["abstract"].rstrip(".")) == (project["license"]["text"], project["description"])

@@ -1,7 +1,8 @@
 """Folders: the repository, the datasets, the cache, the runs.
 
 `SRLIB_HOME` names the repository when srlib is not imported from its own checkout; only notebooks, released weights and the
-plan need it. `SRLIB_DATA` names the folder of datasets, `SRLIB_CACHE` that of derived files (packed training images), by default
+plan need it. `SRLIB_DATA` names the
+folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
 the user's cache. `SRLIB_RUNS` names the folder of all outputs, `SRLIB_FIGURES` that of tables and figures only.
 """
 
