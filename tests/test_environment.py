@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +117,9 @@ def asked_for(*extras: str) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines}
 
 
+distributions = cache(metadata.packages_distributions)  # reads the files of every installed package
+
+
 def imported(file: Path) -> set[str]:
     """The packages that a module or notebook imports, anywhere in it, besides Python's and this project's own."""
     if file.suffix == ".ipynb":
@@ -131,7 +135,7 @@ def imported(file: Path) -> set[str]:
             names.add(node.module)
     tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"srlib"}
     tops -= {other.stem for other in file.parent.iterdir() if other.is_dir() or other.suffix == ".py"}  # a script beside it
-    providers = metadata.packages_distributions()
+    providers = distributions()
     return {canonicalize_name(one) for top in tops for one in providers.get(top, [top])}
 
 

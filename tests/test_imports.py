@@ -5,34 +5,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def lint(*extra: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache", *extra], cwd=ROOT, capture_output=True, text=True
-    )
-
-
 def test_contracts_hold():
-    done = lint()
+    call = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "5 kept, 0 broken" in done.stdout, done.stdout + done.stderr
 
 
-UNWANTED = ["pooch", "requests", "platformdirs", "skimage", "matplotlib", "seaborn"]
-UNWANTED += ["papermill", "IPython", "ipywidgets", "jinja2"]
+FOR_NOTEBOOKS = ["matplotlib", "seaborn", "papermill", "IPython", "ipywidgets", "jinja2"]
+UNWANTED = ["pooch", "requests", "platformdirs", "skimage", *FOR_NOTEBOOKS]
 
 
-def loaded(statement: str) -> set[str]:
-    code = f"import json, sys; {statement}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("srlib.train.training, srlib.papers, srlib.reproduce.store", UNWANTED),
+        ("srlib.cli.main, srlib.core.errors, srlib.core.paths", [*UNWANTED, "torch", "numpy", "pandas"]),
+        ("srlib.data.registry, srlib.data.sets", [*UNWANTED, "torch", "pandas", "scipy"]),
+    ],
+)
+def test_nothing_is_loaded_that_is_not_needed(modules, unwanted):
+    code = f"import json, sys, {modules}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    return set(json.loads(done.stdout))
-
-
-def test_training_loads_nothing_that_it_does_not_need():
-    modules = loaded("import srlib.train.training, srlib.papers, srlib.reproduce.store")
-    assert "torch" in modules
-    assert sorted(modules & set(UNWANTED)) == []
+    loaded = set(json.loads(done.stdout))
+    assert "srlib" in loaded and sorted(loaded & set(unwanted)) == []
 
 
 def test_training_works_where_those_are_missing(tmp_path):
@@ -51,8 +51,3 @@ sys.exit(main(["train", "espcn", "--data", r"folder:{tmp_path}", "--validation",
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_package_and_the_command_line_load_nothing_heavy():
-    modules = loaded("import srlib, srlib.cli.main, srlib.core.errors, srlib.core.paths")
-    assert sorted(modules & {"torch", "numpy", "pandas", *UNWANTED}) == []

@@ -1,11 +1,14 @@
+"""Bicubic resizing as MATLAB and Pillow do it, cropping and downscaling."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from srlib.core.errors import SRError
-from srlib.core.imresize import contributions, imresize
+from srlib.core.imresize import contributions, downscale, imresize, modcrop, pil_bicubic
 from srlib.data.images import read_image
 
 
@@ -17,9 +20,9 @@ def cubic(x: float) -> float:
     return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
 
 
-def naive_axis(line: np.ndarray, out_length: int, scale: float, antialias: bool) -> np.ndarray:
+def naive_axis(line: np.ndarray, out_length: int, scale: float) -> np.ndarray:
     """One axis pixel by pixel: sample a mirrored, endless line with the kernel and divide by its sum."""
-    shrink = min(scale, 1.0) if antialias else 1.0
+    shrink = min(scale, 1.0)
     out = []
     for i in range(out_length):
         centre = (i + 0.5) / scale - 0.5
@@ -37,11 +40,11 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(values + 0.5), 0, 255)
 
 
-def naive(image: np.ndarray, scales, size, antialias=True) -> np.ndarray:
+def naive(image: np.ndarray, scales, size) -> np.ndarray:
     """The axis with the smaller scale first; uint8 is rounded and clipped after each axis."""
     result = image.astype(np.float64)
     for axis in sorted((0, 1), key=lambda one: scales[one]):
-        result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis], antialias)
+        result = np.apply_along_axis(naive_axis, axis, result, size[axis], scales[axis])
         result = rounded(result) if image.dtype == np.uint8 else result
     return result.astype(image.dtype)
 
@@ -80,10 +83,11 @@ def test_uint8_is_rounded_half_up_and_clipped_after_each_axis(scale, shape):
     np.testing.assert_array_equal(imresize(to_planes(image), scale), to_planes(expected))
 
 
-def test_rounding_after_each_axis_by_hand():
-    # Two pixels become their mean: 0.5 and 0 in the columns, rounded to 1 and 0, and 0.5 of these, rounded to 1.
-    image = np.array([[1, 0], [0, 0]], np.uint8)
-    assert imresize(image.astype(float), size=(1, 1))[0, 0] == 0.25
+@pytest.mark.parametrize(("second", "exact"), [([0, 0], 0.25), ([1, 0], 0.5)])
+def test_rounding_after_each_axis_by_hand(second, exact):
+    # Columns become their means, 0.5 (rounded up to 1) and 0 or 0.5; then so do rows.
+    image = np.array([[1, 0], second], np.uint8).T
+    assert imresize(image.astype(float), size=(1, 1))[0, 0] == exact
     assert imresize(image, size=(1, 1))[0, 0] == imresize(torch.tensor(image), size=(1, 1))[0, 0] == 1
 
 
@@ -116,16 +120,9 @@ def test_a_pixel_that_is_not_finite_stays_within_its_kernel(scale, bad):
     assert half.dtype == torch.bfloat16 and torch.equal(half.isfinite(), torch.tensor(~reached))
 
 
-def test_a_half_is_rounded_up():
-    image = np.array([[0, 1], [1, 0]], np.uint8)
-    assert imresize(image.astype(float), size=(1, 1))[0, 0] == 0.5
-    assert imresize(image, size=(1, 1))[0, 0] == 1
-    assert imresize(torch.tensor(image), size=(1, 1))[0, 0] == 1
-
-
 def test_weights_of_halving_by_hand():
     # The kernel of width 8 at distances 0.25, 0.75, 1.25, 1.75 (in output pixels), halved: exact in binary.
-    weights, indices = contributions(16, 8, 0.5, True)
+    weights, indices = contributions(16, 8, 0.5)
     half = [0.43359375, 0.11328125, -0.03515625, -0.01171875]
     np.testing.assert_array_equal(weights[4], half[::-1] + half)
     np.testing.assert_array_equal(indices[4], np.arange(5, 13))
@@ -144,29 +141,23 @@ def test_a_flat_image_stays_flat(scale):
     assert (imresize(np.full((9, 14, 3), 255, np.uint8), scale) == 255).all()
 
 
-def test_images_smaller_than_the_kernel():
-    image = np.random.default_rng(2).random((1, 3))
-    np.testing.assert_allclose(imresize(image, 1 / 3), naive(image, (1 / 3, 1 / 3), (1, 1)), atol=1e-13)
-    np.testing.assert_allclose(imresize(image, 4), naive(image, (4, 4), (4, 12)), atol=1e-13)
-
-
-def test_long_axes_are_cut_into_blocks_without_seams():
-    image = np.random.default_rng(3).random((2, 700))
-    np.testing.assert_allclose(imresize(image, 1 / 3), naive(image, (1 / 3, 1 / 3), (1, 234)), atol=1e-12)
-    np.testing.assert_allclose(imresize(torch.tensor(image), 1.9), naive(image, (1.9, 1.9), (4, 1330)), atol=1e-12)
-
-
-def test_without_antialiasing():
-    image = np.random.default_rng(4).random((16, 20))
-    expected = naive(image, (0.5, 0.5), (8, 10), antialias=False)
-    np.testing.assert_allclose(imresize(image, 0.5, antialias=False), expected, atol=1e-13)
-    assert abs(imresize(image, 0.5) - expected).max() > 0.01
-
-
-def test_size_sets_the_scale_of_each_axis():
-    image = np.random.default_rng(5).random((10, 12))
-    expected = naive(image, (7 / 10, 30 / 12), (7, 30))
-    np.testing.assert_allclose(imresize(image, size=(7, 30)), expected, atol=1e-13)
+@pytest.mark.parametrize(
+    ("shape", "scale", "size"),
+    [
+        ((1, 3), 1 / 3, (1, 1)),  # smaller than the kernel
+        ((1, 3), 4, (4, 12)),
+        ((2, 700), 1 / 3, (1, 234)),  # cut into blocks
+        ((2, 700), 1.9, (4, 1330)),
+        ((10, 12), (7 / 10, 30 / 12), (7, 30)),
+    ],
+)
+def test_short_and_long_axes(shape, scale, size):
+    image = np.random.default_rng(2).random(shape)
+    expected = naive(image, scale if isinstance(scale, tuple) else (scale, scale), size)
+    resized = [imresize(image, scale), imresize(torch.tensor(image), scale).numpy()]
+    resized += [imresize(image, size=size)] if isinstance(scale, tuple) else []
+    for values in resized:
+        np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
 def test_output_size_is_rounded_up():
@@ -188,21 +179,19 @@ def test_torch_equals_numpy_in_float32(scale):
 @pytest.mark.parametrize("precision", ["medium", "high"])
 def test_reduced_precision_does_not_reach_images(precision):
     x = torch.rand(1, 1, 32, 32)
-    expected = imresize(x.double(), 2)
-    before = torch.get_float32_matmul_precision()
+    expected, before = imresize(x.double(), 2), torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
-        resized = imresize(x, 2)
+        torch.testing.assert_close(imresize(x, 2).double(), expected, atol=1e-6, rtol=0)
     finally:
         torch.set_float32_matmul_precision(before)
-    torch.testing.assert_close(resized.double(), expected, atol=1e-6, rtol=0)
 
 
 def test_autocast_does_not_reach_images():
     x = torch.rand(1, 1, 32, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         resized = imresize(x, 2)
-    torch.testing.assert_close(resized, imresize(x, 2), atol=0, rtol=0)
+    assert torch.equal(resized, imresize(x, 2))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -270,3 +259,37 @@ def test_bad_scales_and_sizes(arguments, message):
 def test_bad_images(image, message):
     with pytest.raises(SRError, match=message):
         imresize(image, 2)
+
+
+def test_modcrop():
+    image = np.arange(7 * 11 * 3).reshape(7, 11, 3)
+    np.testing.assert_array_equal(modcrop(image, 3), image[:6, :9])
+    assert modcrop(torch.zeros(2, 3, 7, 11), 4).shape == (2, 3, 4, 8)
+    assert modcrop(image, 1).shape == image.shape
+    for scale, message in ((8, "7x11 pixels is smaller than scale 8"), (0, "scale: got 0, expected a whole number")):
+        with pytest.raises(SRError, match=message):
+            modcrop(image, scale)
+
+
+def test_downscale_gives_whole_numbers_of_pixels():
+    hr = np.random.default_rng(7).integers(0, 256, (50, 77, 3), dtype=np.uint8)
+    for scale in (2, 3, 4):
+        lr = downscale(hr, scale)
+        assert lr.shape == (50 // scale, 77 // scale, 3)
+        np.testing.assert_array_equal(lr, imresize(hr[: 50 // scale * scale, : 77 // scale * scale], 1 / scale))
+    for scale in range(1, 17):  # no multiple of the scale falls on the wrong side of ceil
+        assert all(math.ceil(1 / scale * n) == n // scale for n in range(scale, 4000, scale))
+
+
+def test_pil_bicubic_is_pillows():
+    image = np.random.default_rng(8).integers(90, 166, (12, 9, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((27, 36), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(pil_bicubic(image, (36, 27)), expected)
+    np.testing.assert_array_equal(pil_bicubic(image[..., 0], (36, 27)), expected[..., 0])
+    # The same kernel as MATLAB's: inside, where nothing is clipped, only Pillow's rounding between the axes differs.
+    ours = imresize(image, 3).astype(int)
+    assert abs(ours - expected)[6:-6, 6:-6].max() == 1
+    with pytest.raises(SRError, match="image: got float64"):
+        pil_bicubic(image.astype(float), (36, 27))
+    with pytest.raises(SRError, match="size: got"):
+        pil_bicubic(image, (36, 0))

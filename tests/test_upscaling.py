@@ -51,39 +51,36 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-class TestInputs:
-    def test_a_folder_has_its_images_in_natural_order_without_those_made_before(self):
-        photos("in/b10.png", "in/b2.png", "in/b2_bicubic_x2.png", "in/deep/c.png")
-        Path("in/notes.txt").write_text("no image")
-        assert find("in", END) == [Path("in/b2.png"), Path("in/b10.png")]
+def found(given: str, failures: list[str] | None = None) -> list[Path]:
+    return find(given, END, [], [] if failures is None else failures)
 
-    def test_patterns(self):
+
+class TestInputs:
+    def test_folders_and_patterns_in_natural_order_without_what_was_made_before(self):
         photos("in/b10.png", "in/b2.jpg", "in/b2_bicubic_x2.png", "in/deep/c.png")
         Path("in/b.txt").write_text("no image")
-        assert find("in/b*", END) == [Path("in/b2.jpg"), Path("in/b10.png")]
-        assert find("in/**/*.png", END) == [Path("in/b10.png"), Path("in/deep/c.png")]
+        assert found("in") == found("in/b*") == [Path("in/b2.jpg"), Path("in/b10.png")]
+        assert found("in/**/*.png") == [Path("in/b10.png"), Path("in/deep/c.png")]
+        assert found("*/*/c.png") == [Path("in/deep/c.png")] and found("i*/b*.jpg") == [Path("in/b2.jpg")]
 
     @pytest.mark.parametrize("pattern", ["t/**/*.png", "t/**/**/*.png", "./t/**/x.png", "{here}/t/**/*.png", "t/**"])
     def test_links_that_lead_back_are_followed_once(self, here, pattern):
         photos("t/deep/x.png", "far/y/x.png")
-        for name in ("one", "two"):
-            Path("t", name).symlink_to(".")
-        Path("t/deep/far").symlink_to(here / "far")
-        Path("t/deep/up").symlink_to(here)
-        found = find(pattern.format(here=here), END)
-        assert {path.resolve() for path in found} == {here / "t/deep/x.png", here / "far/y/x.png"}
+        for link, target in (("one", "."), ("two", "."), ("deep/far", here / "far"), ("deep/up", here)):
+            Path("t", link).symlink_to(target)
+        assert {path.resolve() for path in found(pattern.format(here=here))} == {here / "t/deep/x.png", here / "far/y/x.png"}
 
     @pytest.mark.parametrize("pattern", ["in [1]/*.png", "*/b[2].png", "**/b[2].png", "in [1]/b[2]*", "in [[]1]/b[[]2].png"])
     def test_brackets_in_names_stand_for_themselves(self, pattern):
         photos("in [1]/b[2].png", "in 1/b.png")
-        assert find(pattern, END) == [Path("in [1]/b[2].png")]
+        assert found(pattern) == [Path("in [1]/b[2].png")] == found("in [1]/b[2].png")
 
     def test_brackets_are_a_choice_where_no_name_has_them(self):
         photos("in/a1.png", "in/a2.png", "in/a3.png", "in/.a1.png")
-        assert find("in/a[12].png", END) == [Path("in/a1.png"), Path("in/a2.png")]
-        assert find("i[n]/?[!12].png", END) == [Path("in/a3.png")]
+        assert found("in/a[12].png") == [Path("in/a1.png"), Path("in/a2.png")]
+        assert found("i[n]/?[!12].png") == [Path("in/a3.png")] and found("in/.a*") == [Path("in/.a1.png")]
 
-    def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_searched(self, monkeypatch):
+    def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(self, monkeypatch):
         photos("in/shut/a.png", "in/b.png")
         scan = os.scandir
 
@@ -93,40 +90,32 @@ class TestInputs:
             return scan(folder)
 
         monkeypatch.setattr(os, "scandir", refused)
-        monkeypatch.setattr(os, "listdir", lambda folder: [entry.name for entry in refused(folder)])
-        jobs, failures = plan(["in/**/*.png"], None, END)
-        assert [source for source, _ in jobs] == [Path("in/b.png")]
-        assert failures and set(failures) == {"folder in/shut: cannot be read: Permission denied"}
+        failures = []
+        assert found("in/**/*.png", failures) == [Path("in/b.png")]
+        assert failures == ["folder in/shut: cannot be read: Permission denied"]
 
     def test_files_of_other_kinds_are_noted(self, capsys):
         photos("in/a.png")
         for name in ("n1.txt", "n2.heic", "n10.gif", "n3.cr2", ".hidden"):
             Path("in", name).write_text("")
         upscale_files(bicubic(), ["in", "in/[an]*"])
-        assert capsys.readouterr().out.splitlines() == [
-            "in: leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ...",
-            "in/[an]*: leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ...",
-            f"in/a{END}: 10x12",
-        ]
+        note = "leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ..."
+        assert capsys.readouterr().out.splitlines() == [f"in: {note}", f"in/[an]*: {note}", f"in/a{END}: 10x12"]
 
-    def test_a_file_whose_name_looks_like_a_pattern(self):
-        photos("a[1].png", "a1.png")
-        assert find("a[1].png", END) == [Path("a[1].png")]
-
-    @pytest.mark.parametrize("given", ["in/*.bmp", "in"])
+    @pytest.mark.parametrize("given", ["in/*.bmp", "in", "none/*.png"])
     def test_nothing_to_upscale(self, given):
         photos("in/a_bicubic_x2.png")
         with pytest.raises(SRError, match=re.escape(f"image {given}: names no image to upscale")):
-            find(given, END)
+            found(given)
 
     def test_each_picture_once(self):
         photos("in/a.png", "in/b.png")
-        jobs, failures = plan(["in/b.png", "in", "./in/*.png"], None, END)
+        jobs, failures, _ = plan(["in/b.png", "in", "./in/*.png"], None, END)
         assert [source for source, _ in jobs] == [Path("in/b.png"), Path("in/a.png")] and failures == []
 
     def test_two_pictures_never_share_an_output(self, here):
         photos("x/a.png", "x/b.png", "y/a.png")
-        jobs, failures = plan(["x", "y"], Path("out"), END)
+        jobs, failures, _ = plan(["x", "y"], Path("out"), END)
         assert [str(target) for _, target in jobs] == [f"out/a{END}", f"out/b{END}"]
         assert failures == [f"image y/a.png: out/a{END} is the output of x/a.png; upscale it by itself with --output"]
         assert len(plan(["x", "y"], None, END)[0]) == 3  # beside each they do not meet
@@ -202,28 +191,22 @@ class TestAlphaAndProfile:
             assert np.abs(outputs[1].pixels[seen].astype(int) - disc).max() <= 1
 
     def test_a_picture_of_nothing_but_hidden_colours(self):
-        pixels = noise(6, 5, 3)
-        write_image("a.png", pixels, alpha=np.zeros((6, 5), np.uint8))
+        write_image("a.png", noise(6, 5, 3), alpha=np.zeros((6, 5), np.uint8))
         upscale_files(bicubic(), ["a.png"], Path("out.png"))
         assert not read_photo("out.png").alpha.any()
 
     def test_what_is_lost_is_said_in_one_line(self, capsys):
         exif = Image.Exif()
         exif[0x0132] = "2020:01:02 03:04:05"
-        cmyk = SRGB[:16] + b"CMYK" + SRGB[20:]
-        Image.fromarray(noise(6, 5, 3)).convert("CMYK").save("a.jpg", icc_profile=cmyk, exif=exif)
-        Image.fromarray(noise(6, 5, 3)).save("b.tif", save_all=True, append_images=[Image.fromarray(noise(6, 5, 3))] * 2)
+        picture, cmyk = Image.fromarray(noise(6, 5, 3)), SRGB[:16] + b"CMYK" + SRGB[20:]
+        picture.convert("CMYK").save("a.jpg", icc_profile=cmyk, exif=exif)
+        picture.save("b.tif", save_all=True, append_images=[picture] * 2)
         upscale_files(bicubic(), ["a.jpg", "b.tif"])
         assert capsys.readouterr().out.splitlines() == [
             f"a{END}: 10x12, without its EXIF data and its ICC profile, which is for other colours",
             f"b{END}: 10x12, without 2 further pages",
         ]
-
-    def test_a_transparent_palette(self):
-        image = Image.fromarray(noise(6, 5, 3)).quantize(8)
-        image.save("a.png", transparency=3)
-        upscale_files(bicubic(), ["a.png"], Path("out.png"))
-        np.testing.assert_array_equal(read_photo("out.png").alpha, imresize(read_photo("a.png").alpha, 2))
+        assert read_photo(f"a{END}").profile is None
 
     def test_jpeg_takes_a_picture_only_if_it_is_opaque(self, here):
         write_image("clear.png", noise(6, 5, 3), alpha=noise(6, 5))
@@ -241,18 +224,11 @@ class TestAlphaAndProfile:
         assert read_photo(f"out.{suffix}").profile == SRGB
         assert capsys.readouterr().out == f"out.{suffix}: 10x12\n"
 
-    def test_a_profile_for_other_colours_is_left_out_and_said(self, capsys):
-        cmyk = SRGB[:16] + b"CMYK" + SRGB[20:]
-        Image.fromarray(noise(6, 5, 3)).convert("CMYK").save("a.jpg", icc_profile=cmyk)
-        upscale_files(bicubic(), ["a.jpg"], Path("out.png"))
-        assert read_photo("out.png").profile is None
-        assert capsys.readouterr().out == "out.png: 10x12, without its ICC profile, which is for other colours\n"
-
 
 class TestMemory:
     @pytest.mark.parametrize("name", ["bicubic", "srcnn", "kpn"])
     @pytest.mark.parametrize("ensemble", [False, True])
-    @pytest.mark.parametrize("shape", [(70, 53, 3), (53, 72), (64, 40, 3)])
+    @pytest.mark.parametrize("shape", [(53, 72), (64, 40, 3)])
     def test_blocks_give_the_whole_picture(self, name, ensemble, shape, one_thread):
         scale = models.scales(name)[0] if 2 not in models.scales(name) else 2
         write_image("a.png", noise(*shape), alpha=noise(*shape[:2]))
@@ -298,7 +274,7 @@ class TestMemory:
         whole = models.create("imdn", 2, width=8).eval()  # sees all of a picture
         assert whole.context is None and needed(whole, 4000, 4000, False) > 10 * needed(whole, 1000, 1000, False)
 
-    def test_sixteen_megapixels_take_less_than_a_gigabyte(self, here):
+    def test_a_large_picture_takes_little_memory(self, here):
         if not Path("/proc/self/status").exists():
             pytest.skip("the peak of a process's own memory is read from Linux's /proc")
         code = """
@@ -307,20 +283,20 @@ import numpy as np
 from srlib.nn import models
 from srlib.data.images import write_image
 from srlib.cli.pictures import upscale_file
-write_image("large.png", np.zeros((4000, 4000, 3), np.uint8))
+write_image("large.png", np.zeros((2400, 2400, 3), np.uint8))
 upscale_file(models.create("bicubic", 2).eval(), Path("large.png"), Path("out.png"))
 # Not ru_maxrss, which begins with the memory of the process that started this one.
 print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert 1024 * int(done.stdout.split()[-1]) < 1.3e9  # of which Python with PyTorch is a third
+        assert 1024 * int(done.stdout.split()[-1]) < 0.7e9  # of which Python with PyTorch is half
 
     def test_the_limit_of_a_control_group_counts(self, here, monkeypatch):
-        if not Path("/proc/self/cgroup").exists():
-            pytest.skip("control groups are Linux's")
-        group = next((line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), None)
+        cgroup = Path("/proc/self/cgroup")
+        lines = cgroup.read_text().splitlines() if cgroup.exists() else []
+        group = next((line[3:] for line in lines if line.startswith("0::")), None)
         if group is None:
-            pytest.skip("control groups of version 2 are not mounted")
+            pytest.skip("control groups of version 2 are Linux's")
         folder = here / "cgroup" / group.lstrip("/")
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in (("max", "3000000"), ("current", "2500000"), ("stat", "anon 5\ninactive_file 400000")):
@@ -329,6 +305,13 @@ print(next(line.split()[1] for line in Path("/proc/self/status").read_text().spl
         assert pictures.free_memory() == 900_000
         (folder / "memory.max").write_text("max")
         assert pictures.free_memory() > 900_000
+
+
+def failing(error: Exception):
+    def fail(*args, **options):
+        raise error
+
+    return fail
 
 
 class TestFailures:
@@ -354,39 +337,33 @@ class TestFailures:
         photos("in/a.png", "in/c.png", f"in/c{END}")
         Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:60])
         with pytest.raises(SRError) as caught:
-            upscale_files(bicubic(), ["in", "none.png", "empty/*.png"])
-        told = str(caught.value).splitlines()
-        assert told[0] == "4 of 5 images were not upscaled:"
-        assert told[1].startswith("  image empty/*.png: names no image")
-        assert told[2].startswith("  image in/b.png: cannot be decoded")
-        assert told[3].startswith(f"  in/c{END} exists")
-        assert told[4].startswith("  image none.png: no such file")
+            upscale_files(bicubic(), ["in", "none.png", 300 * "a", "empty/*.png"])
+        for line, start in zip(
+            str(caught.value).splitlines(),
+            (
+                "5 of 6 images were not upscaled:",
+                "  image empty/*.png: names no image",
+                "  image in/b.png: cannot be decoded",
+                f"  in/c{END} exists",
+                "  image none.png: no such file",
+                f"  image {300 * 'a'}: File name too long",
+            ),
+            strict=True,
+        ):
+            assert line.startswith(start)
         assert capsys.readouterr().out == f"in/a{END}: 10x12\n"
         assert names(here / "in") == ["a.png", f"a{END}", "b.png", "c.png", f"c{END}"]
 
-    def test_a_name_that_is_too_long_is_one_pictures_failure(self, capsys):
-        photos("a.png")
-        with pytest.raises(SRError, match="1 of 2 images were not upscaled:\n  image a+: File name too long"):
-            upscale_files(bicubic(), ["a.png", 300 * "a"])
-        assert capsys.readouterr().out == f"a{END}: 10x12\n"
-
     def test_memory_that_runs_out_is_one_pictures_failure(self, monkeypatch):
-        def no_memory(*args, **options):
-            raise torch.OutOfMemoryError("too large")
-
         photos("a.png")
-        monkeypatch.setattr(evaluation, "forward", no_memory)
-        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; cut it into smaller pictures"):
-            upscale_file(bicubic().model, Path("a.png"), Path("out.png"))
-        with pytest.raises(SRError, match=r"image a.png: memory ran out at 5x6 pixels; leave out --tile 0"):
-            upscale_file(bicubic().model, Path("a.png"), Path("out.png"), tile=0)
+        monkeypatch.setattr(evaluation, "forward", failing(torch.OutOfMemoryError("too large")))
+        for tile, remedy in ((None, "cut it into smaller pictures"), (0, "leave out --tile 0")):
+            with pytest.raises(SRError, match=f"image a.png: memory ran out at 5x6 pixels; {remedy}"):
+                upscale_file(bicubic().model, Path("a.png"), Path("out.png"), tile=tile)
 
     def test_other_mistakes_are_not_swallowed(self, monkeypatch):
-        def broken(*args, **options):
-            raise RuntimeError("a mistake of the program")
-
         photos("a.png")
-        monkeypatch.setattr(pictures, "upscale", broken)
+        monkeypatch.setattr(pictures, "upscale", failing(RuntimeError("a mistake of the program")))
         with pytest.raises(RuntimeError, match="a mistake of the program"):
             upscale_files(bicubic(), ["a.png"])
 
@@ -408,8 +385,8 @@ def test_a_network_of_scale_1_restores_at_the_same_size():
 
 
 def test_bars_over_images_and_tiles(capsys):
-    write_image("in/a.png", noise(40, 20, 3))
-    write_image("in/b.png", noise(40, 20, 3))
+    for name in "ab":
+        write_image(f"in/{name}.png", noise(40, 20, 3))
     upscale_files(bicubic(), ["in"], tile=16, progress=True)
     out, err = capsys.readouterr()
     assert "0/2 [" in err and "image" in err and "0/6 [" in err and "tile" in err

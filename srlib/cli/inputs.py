@@ -4,13 +4,14 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from srlib.core.errors import SRError
 from srlib.data.images import SUFFIXES, WRITERS, list_images, natural
 
 WILD = re.compile(r"[*?[]")
-SHOWN = 3  # names of skipped files
+MAX_NAMED = 3  # skipped files
 
 
 def is_glob(given: str) -> bool:
@@ -18,66 +19,59 @@ def is_glob(given: str) -> bool:
     return WILD.search(given) is not None and not os.path.exists(given)
 
 
-def _subfolders(folder: Path, failures: list[str]) -> Iterator[Path]:
-    """Yield a folder and all below it, each once: links are followed, but not to where the way has been."""
+def _files(root: Path, depth: int | None, failures: list[str]) -> Iterator[Path]:
+    """Yield the files up to `depth` folders below `root`; None: at any depth, each folder once, whatever links lead to it."""
 
     def unreadable(error: OSError) -> None:
         failures.append(f"folder {error.filename}: cannot be read: {error.strerror}")
 
     seen = set()
-    for place, names, _ in os.walk(folder, onerror=unreadable, followlinks=True):
+    for place, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
         stat = os.stat(place)
-        if (stat.st_dev, stat.st_ino) in seen:
-            names.clear()
+        if depth is None and (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        yield Path(place)
+        yield from (Path(place, name) for name in names)
+        deepest = depth is not None and len(Path(place).relative_to(root).parts) == depth
+        folders[:] = [] if deepest else sorted(name for name in folders if not name.startswith("."))
 
 
-def _matching(folder: Path, parts: Sequence[str], failures: list[str]) -> Iterator[Path]:
-    """Yield what the parts of a pattern name in a folder. Brackets stand for themselves where a name has them."""
-    if not parts:
-        yield folder
-    elif parts[0] == "**":
-        for place in _subfolders(folder, failures) if folder.is_dir() else ():
-            yield from _matching(place, parts[1:] or ["*"], failures)
-    elif not WILD.search(parts[0]):
-        if os.path.lexists(folder / parts[0]):
-            yield from _matching(folder / parts[0], parts[1:], failures)
-    else:
-        try:
-            names = sorted(os.listdir(folder))
-        except NotADirectoryError:
-            return
-        except OSError as error:
-            failures.append(f"folder {folder}: cannot be read: {error.strerror}")
-            return
-        names = [name for name in names if parts[0].startswith(".") or not name.startswith(".")]
-        literal = fnmatch.filter(names, parts[0].replace("[", "[[]"))
-        for name in literal or fnmatch.filter(names, parts[0]):
-            yield from _matching(folder / name, parts[1:], failures)
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path fit those of a pattern; names with a leading dot need one in the pattern."""
+    if not pattern or not names:
+        return not pattern and not names
+    if pattern[0] == "**":
+        return any(_matches(names[i:], pattern[1:]) for i in range(len(names)))
+    hidden = names[0].startswith(".") and not pattern[0].startswith(".")
+    return not hidden and fnmatch.fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
 
 
 def expand(pattern: str, failures: list[str]) -> list[Path]:
     """Return the files that a pattern names, in natural order: `*`, `?` and `[...]` as in a shell, `**` for folders at any depth.
 
+    Brackets stand for themselves where names have them. Hidden folders are searched only if named before the first wildcard.
     failures: gets a line for each folder that cannot be read.
     """
-    path = Path(pattern)
-    parts = [part for part, before in zip(path.parts, ("", *path.parts), strict=False) if not part == before == "**"]
-    start = Path(path.anchor) if path.anchor else Path()
-    matches = dict.fromkeys(_matching(start, parts[1:] if path.anchor else parts, failures))
-    return sorted((path for path in matches if path.is_file()), key=lambda path: natural(str(path)))
+    parts = Path(pattern).parts
+    fixed = [*takewhile(lambda part: not WILD.search(part), parts)]
+    root, wild = Path(*fixed), [*parts[len(fixed) :]]
+    if wild[-1] == "**":
+        wild.append("*")
+    files = [*_files(root, None if "**" in wild else len(wild) - 1, failures)] if root.is_dir() else []
+    for choice in ([part.replace("[", "[[]") for part in wild], wild):
+        matches = [file for file in files if _matches(file.relative_to(root).parts, choice) and file.is_file()]
+        if matches:
+            return sorted(matches, key=lambda path: natural(str(path)))
+    return []
 
 
-def find(given: str, ending: str, notes: list[str] | None = None, failures: list[str] | None = None) -> list[Path]:
+def find(given: str, ending: str, notes: list[str], failures: list[str]) -> list[Path]:
     """Return the pictures that an input names: the file itself, or those in a folder or of a pattern, in natural order.
 
     Of folders and patterns, files with that ending are left out: an earlier call made them. notes: gets a line about files of
     other kinds. failures: see `expand`. Raises SRError where no picture is left.
     """
-    notes, failures = [] if notes is None else notes, [] if failures is None else failures
     if is_glob(given):
         files = expand(given, failures)
         pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -91,9 +85,9 @@ def find(given: str, ending: str, notes: list[str] | None = None, failures: list
     if not pictures:
         raise SRError(f"image {given}: names no image to upscale; expected files that end in {', '.join(SUFFIXES)}")
     if others:
-        more = ", ..." if len(others) > SHOWN else ""
+        more = ", ..." if len(others) > MAX_NAMED else ""
         count = f"{len(others)} file{'s' if len(others) > 1 else ''} of other kinds"
-        notes.append(f"{given}: leaves out {count}: {', '.join(others[:SHOWN])}{more}")
+        notes.append(f"{given}: leaves out {count}: {', '.join(others[:MAX_NAMED])}{more}")
     return pictures
 
 
@@ -103,23 +97,19 @@ def _is_folder(inputs: Sequence[str], output: Path) -> bool:
         if output.is_file() or output.suffix.lower() in WRITERS:
             raise SRError(f"output (={output}) must be a folder, as there may be several images; give another name")
         return True
-    if output.is_dir():
-        return True
-    if output.suffix.lower() not in WRITERS:
+    if not output.is_dir() and output.suffix.lower() not in WRITERS:
         raise SRError(f"output (={output}) must end in one of {', '.join(WRITERS)}, or be a folder that exists")
-    return False
+    return output.is_dir()
 
 
-def plan(
-    inputs: Sequence[str], output: Path | None, ending: str, notes: list[str] | None = None
-) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Return the (picture, output) to work on, each picture once, and what is wrong with the other inputs.
+def plan(inputs: Sequence[str], output: Path | None, ending: str) -> tuple[list[tuple[Path, Path]], list[str], list[str]]:
+    """Return the (picture, output) to work on, each picture once, what is wrong with the other inputs, and notes (see `find`).
 
     output: a folder for several pictures, a file for one, None for beside each picture; names in a folder are those of the
-    pictures with `ending` in place of their suffix. notes: see `find`. Raises SRError for an output that does not fit the inputs.
+    pictures with `ending` in place of their suffix. Raises SRError for an output that does not fit the inputs.
     """
     folder = output is not None and _is_folder(inputs, output)
-    jobs, failures, seen, taken = [], [], set(), {}
+    jobs, failures, notes, seen, taken = [], [], [], set(), {}
     for given in inputs:
         try:
             sources = find(given, ending, notes, failures)
@@ -134,4 +124,4 @@ def plan(
                 jobs.append((source, target))
             else:
                 failures.append(f"image {source}: {target} is the output of {first}; upscale it by itself with --output")
-    return jobs, failures
+    return jobs, failures, notes

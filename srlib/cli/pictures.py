@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib.cli.inputs import plan
-from srlib.core.color import to_uint8
+from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
 from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
+from srlib.nn.cost import run_hooked
 from srlib.nn.models import makes_images
 from srlib.reproduce.store import Trained
 from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, upscale
@@ -32,21 +34,12 @@ WORKSPACE = 1.5  # times what the largest layer reads and writes, as measured: s
 TRIAL = 32  # LR pixels a side
 
 
-def check_model(trained: Trained) -> None:
-    """Raise SRError for what makes no other picture out of one."""
-    if not makes_images(trained.model):
-        raise SRError(f"model (={trained.name}) says how difficult a patch is and makes no picture; take btsrn, for one")
-    if isinstance(trained.model, Bicubic) and trained.model.scale == 1:
-        raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
-
-
-def _blocks(height: int, width: int, side: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield the blocks of an image, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
-    sides = [-(-length // -(-length // side) // CELL) * CELL for length in (height, width)]
-    for top in range(0, height, sides[0]):
-        for left in range(0, width, sides[1]):
-            inner = slice(top, min(top + sides[0], height)), slice(left, min(left + sides[1], width))
-            yield inner, tuple(slice(max(span.start - halo, 0), span.stop + halo) for span in inner)
+def _spans(length: int, side: int, halo: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the blocks of an axis, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
+    step = -(-length // -(-length // side) // CELL) * CELL
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        yield slice(start, stop), slice(max(start - halo, 0), stop + halo)
 
 
 def _block_size(model: nn.Module, height: int, width: int, tile: int | None, ensemble: bool) -> tuple[int, int]:
@@ -75,18 +68,16 @@ def _upscale_blocks(
     sr_alpha = None if alpha is None else np.empty(sr.shape[:2], np.uint8)
     side, halo = _block_size(model, height, width, tile, ensemble)
     largest = side + 2 * halo if halo else tile  # `upscale` cuts a block only where memory runs out
-    blocks = list(_blocks(height, width, side, halo))
-    for inner, outer in tqdm(blocks, unit="tile", disable=not progress, leave=False):
-        out = tuple(slice(span.start * scale, span.stop * scale) for span in inner)
-        part = tuple(
-            slice((span.start - padded.start) * scale, (span.stop - padded.start) * scale)
-            for span, padded in zip(inner, outer, strict=True)
-        )
-        block = pixels[outer]
-        grey = block.ndim == 2
-        rgb = np.repeat(block[..., None], 3, axis=2) if grey else block
-        result = upscale(model, rgb, tile=largest, ensemble=ensemble)
-        sr[out] = to_uint8(result[part][..., 1] if grey else result[part])
+
+    def enlarged(span: slice, origin: int = 0) -> slice:
+        return slice((span.start - origin) * scale, (span.stop - origin) * scale)
+
+    blocks = [*product(_spans(height, side, halo), _spans(width, side, halo))]
+    for (rows, outer_rows), (columns, outer_columns) in tqdm(blocks, unit="tile", disable=not progress, leave=False):
+        outer, out = (outer_rows, outer_columns), (enlarged(rows), enlarged(columns))
+        part = enlarged(rows, outer_rows.start), enlarged(columns, outer_columns.start)
+        result = upscale(model, to_rgb(pixels[outer]), tile=largest, ensemble=ensemble)[part]
+        sr[out] = to_uint8(result[..., 1] if pixels.ndim == 2 else result)
         if alpha is not None:
             sr_alpha[out] = imresize(alpha[outer], scale)[part]
     return sr, sr_alpha
@@ -103,12 +94,11 @@ def _fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def free_memory() -> int:
     """Return the bytes that this process can still get: of the machine, and of the control groups that it runs in."""
-    free = psutil.virtual_memory().available
-    try:
-        name = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:]
-    except (OSError, StopIteration):  # not Linux, or its older control groups
+    free, own = psutil.virtual_memory().available, Path("/proc/self/cgroup")
+    names = [line[3:] for line in own.read_text().splitlines() if line.startswith("0::")] if own.exists() else []
+    if not names:  # not Linux, or its older control groups
         return free
-    group = CGROUP / name.lstrip("/")
+    group = CGROUP / names[0].lstrip("/")
     for folder in [group, *group.parents]:
         try:
             limit, used = ((folder / f"memory.{what}").read_text().strip() for what in ("max", "current"))
@@ -131,16 +121,9 @@ def _layer_bytes(model: nn.Module) -> float:
         values = (*inputs, *(output if isinstance(output, (tuple, list)) else [output]))
         largest = max(largest, sum(x.numel() * x.element_size() for x in values if torch.is_tensor(x)))
 
-    training = model.training
-    model.eval()  # a trial must not move the statistics of batch normalisation
-    hooks = [layer.register_forward_hook(measure) for layer in model.modules() if not any(layer.children())]
-    try:
-        device = next((weights.device for weights in model.parameters()), None)
-        model(torch.zeros(1, model.channels or 3, TRIAL, TRIAL, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.train(training)
+    leaves = [layer for layer in model.modules() if not any(layer.children())]
+    device = next((weights.device for weights in model.parameters()), None)
+    run_hooked(model, leaves, measure, torch.zeros(1, model.channels or 3, TRIAL, TRIAL, device=device))
     return largest / (TRIAL * model.scale) ** 2
 
 
@@ -200,11 +183,9 @@ def upscale_file(
         if not isinstance(error, MemoryError) and not out_of_memory(error):
             raise
         raise SRError(f"image {source}: memory ran out at {width}x{height} pixels; {_remedy(model, tile)}") from error
-    write_image(target, sr, alpha=alpha, profile=photo.profile if photo.profile_fits else None)
-    lost = [*photo.lost]
-    if photo.profile and not photo.profile_fits:
-        lost.append("its ICC profile, which is for other colours")
-    note = f", without {' and '.join(filter(None, (', '.join(lost[:-1]), lost[-1])))}" if lost else ""
+    write_image(target, sr, alpha=alpha, profile=photo.profile)
+    *others, last = photo.lost or ("",)
+    note = f", without {' and '.join(filter(None, (', '.join(others), last)))}" if last else ""
     return f"{target}: {sr.shape[1]}x{sr.shape[0]}{note}"
 
 
@@ -224,16 +205,18 @@ def upscale_files(
     progress: bars over the pictures and the tiles of each. A picture that fails does not stop the others; SRError at the end
     says which ones failed.
     """
-    check_model(trained)
+    if not makes_images(trained.model):
+        raise SRError(f"model (={trained.name}) says how difficult a patch is and makes no picture; take btsrn, for one")
+    if isinstance(trained.model, Bicubic) and trained.model.scale == 1:
+        raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
     check_tile(tile)
-    notes: list[str] = []
-    jobs, failures = plan(inputs, output, f"_{trained.name}_x{trained.model.scale}.png", notes)
+    jobs, failures, notes = plan(inputs, output, f"_{trained.name}_x{trained.model.scale}.png")
     for note in notes:
         print(note)
     total = len(jobs) + len(failures)
-    options = {"tile": tile, "ensemble": ensemble, "overwrite": overwrite, "progress": progress}
     for source, target in tqdm(jobs, unit="image", disable=not progress or len(jobs) == 1, leave=False):
         try:
+            options = {"tile": tile, "ensemble": ensemble, "overwrite": overwrite, "progress": progress}
             tqdm.write(upscale_file(trained.model, source, target, **options))
         except SRError as error:
             failures.append(str(error))

@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,8 @@ CLOCK_TICK = 20_000_000  # ns; upper bound on the resolution of file times
 
 def cannot_write(path: Path, error: OSError, remedy: str) -> SRError:
     """Return the error for a file that could not be written: the system's message and the remedy."""
-    reason = error.strerror or str(error)
     hint = "free some space or " if error.errno in DISK_FULL else ""
-    return SRError(f"cannot write {path}: {reason}. Nothing was left behind; {hint}{remedy}")
+    return SRError(f"cannot write {path}: {error.strerror or error}. Nothing was left behind; {hint}{remedy}")
 
 
 @contextmanager
@@ -38,7 +37,6 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
     Creates the folder. A failed write (full disk, read-only folder) raises SRError ending in `remedy`; other exceptions
     of the block propagate.
     """
-    path = Path(path)
     temp = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")  # within the limit on file names
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,27 +51,24 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
             temp.unlink()
 
 
-def atomic_write(path: Path, data: str | bytes) -> None:
-    """Write text (UTF-8) or bytes atomically; SRError if the file cannot be written."""
-    with atomic(path) as temporary:
+def atomic_write(path: Path, data: str | bytes, remedy: str = "choose another folder") -> None:
+    """Write text (UTF-8) or bytes atomically; errors as in `atomic`."""
+    with atomic(path, remedy) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, remedy: str = "choose another folder") -> None:
     """Write `value` as indented JSON, atomically."""
-    atomic_write(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    atomic_write(path, json.dumps(value, indent=2, sort_keys=True) + "\n", remedy)
 
 
 def check_writable(path: Path, remedy: str = "choose another folder") -> None:
     """Raise the SRError that `atomic` would raise for an unwritable file, ahead of the work; create nothing."""
-    path = Path(path)
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        try:
+        with suppress(FileNotFoundError):
             path.lstat()  # fails for too long a name and for a file where a folder is needed
-        except FileNotFoundError:
-            pass
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -104,44 +99,35 @@ def locked(folder: Path, remedy: str) -> Iterator[None]:
 def file_hashes(files: Sequence[Path], *, refresh: bool = False) -> list[str]:
     """Return the sha256 of each file, recomputed only after its size, times or inode changed.
 
-    The inode's change time cannot be set by hand, so that contents replaced under an old modification time are noticed.
-    refresh: recompute all. Hashes are cached in the cache folder, one small JSON per folder of files; a cache that cannot
-    be written gives a warning. Raises SRError for a file that cannot be read.
+    The change time cannot be set by hand, so that contents replaced under an old modification time are noticed.
+    refresh: recompute all. The cache folder has one small JSON per folder of files; one that cannot be written gives a
+    warning. Raises SRError for a file that cannot be read.
     """
-    caches: dict[Path, dict] = {}
-    changed = set()
-    hashes = []
+    caches, changed, hashes = {}, set(), []
     for file in files:
         folder = Path(file).parent.resolve()
         if folder not in caches:
             caches[folder] = _load_cache(folder)
-        entry = caches[folder].get(file.name)
+        known, _, digest = str(caches[folder].get(file.name)).rpartition(" ")
         try:
-            stat = _stat(file)
-            if refresh or entry is None or entry[:-1] != stat:
-                entry = [*_wait_for_tick(file, stat), sha256(file)]
-                caches[folder][file.name] = entry
+            if refresh or known != _state(file):
+                while 0 <= time.time_ns() - os.stat(file).st_ctime_ns < CLOCK_TICK:
+                    time.sleep(CLOCK_TICK / 1e9)  # a change after the hash must show in the state
+                known, digest = _state(file), sha256(file)
+                caches[folder][file.name] = f"{known} {digest}"
                 changed.add(folder)
         except OSError as error:
             raise SRError(f"cannot read {file}: {error.strerror}") from error
-        hashes.append(entry[-1])
+        hashes.append(digest)
     for folder in changed:
         _save_cache(folder, caches[folder])
     return hashes
 
 
-def _stat(file: Path) -> list[int]:
+def _state(file: Path) -> str:
     """Return size, modification time, change time and inode."""
     stat = os.stat(file)
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-
-
-def _wait_for_tick(file: Path, stat: list[int]) -> list[int]:
-    """Return `_stat` once the clock tick of the last change is over, so that any later change shows in it."""
-    while 0 <= time.time_ns() - stat[2] < CLOCK_TICK:
-        time.sleep(CLOCK_TICK / 1e9)
-        stat = _stat(file)
-    return stat
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def sha256(file: Path) -> str:
@@ -160,13 +146,11 @@ def _load_cache(folder: Path) -> dict:
         cache = json.loads(_cache_file(folder).read_text())
     except (OSError, ValueError):  # missing or damaged: hash again
         return {}
-    items = cache.items() if isinstance(cache, dict) else ()
-    return {name: entry for name, entry in items if isinstance(entry, list) and len(entry) == 5}
+    return cache if isinstance(cache, dict) else {}
 
 
 def _save_cache(folder: Path, cache: dict) -> None:
     try:
-        with atomic(_cache_file(folder), CACHE_REMEDY) as temp:
-            temp.write_text(json.dumps(cache))
+        atomic_write(_cache_file(folder), json.dumps(cache), CACHE_REMEDY)
     except SRError as error:
         warnings.warn(f"hashes of {folder} are not cached, the next start is slower: {error}", stacklevel=3)

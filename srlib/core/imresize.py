@@ -20,13 +20,12 @@ from srlib.core.errors import SRError
 BLOCK_DOWN, BLOCK_UP, BLOCK_TORCH = 8, 32, 128
 
 
-def imresize(image, scale=None, *, size=None, antialias: bool = True):
+def imresize(image, scale=None, *, size=None):
     """Resize an image as MATLAB's `imresize(image, scale)` or `imresize(image, size)` does.
 
     image: numpy array (H, W) or (H, W, C), or torch tensor (..., H, W); uint8 or floating point, any range.
     scale: positive number, or a pair (of height, of width); the output is ceil(scale * input) pixels.
     size: (height, width) of the output; give either this or `scale`.
-    antialias: widen the kernel where an axis shrinks.
 
     Returns the same kind of array with the same dtype: uint8 rounded half up and clipped after each axis, floats as
     computed (not clipped). The torch version is differentiable and runs on the tensor's device, in float32 at least.
@@ -40,9 +39,8 @@ def imresize(image, scale=None, *, size=None, antialias: bool = True):
     axes = (image.ndim - 2, image.ndim - 1) if is_torch else (0, 1)
     lengths = tuple(int(image.shape[axis]) for axis in axes)
     scales, out_lengths = _scales_and_size(lengths, scale, size)
-    passes = [(axis, lengths[axis], out_lengths[axis], scales[axis], bool(antialias)) for axis in (0, 1)]
+    passes = [(axis, lengths[axis], out_lengths[axis], scales[axis]) for axis in (0, 1) if scales[axis] != 1]
     passes.sort(key=lambda axis_pass: axis_pass[3])  # stable: rows first if the scales are equal
-    passes = [axis_pass for axis_pass in passes if axis_pass[3] != 1]
     if not _all_finite(image):
         return _resize_by_taps(image, passes)
     return _resize_torch(image, passes) if is_torch else _resize_numpy(image, passes)
@@ -72,10 +70,9 @@ def downscale(hr, scale: int):
 
 
 def pil_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a uint8 image (H, W) or (H, W, 3) to size = (height, width) by Pillow's bicubic (a = -0.5, antialiased).
+    """Resize a uint8 image (H, W) or (H, W, 3) to size = (height, width) by Pillow's bicubic, as the BTSRN code does.
 
-    Pillow works in fixed point, rounds after each axis and renormalises the kernel at the border instead of
-    mirroring the image; the BTSRN code upscales with it.
+    It works in fixed point, rounds after each axis and renormalises the kernel at the border instead of mirroring the image.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
@@ -99,12 +96,10 @@ def _check_image(image, is_torch: bool) -> None:
 def _scales_and_size(lengths, scale, size) -> tuple[tuple[float, float], tuple[int, int]]:
     if (scale is None) == (size is None):
         raise SRError(f"scale, size: got scale={scale!r} and size={size!r}, expected exactly one of the two")
-    name, given = ("scale", scale) if size is None else ("size", size)
-    pair = (given, given) if name == "scale" and np.ndim(given) == 0 else given
+    name, given, wanted = ("scale", scale, "a number or a pair of numbers") if size is None else ("size", size, "(height, width)")
     try:
-        first, second = (float(value) for value in pair)
+        first, second = map(float, (given, given) if name == "scale" and np.ndim(given) == 0 else given)
     except (TypeError, ValueError):
-        wanted = "a number or a pair of numbers" if name == "scale" else "(height, width)"
         raise SRError(f"{name}: got {given!r}, expected {wanted}") from None
     if not (0 < first < math.inf and 0 < second < math.inf):
         raise SRError(f"{name}: got {given!r}, expected values above 0")
@@ -124,12 +119,12 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def contributions(length: int, out_length: int, scale: float, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
+def contributions(length: int, out_length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the filter taps of each output pixel of one axis: (weights, indices), both (out_length, taps).
 
     weights: float64, each row sums to 1. indices: positions in 0..length-1, mirrored at the border.
     """
-    shrink = min(scale, 1.0) if antialias else 1.0
+    shrink = min(scale, 1.0)
     width = 4 / shrink
     centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)  # in input pixels, the first one is 1
     left = np.floor(centre - width / 2)
@@ -144,13 +139,13 @@ def contributions(length: int, out_length: int, scale: float, antialias: bool) -
     return weights, indices
 
 
-def _blocks(length: int, out_length: int, scale: float, antialias: bool, block: int):
+def _blocks(length: int, out_length: int, scale: float, block: int):
     """Yield the resizing of one axis in blocks of output pixels: (output slice, input slice, dense matrix).
 
     One matrix for the whole axis would be mostly zeros, and a sum over taps reads the image once per tap; BLAS products
     of short blocks avoid both.
     """
-    weights, indices = contributions(length, out_length, scale, antialias)
+    weights, indices = contributions(length, out_length, scale)
     for start in range(0, out_length, block):
         rows = slice(start, min(start + block, out_length))
         first, last = indices[rows].min(), indices[rows].max()
@@ -160,8 +155,8 @@ def _blocks(length: int, out_length: int, scale: float, antialias: bool, block: 
 
 
 @lru_cache(maxsize=128)
-def _numpy_blocks(length: int, out_length: int, scale: float, antialias: bool) -> list:
-    blocks = _blocks(length, out_length, scale, antialias, BLOCK_DOWN if scale < 1 else BLOCK_UP)
+def _numpy_blocks(length: int, out_length: int, scale: float) -> list:
+    blocks = _blocks(length, out_length, scale, BLOCK_DOWN if scale < 1 else BLOCK_UP)
     return [(out, used, matrix, np.ascontiguousarray(matrix.T)) for out, used, matrix in blocks]
 
 
@@ -181,23 +176,21 @@ def _all_finite(image) -> bool:
 
 def _resize_by_taps(image, passes):
     """Resize a non-finite image tap by tap: in a block's dense matrix, 0 * nan would spread nan."""
-    is_torch = isinstance(image, torch.Tensor)
-    where = torch.where if is_torch else np.where
-    result = (image if image.dtype == torch.float64 else image.float()) if is_torch else image.astype(np.float64)
+    if not isinstance(image, torch.Tensor):
+        planes = torch.from_numpy(image.astype(np.float64).T)  # (C, W, H): the axes change places
+        return _resize_by_taps(planes, [(1 - axis, *line) for axis, *line in passes]).numpy().T.astype(image.dtype)
+    result = image if image.dtype == torch.float64 else image.float()
     for axis, *line in passes:
-        axis = axis - 2 if is_torch else axis
-        result, resized = result.swapaxes(axis, -1), 0.0
+        result, resized = result.swapaxes(axis - 2, -1), 0.0
         for weights, indices in zip(*(taps.T for taps in contributions(*line)), strict=True):
-            if is_torch:
-                weights, indices = result.new_tensor(weights), torch.tensor(indices, device=image.device)
-            with np.errstate(invalid="ignore"):  # 0 * inf, masked out
-                resized = resized + where(weights != 0, weights * result[..., indices], 0.0)
-        result = resized.swapaxes(axis, -1)
-    return result.to(image.dtype) if is_torch else result.astype(image.dtype)
+            weights, indices = result.new_tensor(weights), torch.tensor(indices, device=image.device)
+            resized = resized + torch.where(weights != 0, weights * result[..., indices], 0.0)
+        result = resized.swapaxes(axis - 2, -1)
+    return result.to(image.dtype)
 
 
 def _resize_axis(plane: np.ndarray, axis: int, *line) -> np.ndarray:
-    """Resize one axis of (h, w) in float64, and round and clip uint8; line: length, out_length, scale, antialias."""
+    """Resize one axis of (h, w) in float64, and round and clip uint8; line: length, out_length, scale."""
     is_uint8 = plane.dtype == np.uint8
     resized = np.empty((line[1], plane.shape[1]) if axis == 0 else (plane.shape[0], line[1]))
     if axis == 1:
@@ -220,12 +213,9 @@ def _resize_numpy(image: np.ndarray, passes) -> np.ndarray:
         passes = passes[1:]
     if not channels:
         return _resize_plane(image, passes, dtype)
-    result = None
-    for channel in range(channels[0]):  # cache-friendlier than all channels at once
-        plane = _resize_plane(np.ascontiguousarray(image[..., channel]), passes, dtype)
-        result = np.empty((*plane.shape, *channels), dtype) if result is None else result
-        result[..., channel] = plane
-    return result
+    # Channel by channel is friendlier to the cache than all at once.
+    planes = [_resize_plane(np.ascontiguousarray(image[..., channel]), passes, dtype) for channel in range(channels[0])]
+    return np.stack(planes, axis=-1)
 
 
 def _resize_plane(plane: np.ndarray, passes, dtype: np.dtype) -> np.ndarray:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 
@@ -18,28 +18,22 @@ class Tolerant:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        try:
-            try:
-                return self._stream.write(text)
-            except UnicodeEncodeError:
-                encoding = self._stream.encoding
-                return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except OSError as error:
-            self._silence(error)
-            return len(text)
+        encoding = self._stream.encoding or "utf-8"
+        self._attempt(self._stream.write, str.encode(text, encoding, "backslashreplace").decode(encoding))
+        return len(text)
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._silence(error)
+        self._attempt(self._stream.flush)
 
-    def _silence(self, error: OSError) -> None:
-        """Redirect the rest to the null device, including what is still buffered."""
-        with open(os.devnull, "w") as null, contextlib.suppress(io.UnsupportedOperation):  # a stream without a descriptor
-            os.dup2(null.fileno(), self._stream.fileno())
-        if not isinstance(error, BrokenPipeError) and self._stream is not sys.__stderr__:
-            print(f"the rest is not printed: {error.strerror}", file=sys.stderr)
+    def _attempt(self, call: Callable, *args: str) -> None:
+        """Call; if that fails, redirect the rest to the null device, including what is still buffered."""
+        try:
+            call(*args)
+        except OSError as error:
+            with open(os.devnull, "w") as null, contextlib.suppress(io.UnsupportedOperation):  # a stream without a descriptor
+                os.dup2(null.fileno(), self._stream.fileno())
+            if not isinstance(error, BrokenPipeError) and self._stream is not sys.__stderr__:
+                print(f"the rest is not printed: {error.strerror}", file=sys.stderr)
 
 
 def _tolerant(stream: TextIO | None) -> TextIO:

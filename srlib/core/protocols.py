@@ -1,6 +1,5 @@
 """Named evaluation protocols: everything that a PSNR or SSIM depends on."""
 
-import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ from srlib.core.color import to_rgb, to_y
 from srlib.core.errors import SRError, unknown
 from srlib.core.imresize import downscale, integer_scale
 
-METRICS = ("psnr", "ssim", "ssim_uniform7", "ssim_padded")  # implemented in `core.metrics`
+BOTH = ("psnr", "ssim")
+METRICS = (*BOTH, "ssim_uniform7", "ssim_padded")  # implemented in `core.metrics`
 COLORS = {"y": "luma (BT.601, 16..235)", "rgb": "RGB"}
 LR_SOURCES = {
     "float_y": "LR made from 8-bit luma, kept in float",
@@ -63,7 +63,7 @@ class Protocol:
     multiple: int = 1
     window: int = 0
     stride: int = 0
-    metrics: tuple[str, ...] = ("psnr", "ssim")
+    metrics: tuple[str, ...] = BOTH
 
     def __post_init__(self):
         for field, known in (("color", COLORS), ("lr", LR_SOURCES), ("grey", GREY_MODES)):
@@ -90,10 +90,6 @@ class Protocol:
     def border(self, scale: int) -> int:
         """Return the number of pixels excluded at each side; SRError unless the scale is a whole number of at least 1."""
         return self.shave + self.shave_per_scale * integer_scale(scale)
-
-    def with_lr(self, lr: str) -> "Protocol":
-        """Return this protocol with another `lr`, which is appended to its name."""
-        return self if lr == self.lr else dataclasses.replace(self, lr=lr, name=f"{self.name}/{lr}")
 
     def describe(self, metrics: Collection[str] | None = None) -> str:
         """Return one sentence for a table's caption; metrics: those in the table, to name their windows (default: all)."""
@@ -150,28 +146,11 @@ PROTOCOLS = {
     for named in (
         Protocol("y", "y", "float_y", "as_y", shave_per_scale=1, round_y=True, clip_y=True),
         Protocol("lapsrn", "y", "float_rgb", "convert", sr_rgb=True, shave_per_scale=1),
-        Protocol(
-            "prosrn",
-            "y",
-            "float_rgb",
-            "convert",
-            sr_rgb=True,
-            shave_per_scale=1,
-            metrics=("psnr", "ssim", "ssim_uniform7"),
-        ),
+        Protocol("prosrn", "y", "float_rgb", "convert", sr_rgb=True, shave_per_scale=1, metrics=(*BOTH, "ssim_uniform7")),
         Protocol("edsr", "y", "uint8_rgb", "convert", shave_per_scale=1),
         Protocol("btsrn", "y", "uint8_rgb", "as_y", shave=2, round_y=True),
         Protocol("btsrn_div2k", "rgb", "uint8_rgb", "convert", shave=6, shave_per_scale=1),
         Protocol("realsr", "y", "given", "convert", round_y=True, multiple=4, window=1200, stride=800),
-        Protocol(
-            "d2c",
-            "y",
-            "given",
-            "convert",
-            shave_per_scale=1,
-            round_sr=False,
-            clip_sr=True,
-            metrics=("psnr", "ssim", "ssim_padded"),
-        ),
+        Protocol("d2c", "y", "given", "convert", shave_per_scale=1, round_sr=False, clip_sr=True, metrics=(*BOTH, "ssim_padded")),
     )
 }

@@ -43,7 +43,8 @@ def photograph(hr: np.ndarray, scale: int, seed: int) -> np.ndarray:
         light = _defocus(light, axis, sigma, shift[axis])
     height, width = light.shape[:2]
     light = np.clip(gain * imresize(light, size=(height // zoom, width // zoom)), 0, 1)
-    colours = _demosaic(_sample_bayer(light, rng))
+    mosaic = np.take_along_axis(light, _bayer_channels(*light.shape[:2])[..., None], 2)[..., 0]
+    colours = _demosaic(mosaic + np.sqrt(SHOT * mosaic + READ) * rng.standard_normal(mosaic.shape))
     lr = 255 * np.clip(colours, 0, 1) ** (1 / GAMMA)
     lr = imresize(lr, size=(height, width)) if scale == 1 else lr
     return to_uint8(lr)
@@ -62,12 +63,6 @@ def _defocus(light: np.ndarray, axis: int, sigma: float, shift: float) -> np.nda
 def _bayer_channels(height: int, width: int) -> np.ndarray:
     """Return the channel (0..2) of each sensor pixel, (height, width)."""
     return np.tile(BAYER, (-(-height // 2), -(-width // 2)))[:height, :width]
-
-
-def _sample_bayer(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sample light (h, w, 3) by a noisy Bayer sensor, (h, w)."""
-    mosaic = np.take_along_axis(light, _bayer_channels(*light.shape[:2])[..., None], 2)[..., 0]
-    return mosaic + np.sqrt(SHOT * mosaic + READ) * rng.standard_normal(mosaic.shape)
 
 
 def _demosaic(mosaic: np.ndarray) -> np.ndarray:

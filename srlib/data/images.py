@@ -2,14 +2,13 @@
 
 import os
 import re
-import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
@@ -23,7 +22,7 @@ WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JP
 
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 SRGB_GAMMA = 1 / 2.2  # gAMA chunk of ordinary sRGB files
-TRNS_BITS = {"L;2": 2, "L;4": 4, "RGB;16B": 16}  # Pillow converts the pixels to 8 bits, but not the transparent colour
+TO_8_BITS = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}  # Pillow converts the pixels so, but not the transparent colour
 EXIF = ("Make", "Model", "DateTime", "Artist", "Copyright", "ExifOffset", "GPSInfo")  # tags of photographs
 MAX_TEXT_BYTES = 64 << 20  # bytes of text or ICC profile in a PNG; Pillow allows 1 MiB
 
@@ -33,28 +32,20 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # tw
 # raised by Pillow's decoders for damaged files
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Photo:
     """An image with alpha channel and metadata.
 
     pixels: uint8 (H, W, 3) or (H, W), as `read_image` gives them. alpha: uint8 (H, W), 255 is opaque, or None.
-    profile: the ICC profile of the file, or None. lost: dropped metadata in words: EXIF data,
-    further frames, a gamma.
+    profile: the ICC profile of the pixels, or None. lost: what was dropped, in words: EXIF data, further frames, a gamma, the
+    profile of a CMYK file.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     profile: bytes | None
     lost: tuple[str, ...] = ()
-
-    @property
-    def profile_fits(self) -> bool:
-        """Whether the profile is for the pixels' colour space; that of a CMYK file is not for the RGB converted from it."""
-        wanted = b"GRAY" if self.pixels.ndim == 2 else b"RGB "
-        return self.profile is not None and self.profile[16:20] == wanted  # the field "colour space" of its header
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -64,18 +55,15 @@ def read_image(path: str | Path) -> np.ndarray:
     (v / 257; for 16-bit RGB Pillow keeps the high byte), the EXIF orientation is applied, only the first frame is read.
     Raises SRError for a file that is missing, empty, truncated, not an image, or of floating-point pixels.
     """
-    return _to_array(_read(Path(path), _orient), Path(path))
-
-
-def image_area(path: str | Path) -> int:
-    """Return the number of pixels from the file header; SRError as in `read_image`, except for damage after the header."""
-    return _read(Path(path), lambda file: file.width * file.height)
+    with _opened(Path(path)) as file:
+        image = _orient(file)
+    return _to_array(image, path)
 
 
 def image_head(path: str | Path) -> tuple[int, int, bool]:
-    """Return height, width and whether there is transparency, from the file header (see `image_area`)."""
-    height, width, transparent = _read(Path(path), lambda file: (file.height, file.width, file.has_transparency_data))
-    return height, width, transparent
+    """Return height, width and whether there is transparency, from the file header; errors as in `read_image`."""
+    with _opened(Path(path)) as file:
+        return file.height, file.width, file.has_transparency_data
 
 
 def read_photo(path: str | Path) -> Photo:
@@ -84,13 +72,17 @@ def read_photo(path: str | Path) -> Photo:
     A transparent colour of a palette, grey or RGB image becomes an alpha channel; for 16-bit RGB, all colours with the same
     high bytes. Pixels and errors as in `read_image`.
     """
-    image, lost = _read(Path(path), lambda file: (_orient(file), _lost(file)))
+    with _opened(Path(path)) as file:
+        image, lost = _orient(file), _lost(file)
     alpha = None
     if image.mode.startswith("I") and "transparency" in image.info:
         alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8)
     elif image.has_transparency_data and not image.mode.startswith("I"):
         alpha = np.array(image.convert("RGBA").getchannel("A"))
-    return Photo(_to_array(image, Path(path)), alpha, image.info.get("icc_profile"), lost)
+    pixels, profile = _to_array(image, path), image.info.get("icc_profile") or None
+    if profile and profile[16:20] != (b"GRAY" if pixels.ndim == 2 else b"RGB "):  # the field "colour space" of its header
+        profile, lost = None, (*lost, "its ICC profile, which is for other colours")
+    return Photo(pixels, alpha, profile, lost)
 
 
 def _orient(file: Image.Image) -> Image.Image:
@@ -100,10 +92,8 @@ def _orient(file: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(file)
     image.info["white_is_zero"] = inverted
     colour = image.info.get("transparency")
-    if colour is not None and isinstance(raw, str) and raw in TRNS_BITS:
-        values = [value * 255 // (2 ** TRNS_BITS[raw] - 1) for value in np.atleast_1d(colour).tolist()]
-        if TRNS_BITS[raw] == 16:
-            values = [value >> 8 for value in np.atleast_1d(colour).tolist()]
+    if colour is not None and isinstance(raw, str) and raw in TO_8_BITS:
+        values = [int(value * TO_8_BITS[raw]) for value in np.atleast_1d(colour).tolist()]
         image.info["transparency"] = values[0] if len(values) == 1 else tuple(values)
     return image
 
@@ -123,35 +113,30 @@ def _lost(file: Image.Image) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def _read(path: Path, extract: Callable[[Image.Image], T]) -> T:
-    """Return `extract` of the opened file, with errors explained."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}") from None
-    except OSError as error:  # too long a name, no permission for the folder
-        raise SRError(f"image {path}: {error.strerror}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise SRError(f"image {path}: is a folder, expected an image file; use list_images for its files")
-    if status.st_size == 0:
-        raise SRError(f"image {path}: the file is empty (0 bytes); copy or download it again")
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; errors within the block are explained."""
     try:
         with Image.open(path) as file:
-            return extract(file)
+            yield file
+    except (FileNotFoundError, NotADirectoryError):
+        raise SRError(f"image {path}: no such file; looked in {path.parent.absolute()}") from None
     except Image.UnidentifiedImageError:
+        if path.stat().st_size == 0:
+            raise SRError(f"image {path}: the file is empty (0 bytes); copy or download it again") from None
         raise SRError(f"image {path}: not an image that can be read; expected {', '.join(SUFFIXES)}") from None
-    except PermissionError as error:
-        raise SRError(f"image {path}: {error.strerror}") from None
     except Image.DecompressionBombError as error:
         raise SRError(f"image {path}: cannot be decoded ({error}); cut it into smaller images") from error
     except DECODE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the decoder
+            raise SRError(f"image {path}: {error.strerror}; expected an image file") from None
         if "MAX_TEXT" in str(error):
             limit = f"more than {MAX_TEXT_BYTES >> 20} MB of text or of an ICC profile"
             raise SRError(f"image {path}: has {limit}; save it again without these") from error
         raise SRError(f"image {path}: cannot be decoded ({error}); truncated or damaged, copy it again") from error
 
 
-def _to_array(image: Image.Image, path: Path) -> np.ndarray:
+def _to_array(image: Image.Image, path: str | Path) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey; some decoders return it as 32-bit "I"
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -178,8 +163,7 @@ def write_image(path: str | Path, image: np.ndarray, *, alpha: np.ndarray | None
     path, image = Path(path), np.asarray(image)
     if path.suffix.lower() not in WRITERS:
         raise SRError(f"path: cannot write {path.name!r}; expected a name that ends in {', '.join(WRITERS)}")
-    good_shape = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if image.dtype != np.uint8 or not good_shape or image.size == 0:
+    if image.dtype != np.uint8 or (image.ndim != 2 and image.shape[2:] != (3,)) or image.size == 0:
         raise SRError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of (H, W) or (H, W, 3)")
     if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != image.shape[:2]):
         raise SRError(f"alpha: got {alpha.dtype} of shape {alpha.shape}, expected uint8 of {image.shape[:2]}")

@@ -34,10 +34,6 @@ class Layout:
     scale: int
     count: int | None  # None: not published
 
-    @property
-    def root(self) -> str:
-        return self.folders[0][0].split("/")[0]
-
 
 def _realsr(version: int, scale: int, split: str) -> Layout:
     folders = [f"RealSR(V{version})/{camera}/{split.capitalize()}/{scale}" for camera in CAMERAS]
@@ -71,15 +67,14 @@ PairFiles = dict[str, tuple[Path, Path]]  # name -> HR file, LR file
 def published(name: str) -> PairFiles:
     """Return the pairs of a set in LAYOUTS; SRError for missing folders and partners, and for another number of pairs."""
     layout, pairs = LAYOUTS[name], {}
+    root = data_dir() / layout.folders[0][0].split("/")[0]
     for hr, lr in layout.folders:
         for folder in (data_dir() / hr, data_dir() / lr):
             if not folder.is_dir():
-                source = SOURCES[name.split("-")[0]]
-                raise SRError(f"{name}: {folder} does not exist; unpack the archive of {source} in {data_dir() / layout.root}")
+                raise SRError(f"{name}: {folder} does not exist; unpack the archive of {SOURCES[name.split('-')[0]]} in {root}")
         pairs |= _match(name, data_dir() / hr, data_dir() / lr)
-    if layout.count is not None and len(pairs) != layout.count:
-        where = data_dir() / layout.root
-        raise SRError(f"{name}: {len(pairs)} pairs in {where}, the official set has {layout.count}; unpack the archive again")
+    if layout.count not in (None, len(pairs)):
+        raise SRError(f"{name}: {len(pairs)} pairs in {root}, the official set has {layout.count}; unpack the archive again")
     return pairs
 
 
@@ -102,30 +97,30 @@ def custom(name: str) -> PairFiles:
     files themselves, as NAME_HR.png and NAME_LR.png (or NAME_LR2.png). Suffixes may differ.
     """
     folder = Path(name.removeprefix("pairs:")).expanduser()
-    subfolders = [folder / "HR", folder / "LR"]
-    present = [path for path in subfolders if path.is_dir()]
-    if len(present) == 1:
-        (missing,) = set(subfolders) - set(present)
-        raise SRError(f"{name}: {missing} does not exist beside {present[0].name}; {NAMING}")
-    return _match(name, *(subfolders if present else (folder, folder)))
+    hr, lr = folder / "HR", folder / "LR"
+    if hr.is_dir() != lr.is_dir():
+        missing, other = (lr, hr) if hr.is_dir() else (hr, lr)
+        raise SRError(f"{name}: {missing} does not exist beside {other.name}; {NAMING}")
+    return _match(name, hr, lr) if hr.is_dir() else _match(name, folder, folder)
 
 
 def _match(name: str, hr_folder: Path, lr_folder: Path) -> PairFiles:
     """Match the files of two folders, or of one with both kinds, in natural order."""
     if hr_folder == lr_folder:
-        files = list_images(hr_folder)
-        kinds = [match["kind"] if (match := SUFFIX.fullmatch(path.stem)) else "" for path in files]
-        for path, kind in zip(files, kinds, strict=True):
-            if kind not in ("HR", "LR"):
+        kinds = {"HR": [], "LR": []}
+        for path in list_images(hr_folder):
+            match = SUFFIX.fullmatch(path.stem)
+            if not match or match["kind"] not in kinds:
                 raise SRError(f"{name}: {path} ends in neither _HR nor _LR; {NAMING}")
-        hr, lr = ([path for path, suffix in zip(files, kinds, strict=True) if suffix == kind] for kind in ("HR", "LR"))
+            kinds[match["kind"]].append(path)
+        hr, lr = kinds.values()
     else:
         hr, lr = list_images(hr_folder), list_images(lr_folder)
     hr, lr = _by_key(name, hr), _by_key(name, lr)
-    unmatched = [(path, "LR", lr_folder) for key, path in hr.items() if key not in lr]
-    unmatched += [(path, "HR", hr_folder) for key, path in lr.items() if key not in hr]
+    unmatched = [key for key in hr | lr if key not in hr or key not in lr]
     if unmatched:
-        path, kind, folder = unmatched[0]
+        key = unmatched[0]
+        path, kind, folder = (hr[key], "LR", lr_folder) if key in hr else (lr[key], "HR", hr_folder)
         more = f", nor do {len(unmatched) - 1} more have one" if len(unmatched) > 1 else ""
         raise SRError(
             f"{name}: {len(hr)} HR and {len(lr)} LR images, and {path.name} has no {kind} partner in {folder}{more}; {NAMING}"

@@ -1,7 +1,7 @@
 """LR and HR images of a set, decoded once and packed into memory maps.
 
 A pack is a cache folder keyed by the set's fingerprint: `hr.bin` (all HR images as RGB bytes, one after the
-other), one `lr_x<scale>...bin` per scale, and `index.json` (names and sizes of the images, sha256 of the other files). Files
+other), one `lr_x<scale>...bin` per scale, and `index.json` (sizes of the images, sha256 of the other files). Files
 are written atomically under a lock; a file whose hash differs from the index is repacked.
 """
 
@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ import numpy as np
 from srlib.core import paths
 from srlib.core.color import to_rgb
 from srlib.core.errors import SRError, check_int
-from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked
-from srlib.core.imresize import downscale
+from srlib.core.files import CACHE_REMEDY, atomic, file_hashes, locked, sha256, write_json
+from srlib.core.imresize import downscale, modcrop
 from srlib.core.output import print_line
 from srlib.data.images import read_image
 from srlib.data.sets import ImageSet, open_set
@@ -44,8 +44,6 @@ class Pairs:
     sizes: np.ndarray  # (n, 2): LR height and width
     fingerprint: str  # of the images and of the LR generation
     skipped: tuple[str, ...]  # images smaller than the scale
-    hr: np.memmap  # all bytes of all HR images
-    lr: np.memmap
     views: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def __len__(self) -> int:
@@ -53,9 +51,6 @@ class Pairs:
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         return self.views[i]
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return iter(self.views)
 
 
 def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
@@ -70,7 +65,8 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
     scale = check_int("scale", scale, 1)
     images = open_set(name)
     images.check_scale(scale)
-    folder = paths.cache_dir() / "packs" / f"{_slug(name)}-{images.fingerprint[:16]}"
+    slug = re.sub(r"[^A-Za-z0-9+-]+", "_", re.sub("^(folder|pairs):", "", name))[-40:]
+    folder = paths.cache_dir() / "packs" / f"{slug}-{images.fingerprint[:16]}"
     source, official = _lr_source(images, scale)
     lr_file = folder / f"lr_x{scale}-{source[:12]}.bin"
     index = _read_index(folder)
@@ -83,11 +79,21 @@ def open_pairs(name: str, scale: int, *, progress: bool = False) -> Pairs:
             if not _is_intact(index, lr_file):
                 _report_damage(index, lr_file)
                 _pack_lr(images, official, scale, index, folder, lr_file, progress)
-    return _open_packed(images, scale, np.array(index["sizes"], dtype=np.int64), folder / HR_FILE, lr_file, source)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9+-]+", "_", name.removeprefix("folder:").removeprefix("pairs:"))[-40:]
+    sizes = np.array(index["sizes"])
+    lr_sizes = sizes // scale
+    kept = np.flatnonzero(lr_sizes.min(axis=1)).tolist()
+    if not kept:
+        raise SRError(f"{images.name}: all {len(images)} images are smaller than scale {scale}; give larger images")
+    hr, lr = _views(folder / HR_FILE, sizes), _views(lr_file, lr_sizes)
+    return Pairs(
+        name=images.name,
+        scale=scale,
+        names=tuple(images.names[i] for i in kept),
+        sizes=lr_sizes[kept],
+        fingerprint=hashlib.sha256(f"{images.fingerprint} {scale} {source}".encode()).hexdigest(),
+        skipped=tuple(name for i, name in enumerate(images.names) if i not in kept),
+        views=tuple((lr[i], modcrop(hr[i], scale)) for i in kept),
+    )
 
 
 def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
@@ -108,25 +114,13 @@ def _lr_source(images: ImageSet, scale: int) -> tuple[str, list[Path | None]]:
     return digest.hexdigest(), official
 
 
-def _offsets(sizes: np.ndarray) -> np.ndarray:
-    """Return the byte offset of each image of the given (height, width) in a packed file, and the total size."""
-    return np.concatenate([[0], np.cumsum(3 * sizes.prod(axis=1))])
-
-
 def _read_index(folder: Path) -> dict | None:
     """Return the index of a pack, or None if missing, damaged or of another format."""
     try:
         index = json.loads((folder / INDEX_FILE).read_text())
-    except (OSError, ValueError):  # missing, or truncated by a crash
+        return index if index["format"] == FORMAT and len(index["sizes"]) and dict(index["sha256"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    kinds = {"format": int, "names": list, "sizes": list, "sha256": dict}
-    valid = isinstance(index, dict) and all(isinstance(index.get(key), kind) for key, kind in kinds.items())
-    return index if valid and index["format"] == FORMAT else None
-
-
-def _write_index(folder: Path, index: dict) -> None:
-    with atomic(folder / INDEX_FILE, CACHE_REMEDY) as temp:
-        temp.write_text(json.dumps(index))
 
 
 def _is_intact(index: dict | None, file: Path) -> bool:
@@ -143,25 +137,18 @@ def _report_damage(index: dict | None, file: Path) -> None:
 
 def _pack_hr(images: ImageSet, folder: Path, progress: bool) -> dict:
     """Pack the HR images, drop the LR images of an earlier pack and return the new index."""
-
-    def decoded() -> Iterator[np.ndarray]:
-        for image in _thread_map(images.__getitem__, range(len(images))):
-            rgb = to_rgb(image)
-            sizes.append(rgb.shape[:2])
-            yield rgb
-
-    sizes: list[tuple[int, int]] = []
-    sha256 = _write(folder / HR_FILE, _progress(decoded(), len(images), f"packing {images.name}", progress))
-    index = {"format": FORMAT, "names": images.names, "sizes": sizes, "sha256": {HR_FILE: sha256}}
-    _write_index(folder, index)  # last, as it marks the file as complete
+    hr_images = _computed(lambda i: to_rgb(images[i]), len(images), f"packing {images.name}", progress)
+    digest, sizes = _write(folder / HR_FILE, hr_images)
+    index = {"format": FORMAT, "sha256": {HR_FILE: digest}, "sizes": sizes}
+    write_json(folder / INDEX_FILE, index, CACHE_REMEDY)  # last, as it marks the file as complete
     for old in folder.glob("lr_*.bin"):
         old.unlink()
     return index
 
 
 def _pack_lr(images, official, scale: int, index: dict, folder: Path, lr_file: Path, progress: bool) -> None:
-    sizes = np.array(index["sizes"], dtype=np.int64)
-    hr_views = _views(np.memmap(folder / HR_FILE, mode="r", dtype=np.uint8), sizes)
+    sizes = np.array(index["sizes"])
+    hr_views = _views(folder / HR_FILE, sizes)
 
     def lr_image(i: int) -> np.ndarray:
         expected = tuple((sizes[i] // scale).tolist())
@@ -174,57 +161,40 @@ def _pack_lr(images, official, scale: int, index: dict, folder: Path, lr_file: P
             raise SRError(f"image {official[i]}: {lr.shape[:2]} pixels, expected {expected} for scale {scale}")
         return lr
 
-    lr_images = _thread_map(lr_image, range(len(images)))
-    sha256 = _write(lr_file, _progress(lr_images, len(images), f"{images.name} x{scale}: LR images", progress))
-    _write_index(folder, {**index, "sha256": {**index["sha256"], lr_file.name: sha256}})
+    lr_images = _computed(lr_image, len(images), f"{images.name} x{scale}: LR images", progress)
+    index["sha256"][lr_file.name], _ = _write(lr_file, lr_images)
+    write_json(folder / INDEX_FILE, index, CACHE_REMEDY)
 
 
-def _write(file: Path, arrays: Iterator[np.ndarray]) -> str:
-    """Write arrays consecutively and return the sha256 of the file."""
-    digest = hashlib.sha256()
+def _write(file: Path, arrays: Iterable[np.ndarray]) -> tuple[str, list[tuple[int, int]]]:
+    """Write arrays consecutively; return the sha256 of the file, and height and width of each array."""
+    sizes = []
     with atomic(file, CACHE_REMEDY) as temp, open(temp, "wb") as stream:
         for array in arrays:  # not a memory map, which would crash on a full disk
-            data = array.tobytes()
-            stream.write(data)
-            digest.update(data)
+            stream.write(array.tobytes())
+            sizes.append(array.shape[:2])
         stream.flush()
         os.fsync(stream.fileno())
-    return digest.hexdigest()
+    return sha256(file), sizes
 
 
-def _thread_map(function, items) -> Iterator:
-    """Map in order in a few threads, with bounded prefetch."""
-    workers = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _progress(items: Iterator, total: int, label: str, progress: bool) -> Iterator:
+def _computed(function: Callable, count: int, label: str, progress: bool) -> Iterator:
+    """Yield function(0), function(1), ..., computed in a few threads with bounded prefetch."""
     from tqdm.auto import tqdm
 
-    return tqdm(items, total=total, desc=label, unit="image", disable=not progress)
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=count, desc=label, unit="image", disable=not progress) as bar:
+        pending = deque()
+        for i in range(count + 2 * workers):
+            if i < count:
+                pending.append(pool.submit(function, i))
+            if i >= 2 * workers:
+                yield pending.popleft().result()
+                bar.update()
 
 
-def _views(packed: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    flat, offsets = packed.view(np.ndarray), _offsets(sizes)
-    return [flat[offsets[i] : offsets[i + 1]].reshape(*size, 3) for i, size in enumerate(sizes.tolist())]
-
-
-def _open_packed(images: ImageSet, scale: int, sizes: np.ndarray, hr_file: Path, lr_file: Path, source: str) -> Pairs:
-    lr_sizes = sizes // scale
-    kept = np.flatnonzero(lr_sizes.min(axis=1))
-    skipped = tuple(images.names[i] for i in np.flatnonzero(lr_sizes.min(axis=1) == 0))
-    if not len(kept):
-        raise SRError(f"{images.name}: all {len(images)} images are smaller than scale {scale}; give larger images")
-    hr, lr = (np.memmap(file, mode="r", dtype=np.uint8) for file in (hr_file, lr_file))
-    hr_views, lr_views = _views(hr, sizes), _views(lr, lr_sizes)
-    views = tuple((lr_views[i], hr_views[i][: lr_sizes[i, 0] * scale, : lr_sizes[i, 1] * scale]) for i in kept.tolist())
-    names = tuple(images.names[i] for i in kept)
-    fingerprint = hashlib.sha256(f"{images.fingerprint} {scale} {source}".encode()).hexdigest()
-    return Pairs(images.name, scale, names, lr_sizes[kept], fingerprint, skipped, hr, lr, views)
+def _views(file: Path, sizes: np.ndarray) -> list[np.ndarray]:
+    """Return read-only views of the images of a packed file, given (height, width) of each."""
+    flat = np.memmap(file, mode="r", dtype=np.uint8).view(np.ndarray)
+    ends = np.cumsum(3 * sizes.prod(axis=1))
+    return [flat[end - 3 * h * w : end].reshape(h, w, 3) for end, (h, w) in zip(ends, sizes.tolist(), strict=True)]

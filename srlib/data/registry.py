@@ -7,15 +7,14 @@ get it.
 
 import os
 import threading
-from collections.abc import Iterable
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from srlib.core.errors import SRError, check_int, unknown
-from srlib.core.files import cannot_write, file_hashes, locked, sha256
+from srlib.core.files import cannot_write, file_hashes, locked
 from srlib.core.paths import data_dir
 
 FILE = Path(__file__).with_name("registry.csv")
@@ -95,37 +94,34 @@ def files(dataset: str):
 def paths(dataset: str) -> list[Path]:
     """Return the files of a dataset or split after checking that all exist with the right hash; never downloads.
 
-    Hashes are cached (`file_hashes`); a mismatch is recomputed before the file is rejected. Raises SRError that names the
-    missing or wrong files, the folder searched and the command to fetch them.
+    Hashes are cached (`file_hashes`). Raises SRError that names the missing or wrong files, the folder searched and the command
+    to fetch them.
     """
     rows, root = files(dataset), data_dir()
-    local = [root / file for file in rows.file]
-    missing = [file for file, path in zip(rows.file, local, strict=True) if not path.is_file()]
+    hashes = _hashes(rows)
+    missing = [file for file in rows.file if file not in hashes]
     if missing:
         raise SRError(
             f"{dataset}: {len(missing)} of {len(rows)} files are missing in {root}: {_abbreviate(missing)}. "
             f"Run `make data` or `python -m srlib data {dataset}`, or set SRLIB_DATA to a folder that has them"
         )
-    hashes = _hashes(local, rows.sha256)
-    checked = zip(rows.file, rows.sha256, hashes, strict=True)
-    wrong = [(file, expected, got) for file, expected, got in checked if expected != got]
-    if wrong:
-        file, expected, got = wrong[0]
+    wrong = rows[rows.sha256 != rows.file.map(hashes)]
+    if len(wrong):
+        file, expected = wrong.iloc[0][["file", "sha256"]]
         more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
         raise SRError(
-            f"{dataset}: {root / file} has sha256 {got}, expected {expected}{more}: a damaged copy or another "
+            f"{dataset}: {root / file} has sha256 {hashes[file]}, expected {expected}{more}: a damaged copy or another "
             f"version of the image. `python -m srlib data {dataset}` replaces it"
         )
-    return local
+    return [root / file for file in rows.file]
 
 
 def verify(dataset: str):
     """Rehash every file of a dataset; return a DataFrame of file and status ("ok", "missing", "wrong hash")."""
-    import pandas as pd
-
-    rows, root = files(dataset), data_dir()
-    status = [_status(root / file, expected) for file, expected in zip(rows.file, rows.sha256, strict=True)]
-    return pd.DataFrame({"file": rows.file, "status": status})
+    rows = files(dataset)
+    hashes = rows.file.map(_hashes(rows, refresh=True))
+    status = (hashes == rows.sha256).map({True: "ok", False: "wrong hash"}).where(hashes.notna(), "missing")
+    return rows[["file"]].assign(status=status)
 
 
 def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path]:
@@ -142,16 +138,16 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
         )
     check_int("workers", workers, 1)
     rows, root = files(dataset), data_dir()
-    if _outdated(rows, root):
+    if len(_outdated(rows)):
         folder = root / os.path.commonpath([Path(file).parent for file in rows.file])
         with locked(folder, DATA_REMEDY):
-            outdated = _outdated(rows, root)  # another process may have fetched them meanwhile
+            outdated = _outdated(rows)  # another process may have fetched them meanwhile
             try:
                 failures = _download(dataset, outdated, folder, root, progress, workers)
             except OSError as error:
                 raise cannot_write(folder, error, DATA_REMEDY) from error
         if failures:
-            reasons = _abbreviate([f"{row.file} ({failures[row.file]})" for row in outdated if row.file in failures])
+            reasons = _abbreviate([f"{file} ({reason})" for file, reason in failures.items()])
             raise SRError(
                 f"{dataset}: {len(failures)} of {len(rows)} files could not be fetched into {root}: {reasons}. "
                 f"The others are kept; run `make data` with a network, or set SRLIB_DATA to a folder that has them"
@@ -159,30 +155,21 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
     return paths(dataset)
 
 
-def _hashes(files: list[Path], expected: Iterable[str]) -> list[str]:
-    """Return the sha256 of each file; a cached hash other than the expected one is recomputed."""
-    hashes = dict(zip(files, file_hashes(files), strict=True))
-    mismatched = [path for path, right in zip(files, expected, strict=True) if hashes[path] != right]
-    hashes.update(zip(mismatched, file_hashes(mismatched, refresh=True), strict=True))
-    return [hashes[path] for path in files]
+def _hashes(rows, refresh: bool = False) -> dict[str, str]:
+    """Return the sha256 of each file that exists; a cached hash other than the expected one is recomputed."""
+    root = data_dir()
+    present = rows[[(root / file).is_file() for file in rows.file]]
+    hashes = dict(zip(present.file, file_hashes([root / file for file in present.file], refresh=refresh), strict=True))
+    doubtful = present.file[present.sha256 != present.file.map(hashes)]
+    return hashes | dict(zip(doubtful, file_hashes([root / file for file in doubtful], refresh=True), strict=True))
 
 
-def _status(path: Path, expected: str) -> str:
-    if not path.is_file():
-        return "missing"
-    return "ok" if sha256(path) == expected else "wrong hash"
-
-
-def _outdated(rows, root: Path) -> list:
+def _outdated(rows):
     """Return the rows whose file is missing or has another hash."""
-    rows = list(rows.itertuples())
-    present = [row for row in rows if (root / row.file).is_file()]
-    hashes = _hashes([root / row.file for row in present], [row.sha256 for row in present])
-    valid = {row.file for row, got in zip(present, hashes, strict=True) if got == row.sha256}
-    return [row for row in rows if row.file not in valid]
+    return rows[rows.sha256 != rows.file.map(_hashes(rows))]
 
 
-def _download(dataset: str, rows: list, folder: Path, root: Path, progress: bool, workers: int) -> dict[str, str]:
+def _download(dataset: str, rows, folder: Path, root: Path, progress: bool, workers: int) -> dict[str, str]:
     """Download rows in parallel through a staging folder in `folder`; return file -> reason of each failure."""
     import pooch
     import requests
@@ -191,6 +178,7 @@ def _download(dataset: str, rows: list, folder: Path, root: Path, progress: bool
     pooch.get_logger().setLevel("WARNING")  # otherwise one line per file
     http = pooch.HTTPDownloader(chunk_size=1 << 16, timeout=TIMEOUT)
     offline = threading.Event()  # no server can be reached: skip the rest
+    fetched = []
 
     def download(url: str, target: str, store: pooch.Pooch) -> None:
         """Retry what may succeed the next time; pooch's own retries would repeat a 404 and a wrong hash, too."""
@@ -204,37 +192,38 @@ def _download(dataset: str, rows: list, folder: Path, root: Path, progress: bool
                 if permanent or attempt == ATTEMPTS - 1:
                     raise
 
-    failures, succeeded = {}, 0
-    hashes, urls = {row.file: row.sha256 for row in rows}, {row.file: row.url for row in rows}
-    bar = tqdm(total=sum(int(row.bytes) for row in rows), desc=dataset, unit="B", unit_scale=True, disable=not progress)
-    # Its name is one that `locked` removes after a kill.
-    with bar, TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as name:
-        staging = Path(name)
-        for parent in {Path(row.file).parent for row in rows}:
-            (root / parent).mkdir(parents=True, exist_ok=True)
-            (staging / parent).mkdir(parents=True, exist_ok=True)  # here, as parallel fetches would race for it
-        store = pooch.create(staging, base_url="", registry=hashes, urls=urls)
-        pool = ThreadPoolExecutor(workers)
+    def failure(row) -> str | None:
+        """Fetch one file; return the reason if that fails."""
         try:
-            jobs = {pool.submit(store.fetch, row.file, downloader=download): row for row in rows}
-            for job in as_completed(jobs):
-                row = jobs[job]
-                try:
-                    verified = job.result()
-                except requests.HTTPError as error:
-                    failures[row.file] = f"{error.response.status_code} {error.response.reason} from {row.url}"
-                except requests.RequestException as error:
-                    failures[row.file] = f"{type(error).__name__}: {urlsplit(row.url).netloc}"
-                    if not succeeded:
-                        offline.set()
-                except CancelledError:
-                    failures[row.file] = "not tried, no network"
-                except ValueError as error:  # a wrong hash
-                    failures[row.file] = str(error)
+            verified = store.fetch(row.file, downloader=download)
+        except requests.HTTPError as error:
+            return f"{error.response.status_code} {error.response.reason} from {row.url}"
+        except requests.RequestException as error:
+            if not fetched:
+                offline.set()
+            return f"{type(error).__name__}: {urlsplit(row.url).netloc}"
+        except CancelledError:
+            return "not tried, no network"
+        except ValueError as error:  # a wrong hash
+            return str(error)
+        fetched.append(os.replace(verified, root / row.file))
+        return None
+
+    bar = tqdm(total=int(rows.bytes.sum()), desc=dataset, unit="B", unit_scale=True, disable=not progress)
+    # Its name is one that `locked` removes after a kill.
+    with bar, TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as staging:
+        for parent in {Path(file).parent for file in rows.file}:
+            (root / parent).mkdir(parents=True, exist_ok=True)
+            (Path(staging) / parent).mkdir(parents=True, exist_ok=True)  # here, as parallel fetches would race for it
+        registry, urls = (dict(zip(rows.file, column, strict=True)) for column in (rows.sha256, rows.url))
+        store = pooch.create(staging, base_url="", registry=registry, urls=urls)
+        pool, failures = ThreadPoolExecutor(workers), {}
+        try:
+            for row, reason in zip(rows.itertuples(), pool.map(failure, rows.itertuples()), strict=True):
+                if reason is None:
+                    bar.update(row.bytes)
                 else:
-                    os.replace(verified, root / row.file)
-                    succeeded += 1
-                    bar.update(int(row.bytes))
+                    failures[row.file] = reason
         finally:  # also after Ctrl-C and on a full disk
             offline.set()
             pool.shutdown(cancel_futures=True)

@@ -14,7 +14,7 @@ from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import file_hashes
 from srlib.data import layouts, registry
-from srlib.data.images import image_area, list_images, read_image
+from srlib.data.images import image_head, list_images, read_image
 
 # Photographs in the scikit-image wheel: the training part, and a test part of other scenes. Left out: the second view
 # of the motorcycle, drawings, medical and sky images that are mostly flat.
@@ -23,10 +23,8 @@ EMBEDDED_TEST = ("camera", "chelsea", "coffee", "coins", "rocket")
 PREFIXES = ("folder:", "pairs:")
 TEST_CROP = 256  # pixels; keeps a quick evaluation quick
 
-DIV2K = {  # set -> folder, first and last number, folder of bicubic LR images
-    "DIV2K": ("DIV2K_train_HR", 1, 800, "DIV2K_train_LR_bicubic"),
-    "DIV2K-val": ("DIV2K_valid_HR", 801, 900, "DIV2K_valid_LR_bicubic"),
-}
+DIV2K = {"DIV2K": ("DIV2K_train_HR", 1, 800), "DIV2K-val": ("DIV2K_valid_HR", 801, 900)}  # folder, first and last number
+OFFICIAL_LR = {"DIV2K_train_HR": "DIV2K_train_LR_bicubic", "DIV2K_valid_HR": "DIV2K_valid_LR_bicubic"}
 CAMERA = {"embedded-camera": "embedded", "embedded-camera-test": "embedded-test"}  # simulated pairs of these photographs
 
 
@@ -41,7 +39,6 @@ class ImageSet:
     names: tuple[str, ...]  # unique; the file stem if that is unambiguous
     paths: tuple[Path, ...]
     fingerprint: str  # sha256 over names and contents
-    lr_folders: tuple[Path | None, ...] = ()  # per image, the folder with X2/0001x2.png and the like
     crop: int | None = None  # largest height and width; the centre is kept
     lr_files: tuple[Path, ...] = ()  # of a paired set: the LR file of each image
     camera: bool = False  # the LR images are simulated photographs of the HR images
@@ -60,7 +57,8 @@ class ImageSet:
 
     def area(self, i: int) -> int:
         """Return the number of pixels in the file of image i, without decoding it."""
-        return image_area(self.paths[i])
+        height, width, _ = image_head(self.paths[i])
+        return height * width
 
     @property
     def paired(self) -> bool:
@@ -94,11 +92,12 @@ class ImageSet:
         return lr
 
     def lr_path(self, i: int, scale: int) -> Path | None:
-        """Return the official LR file of image i, or None if the set has none for this scale."""
-        folder = self.lr_folders[i] if self.lr_folders else None
-        if folder is None or not (folder / f"X{scale}").is_dir():
+        """Return the official LR file of image i, such as X2/0001x2.png, or None if the set has none for this scale."""
+        path = self.paths[i]
+        if path.parent.name not in OFFICIAL_LR:
             return None
-        return folder / f"X{scale}" / f"{self.paths[i].stem}x{scale}.png"
+        folder = path.parents[1] / OFFICIAL_LR[path.parent.name] / f"X{scale}"
+        return folder / f"{path.stem}x{scale}.png" if folder.is_dir() else None
 
 
 def known_sets() -> list[str]:
@@ -156,32 +155,28 @@ def _open_single(name: str) -> ImageSet:
     return _from_files(name, registry.paths(name), list(registry.files(name).sha256))
 
 
-def _from_files(name: str, image_paths: list[Path], hashes: list[str], lr_folder: Path | None = None) -> ImageSet:
+def _from_files(name: str, image_paths: list[Path], hashes: list[str]) -> ImageSet:
     names = _unique_names(image_paths)
-    return ImageSet(name, names, tuple(image_paths), _fingerprint(names, hashes), (lr_folder,) * len(image_paths))
+    return ImageSet(name, names, tuple(image_paths), _fingerprint(names, hashes))
 
 
 def _from_pairs(name: str, pairs: layouts.PairFiles, scale: int | None) -> ImageSet:
     hr, lr = zip(*pairs.values(), strict=True)
     hashes = [f"{hr_hash} {lr_hash}" for hr_hash, lr_hash in zip(file_hashes(hr), file_hashes(lr), strict=True)]
-    fingerprint = _fingerprint(pairs, hashes)
-    return ImageSet(name, tuple(pairs), hr, fingerprint, (None,) * len(hr), lr_files=lr, scale=scale)
+    return ImageSet(name, tuple(pairs), hr, _fingerprint(pairs, hashes), lr_files=lr, scale=scale)
 
 
 def _embedded(name: str) -> ImageSet:
     names, crop = (EMBEDDED, None) if name == "embedded" else (EMBEDDED_TEST, TEST_CROP)
     spec = importlib.util.find_spec("skimage")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    image_paths = []
-    for photo in names:
-        files = sorted(folder.glob(f"{photo}.*"))
-        if not files:
-            raise SRError(f"{name}: no photograph {photo!r} in {folder}; install scikit-image 0.25 or later again")
-        image_paths.append(files[0])
+    files = [min(folder.glob(f"{photo}.*"), default=None) for photo in names]
+    if None in files:
+        raise SRError(f"{name}: no photograph {names[files.index(None)]!r} in {folder}; install scikit-image 0.25 or later again")
     # hash the pixels: releases of scikit-image store the same photograph in different files
-    images = (_center_crop(read_image(path), crop) for path in image_paths)
+    images = (_center_crop(read_image(path), crop) for path in files)
     hashes = [hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest() for image in images]
-    return ImageSet(name, names, tuple(image_paths), _fingerprint(names, hashes), (None,) * len(names), crop)
+    return ImageSet(name, names, tuple(files), _fingerprint(names, hashes), crop)
 
 
 def _camera(name: str) -> ImageSet:
@@ -195,17 +190,17 @@ def _camera(name: str) -> ImageSet:
 
 
 def _div2k(name: str) -> ImageSet:
-    folder, first, last, lr_folder = DIV2K[name]
+    folder, first, last = DIV2K[name]
     root = paths.data_dir() / "DIV2K"
     image_paths = [root / folder / f"{number:04d}.png" for number in range(first, last + 1)]
     missing = [path.name for path in image_paths if not path.is_file()]
     if missing:
         raise SRError(
             f"{name}: {len(missing)} of {len(image_paths)} images are missing in {root / folder}, the first is {missing[0]}. "
-            f"Download {folder}.zip (and, if wanted, {lr_folder}_X2.zip ...) from {registry.DIV2K_URL} and unpack it "
+            f"Download {folder}.zip (and, if wanted, {OFFICIAL_LR[folder]}_X2.zip ...) from {registry.DIV2K_URL} and unpack it "
             f"in {root}"
         )
-    return _from_files(name, image_paths, file_hashes(image_paths), root / lr_folder)
+    return _from_files(name, image_paths, file_hashes(image_paths))
 
 
 def _concatenate(name: str, sets: list[ImageSet]) -> ImageSet:
@@ -229,7 +224,6 @@ def _concatenate(name: str, sets: list[ImageSet]) -> ImageSet:
         names=unique,
         paths=tuple(image_paths),
         fingerprint=_fingerprint([images.name for images in sets], [images.fingerprint for images in sets]),
-        lr_folders=tuple(folder for images in sets for folder in images.lr_folders),
         lr_files=tuple(path for images in sets for path in images.lr_files),
     )
 
@@ -239,10 +233,8 @@ def _unique_names(image_paths: list[Path]) -> tuple[str, ...]:
     files = Counter(path.name for path in image_paths)
     names = []
     for path in image_paths:
-        if stems[path.stem] == 1:
-            names.append(path.stem)
-        else:
-            names.append(path.name if files[path.name] == 1 else f"{path.parent.name}/{path.name}")
+        longer = path.name if files[path.name] == 1 else f"{path.parent.name}/{path.name}"
+        names.append(path.stem if stems[path.stem] == 1 else longer)
     return tuple(names)
 
 

@@ -30,7 +30,7 @@ def context(pixels: int, cells: int) -> int:
 
 
 class SameSize(nn.Module):
-    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size. A subclass has `enhance`, for sides that are multiples of four.
+    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size. A subclass has `enhance(lr)`, for sides that are multiples of four.
 
     Raises SRError for a scale other than 1.
     """
@@ -42,9 +42,6 @@ class SameSize(nn.Module):
         super().__init__()
         if scale != 1:
             raise SRError(f"scale (={scale}) of {type(self).__name__} must be 1: its input has the size of its output")
-
-    def enhance(self, lr: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def forward(self, lr: Tensor) -> Tensor:
         return crop_like(self.enhance(pad(lr)), lr)

@@ -1,6 +1,7 @@
 """Upscaling whole images and scoring them: tiles with exact overlap, self-ensemble, one row per image."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -177,7 +178,7 @@ def super_resolve(
     rounded = lr is not None and protocol.round_y
     if lr is None:
         degradation = "uint8_rgb" if model.channels == 3 and protocol.lr == "float_y" else protocol.lr
-        lr = lr_from_hr(hr, protocol.with_lr(degradation), model.scale)
+        lr = lr_from_hr(hr, dataclasses.replace(protocol, lr=degradation), model.scale)
     began = time.perf_counter()
     sr = upscale(model, model_input(model, lr, protocol, rounded), ensemble=ensemble)
     return sr, hr, time.perf_counter() - began

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from srlib.data import registry
+from srlib.data.images import write_image
 
 
 class Server(ThreadingHTTPServer):
@@ -89,6 +90,17 @@ def root(tmp_path, monkeypatch, server, content) -> Path:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(registry, "BACKOFF", 0.01)
     return tmp_path / "datasets"
+
+
+@pytest.fixture
+def div2k(tmp_path, monkeypatch) -> Path:
+    """DIV2K's 100 validation images in their official folders, tiny: HR n, LR x2 100 + n."""
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+    for number in range(801, 901):
+        write_image(tmp_path / "DIV2K" / "DIV2K_valid_HR" / f"{number:04d}.png", np.full((4, 6, 3), number - 800, np.uint8))
+        lr = np.full((2, 3, 3), number - 700, np.uint8)
+        write_image(tmp_path / "DIV2K" / "DIV2K_valid_LR_bicubic" / "X2" / f"{number:04d}x2.png", lr)
+    return tmp_path / "DIV2K"
 
 
 @pytest.fixture

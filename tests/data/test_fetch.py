@@ -67,38 +67,31 @@ def test_fetch_tries_again(root, server, trouble, content):
     assert server.requests["img_2.bin"] == len(trouble) + 1
 
 
-def test_fetch_gives_up_on_a_server_that_keeps_failing(root, server, content):
-    server.failures["img_2.bin"] = [500] * 9
-    with pytest.raises(SRError, match=r"1 of 6 files could not be fetched .*img_2.bin \(500 Internal Server Error"):
+@pytest.mark.parametrize(
+    ("status", "tries", "reason"), [(500, registry.ATTEMPTS, "500 Internal Server Error"), (404, 1, "404 Not Found")]
+)
+def test_fetch_gives_up_on_a_file_and_brings_the_others(root, server, content, status, tries, reason):
+    server.failures["img_2.bin"] = [status] * 9
+    message = rf"1 of 6 files could not be fetched .*img_2.bin \({reason} from {server.url}/img_2.bin\)"
+    with pytest.raises(SRError, match=message):
         registry.fetch("Tiny", progress=False, workers=1)
-    assert server.requests["img_2.bin"] == registry.ATTEMPTS
+    assert server.requests["img_2.bin"] == tries
     assert stored(root) == {name: data for name, data in content.items() if name != "img_2.bin"}
 
 
-def test_a_file_that_is_gone_is_asked_for_once(root, server):
-    server.failures["img_2.bin"] = [404]
-    with pytest.raises(SRError, match=rf"img_2.bin \(404 Not Found from {server.url}/img_2.bin\)"):
+@pytest.mark.parametrize("before", [None, b"another edition"])
+def test_a_wrong_hash_is_explained_and_replaces_nothing(root, server, content, before):
+    if before:
         registry.fetch("Tiny", progress=False)
-    assert server.requests["img_2.bin"] == 1
-
-
-def test_a_wrong_hash_is_explained_and_not_kept(root, server, content):
+        (root / "Tiny" / "img_2.bin").write_bytes(before)
+    server.requests.clear()
     server.content["img_2.bin"] = b"<html>please log in</html>"
-    expected = hashlib.sha256(content["img_2.bin"]).hexdigest()
-    got = hashlib.sha256(server.content["img_2.bin"]).hexdigest()
+    expected, got = (hashlib.sha256(each["img_2.bin"]).hexdigest() for each in (content, server.content))
     with pytest.raises(SRError, match=f"1 of 6 files .*does not match .*: expected {expected} but got {got}. Deleted"):
         registry.fetch("Tiny", progress=False)
-    assert stored(root) == {name: data for name, data in content.items() if name != "img_2.bin"}
+    others = {name: data for name, data in content.items() if name != "img_2.bin"}
+    assert stored(root) == others | ({"img_2.bin": before} if before else {})
     assert server.requests["img_2.bin"] == 1
-
-
-def test_a_wrong_hash_does_not_replace_an_older_file(root, server):
-    registry.fetch("Tiny", progress=False)
-    (root / "Tiny" / "img_2.bin").write_bytes(b"another edition")
-    server.content["img_2.bin"] = b"wrong too"
-    with pytest.raises(SRError, match="1 of 6 files could not be fetched"):
-        registry.fetch("Tiny", progress=False)
-    assert (root / "Tiny" / "img_2.bin").read_bytes() == b"another edition"
 
 
 def test_without_a_network_one_error_says_what_is_missing_and_how_to_get_it(root, server, content):
@@ -117,12 +110,17 @@ def test_without_a_network_one_error_says_what_is_missing_and_how_to_get_it(root
     assert stored(root) == {"img_3.bin": content["img_3.bin"]}
 
 
-def test_one_server_that_is_down_does_not_stop_the_others(root, server):
-    file = registry.FILE
-    rows = pd.read_csv(file)
-    rows.loc[5, "url"] = "http://127.0.0.1:1/img_6.bin"
-    rows.to_csv(file, index=False)
-    registry._read_table.cache_clear()
+@pytest.fixture
+def change_registry():
+    def change(**columns) -> None:
+        pd.read_csv(registry.FILE).assign(**columns).to_csv(registry.FILE, index=False)
+        registry._read_table.cache_clear()
+
+    return change
+
+
+def test_one_server_that_is_down_does_not_stop_the_others(root, server, change_registry):
+    change_registry(url=lambda rows: rows.url.where(rows.index < 5, "http://127.0.0.1:1/img_6.bin"))
     with pytest.raises(SRError, match=r"1 of 6 files .* Tiny/img_6.bin \(ConnectionError"):
         registry.fetch("Tiny", progress=False, workers=1)
     assert len(stored(root)) == 5
@@ -154,15 +152,11 @@ def test_two_processes_fetch_together(root, server, content):
 
 
 def test_a_full_disk_ends_the_fetch_and_leaves_nothing(root, monkeypatch):
-    class Full:
-        def __init__(self, **options):
-            pass
+    def full(url, output_file, pooch):
+        Path(output_file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def __call__(self, url, output_file, pooch):
-            Path(output_file).write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("pooch.HTTPDownloader", Full)
+    monkeypatch.setattr("pooch.HTTPDownloader", lambda **options: full)
     with pytest.raises(SRError, match="No space left on device.*free some space or set SRLIB_DATA"):
         registry.fetch("Tiny", progress=False)
     assert stored(root) == {}
@@ -178,20 +172,12 @@ def test_a_folder_that_cannot_be_written_is_named(root, tmp_path, monkeypatch):
 def test_a_complete_read_only_folder_is_not_touched(root, monkeypatch):
     registry.fetch("Tiny", progress=False)
 
-    def refuse(*args):
-        raise AssertionError("wrote into the folder of datasets")
-
-    monkeypatch.setattr(registry, "locked", refuse)
+    monkeypatch.setattr(registry, "locked", lambda *args: pytest.fail("wrote into the folder of datasets"))
     assert len(registry.fetch("Tiny", progress=False)) == 6
 
 
-def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
-    file = registry.FILE
-    rows = pd.read_csv(file)
-    rows["split"] = ["test", "train"] * 3
-    rows["file"] = rows.file.str.replace("Tiny/", "Shared/tiny/")
-    rows.to_csv(file, index=False)
-    registry._read_table.cache_clear()
+def test_one_split_is_fetched_into_the_folder_of_its_files(root, server, change_registry):
+    change_registry(split=["test", "train"] * 3, file=lambda rows: rows.file.str.replace("Tiny/", "Shared/tiny/"))
     got = registry.fetch("Tiny/test", progress=False)
     assert got == [root / "Shared" / "tiny" / f"img_{i}.bin" for i in (1, 3, 5)] == registry.paths("Tiny/test")
     assert sum(server.requests.values()) == 3 and [path.name for path in root.iterdir()] == ["Shared"]
@@ -200,13 +186,9 @@ def test_one_split_is_fetched_into_the_folder_of_its_files(root, server):
         registry.paths("Tiny/train")
 
 
-def test_what_is_fetched_by_hand_is_named_exactly(root, server):
-    file = registry.FILE
-    rows = pd.read_csv(file)
-    rows["dataset"] = ["DIV2K-x4lr"] * 3 + ["City100-nikon"] * 3
-    rows["file"] = [f"DIV2K/X4/{i}.png" for i in (1, 2, 3)] + [f"City100/nikon/{i}H.PNG" for i in ("002", "016", "020")]
-    rows.to_csv(file, index=False)
-    registry._read_table.cache_clear()
+def test_what_is_fetched_by_hand_is_named_exactly(root, server, change_registry):
+    names = [*(f"DIV2K/X4/{i}.png" for i in (1, 2, 3)), *(f"City100/nikon/{i}H.PNG" for i in ("002", "016", "020"))]
+    change_registry(dataset=["DIV2K-x4lr"] * 3 + ["City100-nikon"] * 3, file=names)
     assert len(registry.fetch("DIV2K-x4lr", progress=False)) == 3
     with pytest.raises(SRError, match="DIV2K-val: not fetched, it comes as archives"):
         registry.fetch("DIV2K-val")
