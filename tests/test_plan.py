@@ -142,7 +142,7 @@ class TestReading:
             ([{**ESPCN, "networks": [{}]}], r"\? in comparison 'ESPCN' lacks name"),
             ([{**ESPCN, "scales": [8]}], r"btsrn/espcn in comparison 'ESPCN': scale \(=8\) .* x2, x3, x4"),
             ([{**ESPCN, "scales": 2}], r"scales \(=2\) of comparison 'ESPCN' must be a list"),
-            ([{**ESPCN, "seeds": ["0"]}], r"seeds \(=\['0'\]\) of comparison 'ESPCN': each must be a whole number"),
+            ([{**ESPCN, "seeds": ["0"]}], r"seeds \(=\['0'\]\) of comparison 'ESPCN' must be a list of whole numbers"),
             ([{**ESPCN, "steps": 4.0}], r"steps \(=4.0\) of comparison 'ESPCN' must be a whole number"),
             ([{**ESPCN, "hr_patch": 17}], r"btsrn/espcn in comparison 'ESPCN': hr_patch \(=17\) must be a positive multiple"),
             ([{**ESPCN, "precision": "fp8"}], "btsrn/espcn in comparison 'ESPCN': unknown precision 'fp8'"),

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+import pandas as pd
 import torch
 
 from srlib.core import paths
@@ -16,12 +17,12 @@ from srlib.train.loop import accelerator_for
 from srlib.train.trainer import Trainer, to_batch
 
 WARM_UP, MAX_STEPS, MAX_SECONDS = 2, 5, 20.0  # untimed steps; then at most so many timed ones, in at most so many seconds
+WORKLOAD = ("model", "model_args", "scale", "loss", "batch", "hr_patch", "precision", "discriminator", "discriminator_args")
 
 
 def _workload(experiment: Experiment) -> str:
     """Return the settings that decide how long a step takes, as JSON."""
-    fields = ("model", "model_args", "scale", "loss", "batch", "hr_patch", "precision", "discriminator", "discriminator_args")
-    return json.dumps({name: getattr(experiment, name) for name in fields}, sort_keys=True)
+    return json.dumps({name: getattr(experiment, name) for name in WORKLOAD}, sort_keys=True)
 
 
 def seconds_per_step(experiment: Experiment) -> float:
@@ -38,19 +39,13 @@ def seconds_per_step(experiment: Experiment) -> float:
     return min(times[WARM_UP:])
 
 
-def step_seconds(statuses: list[Status]) -> dict[str, float]:
+def _step_seconds(statuses: list[Status]) -> dict[str, float]:
     """Return the seconds per step of each workload: from its runs, else timed now and cached in runs/speeds.json."""
-    measured = {
-        _workload(status.planned.experiment): status.seconds_per_step
-        for status in reversed(statuses)
-        if status.seconds_per_step is not None
-    }
+    workloads = [(_workload(status.planned.experiment), status) for status in reversed(statuses)]
+    measured = {workload: status.seconds_per_step for workload, status in workloads if status.seconds_per_step is not None}
     file = paths.runs_dir() / "speeds.json"
     timed = json.loads(file.read_text()) if file.exists() else {}
-    unfinished = {
-        _workload(status.planned.experiment): status.planned.experiment for status in statuses if status.remaining_steps
-    }
-    untimed = {workload: experiment for workload, experiment in unfinished.items() if workload not in measured | timed}
+    untimed = {w: status.planned.experiment for w, status in workloads if status.remaining_steps and w not in measured | timed}
     if untimed:
         print_line(f"timing one step of {len(untimed)} networks that were not trained here yet; cached in {file}", sys.stderr)
     for workload, experiment in untimed.items():
@@ -62,21 +57,18 @@ def step_seconds(statuses: list[Status]) -> dict[str, float]:
 def overview(ledger: Ledger, only: Iterable[str], jobs: int) -> str:
     """Return a table of the networks to train or release: network, scale, seed, comparison, steps, state, estimated hours."""
     statuses = [ledger.status(planned) for planned in ledger.wanted(only)]
-    seconds = step_seconds(statuses)
-    rows, total = [("network", "scale", "seed", "comparison", "steps", "state", "hours")], 0.0
+    seconds, rows = _step_seconds(statuses), []
     for status in statuses:
-        experiment = status.planned.experiment
-        hours = status.remaining_steps * seconds.get(_workload(experiment), 0.0) / 3600
-        total += hours
-        state = f"partial, {status.step:,}" if status.state == "partial" else status.state
-        name = f"{experiment.paper}/{experiment.name}"
-        cells = (name, f"x{experiment.scale}", str(experiment.seed), status.planned.comparison, f"{experiment.steps:,}", state)
-        rows.append((*cells, f"{hours:.1f}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    align = "<<<<><>"
-    lines = ["  ".join(f"{cell:{side}{w}}" for cell, side, w in zip(row, align, widths, strict=True)) for row in rows]
+        experiment, state = status.planned.experiment, status.state
+        rows.append(
+            {"network": f"{experiment.paper}/{experiment.name}", "scale": f"x{experiment.scale}", "seed": experiment.seed}
+            | {"comparison": status.planned.comparison, "steps": f"{experiment.steps:,}"}
+            | {"state": f"{state}, {status.step:,}" if state == "partial" else state}
+            | {"hours": status.remaining_steps * seconds.get(_workload(experiment), 0.0) / 3600}
+        )
+    hours = sum(row["hours"] for row in rows)
     to_train = sum(status.state != "done" for status in statuses)
     to_release = sum(status.state == "done" and status.planned.release for status in statuses)
-    in_parallel = f", {total / jobs:.1f} with {jobs} jobs" if jobs > 1 else ""
-    lines.append(f"{to_train} networks to train, {to_release} to release; {total:.1f} hours of one core{in_parallel}.")
-    return "\n".join(lines)
+    in_parallel = f", {hours / jobs:.1f} with {jobs} jobs" if jobs > 1 else ""
+    total = f"{to_train} networks to train, {to_release} to release; {hours:.1f} hours of one core{in_parallel}."
+    return f"{pd.DataFrame(rows).to_string(index=False, float_format='%.1f')}\n{total}" if rows else total

@@ -10,7 +10,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from srlib import papers
 from srlib.core import paths
@@ -21,34 +20,23 @@ from srlib.train.experiment import Experiment
 SHARED = ("data", "validation", "steps", "batch", "hr_patch")  # of all networks of a comparison
 OWN = ("learning_rate", "precision")  # of a network, where a pilot chose it
 TOP = ("leg", "restart", "comparison")
-COMPARISON = ("name", "scales", *SHARED, *OWN, "leg", "seeds", "model_args", "beside", "networks")
-REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")
+REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")  # of a comparison
+COMPARISON = (*REQUIRED, "leg", "seeds", "model_args", "beside")
 NETWORK = ("name", "scales", *OWN, "pilot", "seeds", "start", "also", "release")
 START = ("network", "scale", "parts")
 LATER = "later"  # stands in `Experiment.start` for weights that are still to be trained
 
-KINDS = {
-    **dict.fromkeys(("scales", "seeds", "networks", "beside", "also", "parts", "comparison"), list),
-    **dict.fromkeys(("name", "network", "pilot", "data", "validation", "precision"), str),
-    **dict.fromkeys(("model_args", "start"), dict),
-    **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), int),
-    **dict.fromkeys(("restart", "learning_rate"), float),
-    "release": bool,
+TYPES = {  # field -> description, type, type of a list's elements
+    **dict.fromkeys(("scales", "seeds"), ("a list of whole numbers", list, int)),
+    **dict.fromkeys(("beside", "also", "parts"), ("a list of strings", list, str)),
+    "comparison": ("a list of tables", list, dict),
+    "networks": ("a list", list, None),  # of strings and tables
+    **dict.fromkeys(("name", "network", "pilot", "data", "validation", "precision"), ("a string", str, None)),
+    **dict.fromkeys(("model_args", "start"), ("a table", dict, None)),
+    **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), ("a whole number", int, None)),
+    **dict.fromkeys(("restart", "learning_rate"), ("a number with a point", float, None)),
+    "release": ("true or false", bool, None),
 }
-ELEMENTS = {
-    **dict.fromkeys(("scales", "seeds"), int),
-    **dict.fromkeys(("beside", "also", "parts"), str),
-    "comparison": dict,
-}
-NAMES = {
-    list: "a list",
-    str: "a string",
-    dict: "a table",
-    int: "a whole number",
-    float: "a number with a point",
-    bool: "true or false",
-}
-
 Key = tuple[str, str, int, int]  # paper, network, scale, seed
 
 
@@ -108,13 +96,9 @@ class Planned:
         return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start)
 
 
-def plan_file() -> Path:
-    return paths.home() / "data" / "plan.toml"
-
-
-def read(file: Path | None = None) -> list[Planned]:
-    """Return the networks of a plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
-    file = file or plan_file()
+def read() -> list[Planned]:
+    """Return the networks of the plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
+    file = paths.home() / "data" / "plan.toml"
     try:
         content = tomllib.loads(file.read_text())
     except OSError as error:
@@ -131,15 +115,13 @@ def read(file: Path | None = None) -> list[Planned]:
 
 
 def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], where: str) -> None:
-    """Raise SRError for an unknown field, one that is missing, and one of another type than `KINDS` has."""
+    """Raise SRError for an unknown field, one that is missing, and one of another type than `TYPES` has."""
     for name, value in table.items():
         if name not in known:
             raise unknown(f"field of {where}:", name, known)
-        if type(value) is not KINDS[name]:
-            raise SRError(f"{name} (={value!r}) of {where} must be {NAMES[KINDS[name]]}")
-        for element in value if name in ELEMENTS else ():
-            if type(element) is not ELEMENTS[name]:
-                raise SRError(f"{name} (={value!r}) of {where}: each must be {NAMES[ELEMENTS[name]]}")
+        description, kind, element = TYPES[name]
+        if type(value) is not kind or (element and any(type(item) is not element for item in value)):
+            raise SRError(f"{name} (={value!r}) of {where} must be {description}")
     missing = [name for name in needed if name not in table]
     if missing:
         raise SRError(f"{where} lacks {', '.join(missing)}; it has {', '.join(table) or 'nothing'}")
