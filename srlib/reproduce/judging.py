@@ -31,16 +31,12 @@ class Verdict:
     pictures. n_seeds: the fewest of a trained side. detail: one line for readers."""
 
     verdict: str
-    estimate: float
-    low: float
-    high: float
-    n_images: int
-    n_seeds: int
-    detail: str
-
-
-def not_tested(detail: str) -> Verdict:
-    return Verdict(NOT_TESTED, math.nan, math.nan, math.nan, 0, 0, detail)
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n_images: int = 0
+    n_seeds: int = 0
+    detail: str = ""
 
 
 def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
@@ -74,13 +70,13 @@ def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Ver
         if len(rows) > 1:
             raise SRError(f"costs have {claim.metric} of {method} x{comparison.scale} {len(rows)} times; pass each cost once")
         if rows.empty:
-            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+            return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
         sides.append(rows.iloc[0])
     if claim.metric in TIMES:
         return _judge_times(claim, comparison, *sides)
     estimate = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
     word, low, high = _decide(claim, estimate, estimate, estimate, 0.0)
-    return Verdict(word, estimate, low, high, 0, 0, f"{_summary(claim, comparison, estimate)}, counted")
+    return Verdict(word, estimate, low, high, detail=f"{_summary(claim, comparison, estimate)}, counted")
 
 
 def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: pd.Series) -> Verdict:
@@ -91,8 +87,7 @@ def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: p
     elif left["session"] != right["session"]:
         problem, estimate = "not measured in the same rounds", float(times[0].mean() / times[1].mean()) - 1
     if problem:
-        detail = f"{_summary(claim, comparison, estimate)}, {problem}"
-        return Verdict(UNDECIDED, estimate, math.nan, math.nan, 0, 0, detail)
+        return Verdict(UNDECIDED, estimate, detail=f"{_summary(claim, comparison, estimate)}, {problem}")
     estimate, half_width = float(times[0].sum() / times[1].sum()) - 1, ratio_half_width(*times)
     word, low, high = _decide(claim, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
     detail, load = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds", max(left["busy"], right["busy"])
@@ -100,7 +95,7 @@ def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: p
         word, detail = UNDECIDED, f"{detail}, while other processes used {load:.2f} cores"
     elif len(times[0]) < MIN_ROUNDS:
         word, detail = UNDECIDED, f"{detail}, fewer than {MIN_ROUNDS}"
-    return Verdict(word, estimate, low, high, 0, 0, detail)
+    return Verdict(word, estimate, low, high, detail=detail)
 
 
 def _score_table(rows: pd.DataFrame, metric: str, name: str) -> pd.DataFrame:
@@ -181,7 +176,7 @@ def judge_accuracy(
     tables = {name: _score_table(own, claim.metric, f"{name} on {comparison.name}") for name, own in scores.items()}
     for method, table in tables.items():
         if table.empty:
-            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+            return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
     _check_same_images(tables, comparison)
     left, right = tables.values()
     pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"

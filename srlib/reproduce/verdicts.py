@@ -53,7 +53,6 @@ from srlib.reproduce.judging import (
     Verdict,
     judge_accuracy,
     judge_cost,
-    not_tested,
 )
 from srlib.scoring.costs import COSTS
 
@@ -127,7 +126,7 @@ def combine(claim: Claim, comparisons: dict[Comparison, Verdict]) -> Verdict:
     tested = [v for v in comparisons.values() if v.verdict != NOT_TESTED]
     if not tested:
         rivals = " or ".join(claim.right)
-        return not_tested(f"no {claim.metric} of both {claim.left} and {rivals} where the claim asks for it")
+        return Verdict(NOT_TESTED, detail=f"no {claim.metric} of both {claim.left} and {rivals} where the claim asks for it")
     words = [v.verdict for v in tested]
     complete = len(tested) == len(comparisons)
     decisive = next((word for word in (CONTRADICTED, UNDECIDED, UNJUDGED) if word in words), HOLDS)
