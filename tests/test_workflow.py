@@ -597,10 +597,7 @@ def test_jobs_that_cannot_be_cancelled_are_told_with_the_remedy(answers, monkeyp
     assert cancel(LOG) == [f"error: Unable to contact slurm controller; {remedy}"]
     answers(squeue="echo 72", scancel="exit 1")
     monkeypatch.setattr(cluster, "ENDING", 0.1)
-    assert cancel(LOG) == [
-        "  stopped x/train_x_x2, SLURM job 72",
-        f"error: jobs 72 have not ended; {remedy}",
-    ]
+    assert cancel(LOG) == ["  stopped x/train_x_x2, SLURM job 72", f"error: jobs 72 have not ended; {remedy}"]
 
 
 # --- Kubernetes -------------------------------------------------------------------------------------------------------

@@ -44,16 +44,7 @@ from srlib import papers
 from srlib.core.errors import SRError
 from srlib.reproduce.budgets import TRAINING_COLUMNS
 from srlib.reproduce.claims import UNITS, Claim, Comparison, load_claims
-from srlib.reproduce.judging import (
-    CONTRADICTED,
-    HOLDS,
-    NOT_TESTED,
-    UNDECIDED,
-    UNJUDGED,
-    Verdict,
-    judge_accuracy,
-    judge_cost,
-)
+from srlib.reproduce.judging import CONTRADICTED, HOLDS, NOT_TESTED, UNDECIDED, UNJUDGED, Verdict, judge_accuracy, judge_cost
 from srlib.scoring.costs import COSTS
 
 HOLDS_WHERE_TESTED = "holds where tested"  # only of a whole claim
