@@ -171,9 +171,7 @@ def test_over_several_sets_and_scales():
     found = verdict(every, rows(good))
     assert found.verdict == "holds"
     assert found.estimate == pytest.approx(0.15) and "least: B100 x2" in found.detail  # the weakest is shown
-    assert [v.verdict for v in verdicts.evaluate_comparisons(every, rows(good), None, trained(rows(good))).values()] == [
-        "holds"
-    ] * 4
+    assert found.detail.startswith("4 tested: 4 holds")
     found = verdict(every, rows(good | {("Set5", 3): -0.2}))
     assert found.verdict == "contradicted" and "1 contradicted" in found.detail and found.estimate == pytest.approx(-0.2)
     assert verdict(every, rows(good | {("Set5", 3): 0.01})).verdict == UNDECIDED
@@ -240,20 +238,16 @@ class TestTimes:
         assert self.word("<", 0, costs) == "contradicted" and self.word("approx", 0.6, costs) == "holds"
         assert self.word(">", 0.49, costs) == UNDECIDED
 
-    def test_one_disturbed_round_in_which_both_are_slow_changes_little(self):
-        costs = timed([*self.SLOW, 3.0], [*self.FAST, 2.0])
-        assert self.word(">", 0.4, costs) == "holds"
-
-    def test_the_verdict_does_not_flip_on_a_busy_machine(self):
+    def test_a_busy_machine_and_rounds_that_differ_widely_decide_nothing(self):
         """-42.6 % once and +0.4 % later: neither is believed."""
-        for left, right in (([0.574] * 6, [1.0] * 6), ([1.004] * 6, [1.0] * 6)):
-            busy = timed(left, right, busy=[0.0, 0.96])
-            found = verdict(claim(relation="<", metric="seconds"), pd.DataFrame(), busy)
-            assert found.verdict == UNDECIDED and found.detail.endswith("6 rounds, while other processes used 0.96 cores")
-
-    def test_rounds_that_differ_widely_decide_nothing(self):
-        left = [0.5, 1.6, 0.7, 1.5, 0.6, 1.4]
-        assert self.word("<", 0, timed(left, [1.0, 1.1, 1.4, 1.0, 1.3, 1.2])) == UNDECIDED
+        for left in (0.574, 1.004):
+            busy = timed([left] * 6, [1.0] * 6, busy=[0.0, 0.96])
+            got = verdict(claim(relation="<", metric="seconds"), pd.DataFrame(), busy)
+            assert got.verdict == UNDECIDED and got.detail.endswith("6 rounds, while other processes used 0.96 cores")
+        wide = timed([0.5, 1.6, 0.7, 1.5, 0.6, 1.4], [1.0, 1.1, 1.4, 1.0, 1.3, 1.2])
+        assert self.word("<", 0, wide) == UNDECIDED
+        both_slow_once = timed([*self.SLOW, 3.0], [*self.FAST, 2.0])
+        assert self.word(">", 0.4, both_slow_once) == "holds"
 
     @pytest.mark.parametrize(
         ("changes", "detail"),
@@ -269,9 +263,6 @@ class TestTimes:
         assert found.verdict == UNDECIDED and found.detail.endswith(detail)
         assert found.estimate == pytest.approx(0.5, abs=0.02)
 
-    def test_of_one_side_alone_is_not_tested(self):
-        assert self.word(">", 0, timed(self.SLOW, self.FAST).iloc[:1]) == "not tested"
-
     def test_interval_of_a_ratio_covers_the_truth(self):
         rng, hits = np.random.default_rng(0), 0
         for _ in range(400):
@@ -280,9 +271,9 @@ class TestTimes:
             hits += abs(left.sum() / right.sum() - 1.3) < ratio_half_width(left, right)
         assert 0.91 < hits / 400 < 0.99
 
-    def test_of_single_images_are_not_taken(self):
-        """They were measured one network after the other."""
-        rows = pd.concat([result("btsrn", 30, seconds=0.1), result("vdsr", 30, seconds=0.3)])
+    def test_of_one_side_or_of_single_images_are_not_tested(self):
+        assert self.word(">", 0, timed(self.SLOW, self.FAST).iloc[:1]) == "not tested"
+        rows = pd.concat([result("btsrn", 30, seconds=0.1), result("vdsr", 30, seconds=0.3)])  # one network after the other
         assert verdict(claim(relation="<", metric="seconds"), rows).verdict == "not tested"
 
 

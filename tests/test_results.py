@@ -540,34 +540,21 @@ class TestScores:
             collect(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 
 
-class TestVitalSigns:
-    """What captions say of mechanisms."""
-
-    PAPER = dataclasses.replace(
-        PAPER,
-        methods={**PAPER.methods, "kpn": Method("kpn", "KPN", {"width": 16, "blocks": 1, "kernel": 3}, {"steps": 2})},
-        scales=(1, 2),
-    )
-
-    @pytest.fixture
-    def pairs(self, profile) -> Profile:
-        data = {"data": "embedded-camera", "validation": "embedded-camera-test", "scales": (1,)}
-        return dataclasses.replace(profile, **data)
-
-    def test_are_said_network_by_network_and_seed_by_seed(self, pairs):
-        for seed in (0, 1):
-            load_or_train(self.PAPER, "kpn", 1, pairs, seed, progress="none")
-        signs = load_run(load_or_train(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
-        one = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
-        assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}."
-        assert "(3×3); the mechanism did not train: the kernels have one shape" in one
-        both = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
-        assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
-
-    def test_nothing_is_said_of_networks_without_a_mechanism(self, profile):
-        load_or_train(PAPER, "espcn", 2, profile, progress="none")
-        assert budgets.vital_signs_caption(PAPER, ["bicubic", "espcn"], [2], profile) == ""
-        assert budgets.vital_signs_caption(PAPER, [], [2], profile) == ""
+def test_captions_have_vital_signs_network_by_network_and_seed_by_seed(profile):
+    kpn = Method("kpn", "KPN", {"width": 16, "blocks": 1, "kernel": 3}, {"steps": 2})
+    paper = dataclasses.replace(PAPER, methods={**PAPER.methods, "kpn": kpn}, scales=(1, 2))
+    pairs = dataclasses.replace(profile, data="embedded-camera", validation="embedded-camera-test", scales=(1,))
+    for seed in (0, 1):
+        trained = load_or_train(paper, "kpn", 1, pairs, seed, progress="none")
+    signs = vitals.describe(trained.vital_signs)
+    caption = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, [1])
+    assert caption == f"Vital signs: KPN x1, {signs}."
+    assert "(3×3); the mechanism did not train: the kernels have one shape" in caption
+    both = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
+    assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {signs}.")
+    load_or_train(paper, "espcn", 2, profile, progress="none")  # it has no mechanism
+    assert budgets.vital_signs_caption(paper, ["bicubic", "espcn"], [2], profile) == ""
+    assert budgets.vital_signs_caption(paper, [], [2], profile) == ""
 
 
 class TestSharedWeights:
@@ -610,10 +597,6 @@ class TestSharedWeights:
         assert trained.run.experiment.start == digest({"": start.weights})
         assert {*(paths.runs_dir() / "experiments").iterdir()} == {trained.run.dir, start.run.dir}
 
-    def test_gans_have_the_scale_of_their_table(self, narrow):
-        with pytest.raises(SRError, match=r"scale \(=2\) of prosrgan must be one that prosrn has: x4"):
-            load_or_train(PROSRN, "prosrgan", 2, narrow, progress="none")
-
     def test_available_trains_nothing(self, narrow, monkeypatch):
         names = ["bicubic", "prosrn_2_4", "prosrgan", "srgan", "lapsrn"]
 
@@ -633,11 +616,13 @@ class TestSharedWeights:
         assert table.groupby("method")["scale"].apply(list).to_dict() == {"bicubic": [2, 4, 8], "srresnet": [4]}
         assert notes == []
 
-    def test_other_methods_have_one_scale_only(self, narrow):
+    def test_other_methods_have_their_scale_only(self, narrow):
         run = load_or_train(PROSRN, "lapsrn", 2, narrow, progress="none").run
         assert load_run(run.dir, 2).model.scale == 2
         with pytest.raises(SRError, match=rf"scale \(=4\) does not fit {run.dir}, which is x2; leave the scale out"):
             load_run(run.dir, 4)
+        with pytest.raises(SRError, match=r"scale \(=2\) of prosrgan must be one that prosrn has: x4"):
+            load_or_train(PROSRN, "prosrgan", 2, narrow, progress="none")
 
     def test_released_weights_serve_every_scale(self, narrow, large):
         run = load_or_train(PROSRN, "prosrn", 2, narrow, progress="none").run
@@ -651,19 +636,19 @@ class TestSharedWeights:
         card = json.loads(file.with_suffix(".json").read_text())
         assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
 
-    def test_what_was_spent_tells_of_the_start_too(self, narrow):
-        assert budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow) == ""
-        load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none")
-        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow)
+    def test_training_budgets_include_those_of_the_start_released_or_not(self, narrow, large):
+        def caption(profile):
+            return budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], profile)
+
+        assert caption(narrow) == ""
+        run = load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none").run
+        said = caption(narrow)
         assert said.startswith("Training budget: ProSRGAN x4 ")
         assert said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
-
-    def test_what_was_spent_on_a_start_that_is_not_released_is_told(self, narrow, large):
-        run = load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none").run
         first = run.provenance()["start"][""]
         assert first["name"] == "prosrn_2_4" and first["scale"] == 4 and first["steps"] > 0
         file = release(run, [large], protocol("prosrn"))
-        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
+        said = caption(dataclasses.replace(narrow, train=False))
         assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
         assert load_budget(file)["name"] == "prosrgan" and load_budget(file)["steps"] == run.provenance()["steps"]
 
