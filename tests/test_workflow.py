@@ -574,7 +574,15 @@ Finished jobid: 1 (Rule: report)
 """
 
 
-def test_each_job_is_told_by_notebook_and_slurm_id():
+GENERIC = """\
+Submitted job 3 with external jobid 'srlib-1'.
+Error in rule ablate:
+    message: For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 3
+"""
+
+
+def test_each_job_is_told_by_notebook_and_job_of_the_cluster():
     found = cluster.Jobs(LOG)
     refused = "sbatch: error: Batch job submission failed: Invalid account"
     assert found.events == [
@@ -587,12 +595,18 @@ def test_each_job_is_told_by_notebook_and_slurm_id():
     assert found.run == "1-2" and found.killed == {"x/ablate": refused}, "the training was tried again"
     first = LOG[: LOG.index("Job 5 has been submitted with SLURM jobid 72")]
     assert cluster.Jobs(first).killed == {"x/ablate": refused, "x/train_x_x2": "SLURM job 71: TIMEOUT"}
+    log = first[: first.index("Job 5")] + GENERIC
+    assert cluster.Jobs(log).events == [
+        "  queued  x/ablate, Kubernetes Job srlib-1",
+        "  FAILED  x/ablate, Kubernetes Job srlib-1",
+    ]
+    assert not cluster.Jobs(log).killed, "its notebook shows why it failed"
 
 
 def test_jobs_that_cannot_be_cancelled_are_told_with_the_remedy(answers, monkeypatch):
     cancel = partial(cluster.cancel, cluster.CLUSTERS["slurm"])
     assert cancel("Building DAG of cluster...\n") == []
-    remedy = "see `squeue --me`, and cancel them with `scancel --name=1-2`"
+    remedy = "cancel them with `scancel --name=1-2`"
     answers(squeue="echo 'Unable to contact slurm controller' >&2; exit 1")
     assert cancel(LOG) == [f"error: Unable to contact slurm controller; {remedy}"]
     answers(squeue="echo 72", scancel="exit 1")
@@ -669,11 +683,12 @@ def test_interrupted_on_kubernetes_its_jobs_are_cancelled(home, state, tmp_path)
 
     (home / "slow").unlink()
     call = Call(tmp_path / "said", "--on", "kubernetes")
-    call.wait_for("  done    btsrn/train_vdsr_x2", "  FAILED  btsrn/ablate")
+    call.wait_for("  done    btsrn/train_vdsr_x2", "  FAILED  btsrn/ablate, Kubernetes Job srlib-ablate-")
+    assert "further error details" not in call.said()
     assert "An earlier call was killed and left these jobs:\n" in call.said()
     assert re.search("  stopped btsrn/train_vdsr_x2, Kubernetes Job srlib-train-", call.said())
     call.kill(signal.SIGINT)
-    assert not list(state.glob("*.json"))
+    assert not survivors() and all(file.with_suffix(".status").exists() for file in state.glob("*.json")), "none runs"
 
 
 DAEMONS = ("munged", "slurmctld", "slurmd")

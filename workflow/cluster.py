@@ -24,6 +24,7 @@ EVENT = re.compile(
     re.MULTILINE,
 )
 STATUS = re.compile(r"SLURM-job '(\d+)' failed.* SLURM status is: '(\w+)'")
+GENERIC = re.compile(r"For further error details see .+\s*")  # what Snakemake adds to each message
 REFUSED = re.compile(r"The error message was '(.+?)'\.$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,7 +36,6 @@ class Cluster:
     submit: str
     list: str
     cancel: str
-    remedy: str
     ended: str = ""
 
 
@@ -46,7 +46,6 @@ CLUSTERS = {
         "sbatch",
         "squeue --noheader --format=%i --name={run}",
         "scancel --name={run}",
-        "`squeue --me`, and cancel them with `scancel --name={run}`",
         "squeue --noheader --format=%i --name={run} --states=CANCELLED",
     ),
     "kubernetes": Cluster(
@@ -55,7 +54,6 @@ CLUSTERS = {
         # its pods that succeeded and failed, <none> while it runs; a deleted Job stays until its pod has ended
         f"kubectl get {SELECTED} --no-headers --output=custom-columns=N:.metadata.name,S:.status.succeeded,F:.status.failed",
         f"kubectl delete {SELECTED} --ignore-not-found --cascade=foreground --wait=false",
-        f"`kubectl get {SELECTED}`, and cancel them with `kubectl delete {SELECTED}`",
     ),
 }
 
@@ -101,32 +99,33 @@ class Jobs:
         self.run = match[1] if (match := RUN.search(log)) else ""
         self.notebook, self.killed, self.failed, self.events = {}, {}, set(), []
         notebooks = {number: name for name, number in NOTEBOOK.findall(log)}
-        logs = {}
+        sent = {}  # job and log, by notebook
         for event in EVENT.finditer(log):
             submitted, job = event["submitted"] or event["created"], event["job"] or event["name"]
             notebook = notebooks.get(submitted or event["finished"] or event["failed"])
             if submitted:
-                logs[notebook] = event["log"]
+                label = f"{'SLURM job' if event['job'] else 'Kubernetes Job'} {job}"
+                sent[notebook] = label, event["log"]
                 self.killed.pop(notebook, None)  # it is tried again
                 self.notebook[job] = notebook
-                self.events.append(f"  queued  {notebook}, {'SLURM job' if event['job'] else 'Kubernetes Job'} {job}")
-            elif event["finished"] and notebook in logs:
+                self.events.append(f"  queued  {notebook}, {label}")
+            elif event["finished"] and notebook in sent:
                 self.events.append(f"  done    {notebook}")
             elif event["failed"] and notebook:
-                self._fail(notebook, event["message"] or "", logs.get(notebook))
+                self._fail(notebook, GENERIC.sub("", event["message"] or "").strip(), *sent.get(notebook, ("", None)))
 
-    def _fail(self, notebook: str, message: str, log: str | None) -> None:
+    def _fail(self, notebook: str, message: str, label: str, log: str | None) -> None:
         if status := STATUS.search(message):
             self.failed.add(status[1])
             self.events.append(f"  FAILED  {notebook}, SLURM job {status[1]}: {status[2]}\n          see {log}")
             if status[2] != "FAILED":
                 self.killed[notebook] = f"SLURM job {status[1]}: {status[2]}"
-        elif message.strip():
+        elif message:
             refused = REFUSED.search(message)
             self.killed[notebook] = (refused[1] if refused else message).strip().split("\n")[-1]
             self.events.append(f"  FAILED  {notebook}: {self.killed[notebook]}")
         else:
-            self.events.append(f"  FAILED  {notebook}")
+            self.events.append(f"  FAILED  {notebook}, {label}")
 
 
 def stop(snakemake: subprocess.Popen) -> None:
@@ -170,5 +169,5 @@ def cancel(cluster: Cluster, log: str, interrupted: bool = False) -> list[str]:
     ]
     if answer.returncode or running:
         trouble = error_of(answer) if answer.returncode else f"jobs {', '.join(sorted(running))} have not ended"
-        lines.append(f"error: {trouble}; see {cluster.remedy.format(run=jobs.run)}")
+        lines.append(f"error: {trouble}; cancel them with `{cluster.cancel.format(run=jobs.run)}`")
     return lines
