@@ -158,9 +158,9 @@ class TestReading:
             ([{**ESPCN, "beside": ["btsrn/vdsr"]}], r"beside \(=btsrn/vdsr\) of comparison 'ESPCN' is not in the plan at x2"),
             (
                 [GAN, SRRESNET],
-                "srgan x4 starts from prosrn/srresnet x4, which the plan has only behind it; move that before 'GAN'",
+                "srgan in comparison 'GAN': it starts from prosrn/srresnet x4, which the plan does not have before it",
             ),
-            ([GAN], "prosrn/srgan x4 starts from prosrn/srresnet x4, which the plan does not have; add it before 'GAN'"),
+            ([GAN], "it starts from prosrn/srresnet x4, which the plan does not have before it; plan that first"),
             ([SRRESNET, {**GAN, "steps": 8}], r"leg \(=4\) splits its 8 steps, but its discriminator is not kept .* set leg = 8"),
         ],
     )

@@ -60,8 +60,7 @@ class Planned:
     release: bool = True
 
     def __str__(self) -> str:
-        e = self.experiment
-        return f"{e.paper}/{e.name} x{e.scale}{f' seed {e.seed}' if e.seed else ''}"
+        return _name(self.key)
 
     @property
     def key(self) -> Key:
@@ -96,6 +95,11 @@ class Planned:
         return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start)
 
 
+def _name(key: Key) -> str:
+    paper, name, scale, seed = key
+    return f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
+
+
 def read() -> list[Planned]:
     """Return the networks of the plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
     file = paths.home() / "data" / "plan.toml"
@@ -109,7 +113,6 @@ def read() -> list[Planned]:
     reader = _Reader(content["leg"], content["restart"])
     for table in content["comparison"]:
         reader.add(table)
-    reader.check_starts()
     reader.check_budgets()
     return list(reader.planned.values())
 
@@ -135,7 +138,6 @@ class _Reader:
         if not 0 < restart <= 1:
             raise SRError(f"restart (={restart!r}) of the plan must be above 0 and at most 1, a part of the first rate, e.g. 0.5")
         self.planned: dict[Key, Planned] = {}
-        self.starts: dict[Key, dict[str, Key]] = {}  # network -> the networks that it starts from, by part
         self.trained_as: dict[Key, Key] = {}  # each name of a network, also an alias -> the name that it is trained under
         self.beside: dict[str, list[tuple[str, int]]] = {}  # comparison -> its networks planned elsewhere, with scale
 
@@ -189,7 +191,6 @@ class _Reader:
                 f"leg (={leg}) splits its {experiment.steps} steps, but its discriminator is not kept between legs; set leg = "
                 f"{experiment.steps}"
             )
-        also = tuple(twin.name for twin in twins)
         for twin in twins:
             differing = [key for key, value in vars(twin).items() if key != "name" and value != getattr(experiment, key)]
             twin_starts = self._starts(paper, twin.name, network, scale, seed)
@@ -197,10 +198,24 @@ class _Reader:
                 differing.append("start")
             if differing:
                 raise SRError(f"also (={twin.name}) is another training: {', '.join(differing)}; plan it by itself")
-        networks = {part: papers.get(key[0]).method(key[1]).official for part, key in starts.items()}
-        official = {part: (network, starts[part][2]) for part, network in networks.items() if network}
-        starts = {part: key for part, key in starts.items() if part not in official}
-        planned = Planned(table["name"], experiment, leg, self.restart, {}, official, also, network.get("release", True))
+        start, official = {}, {}
+        for part, first in starts.items():
+            if published := papers.get(first[0]).method(first[1]).official:
+                official[part] = published, first[2]
+            elif first not in self.trained_as:
+                raise SRError(f"it starts from {_name(first)}, which the plan does not have before it; plan that first")
+            else:
+                start[part] = self.planned[self.trained_as[first]]
+        planned = Planned(
+            table["name"],
+            experiment,
+            leg,
+            self.restart,
+            start,
+            official,
+            tuple(twin.name for twin in twins),
+            network.get("release", True),
+        )
         for alias in planned.names:
             key = (paper.name, alias, *planned.key[2:])
             if key in self.trained_as:
@@ -208,7 +223,6 @@ class _Reader:
                 raise SRError(f"{alias} x{key[2]} seed {seed} is planned already, in {other!r}; name it in `beside` of this one")
             self.trained_as[key] = planned.key
         self.planned[planned.key] = planned
-        self.starts[planned.key] = starts
 
     def _starts(self, paper: papers.Paper, name: str, network: dict, scale: int, seed: int) -> dict[str, Key]:
         method = paper.method(name)
@@ -221,22 +235,6 @@ class _Reader:
         _check_fields(given, START, START, "its start")
         lender, first = papers.find(given["network"])
         return {part: (lender.name, first, given["scale"], seed) for part in given["parts"]}
-
-    def check_starts(self) -> None:
-        """Link each network to those that it starts from; raises SRError unless the plan has them before it."""
-        earlier: set[Key] = set()
-        for key, planned in list(self.planned.items()):
-            start = {}
-            for part, wanted in self.starts[key].items():
-                first = self.trained_as.get(wanted)
-                if first is None or first not in earlier:
-                    paper, name, scale, seed = wanted
-                    what = f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
-                    why = "the plan does not have; add it" if first is None else "the plan has only behind it; move that"
-                    raise SRError(f"{planned} starts from {what}, which {why} before {planned.comparison!r}")
-                start[part] = self.planned[first]
-            self.planned[key] = replace(planned, start=start)
-            earlier.add(key)
 
     def check_budgets(self) -> None:
         """Raise SRError where two networks of a comparison differ in data, batch, patch or total steps."""
