@@ -71,8 +71,8 @@ def needs_trained_components(wildcards):
     return trained(wildcards) if papers.get(wildcards.paper).parts else []
 
 
-def left(wildcards):
-    """All that the notebooks of the papers leave; the summary reads no other metrics."""
+def all_metrics(wildcards):
+    """The metrics of all notebooks of the papers; the summary reads no other."""
     names = {paper: notebooks.metrics_names(papers.get(paper), SETUP, scales(paper)) for paper in PAPERS}
     files = [file for paper in PAPERS for file in metrics(paper, *names[paper], *notebooks.COSTS)]
     return files + [f"metrics/{PROFILE}/{paper}/explore.done" for paper in PAPERS]
@@ -212,7 +212,7 @@ rule explore:
 
 rule summary:
     input:
-        left,
+        all_metrics,
         notebook=f"{HOME}/notebooks/summary.ipynb",
         published=published,
     output:

@@ -14,40 +14,33 @@ END, FACTOR, EXPONENT = 38.0, 20.0, 0.5  # 37.9 dB after (20 / 0.1) ** 2 = 40,00
 
 def history(noise=0.0, seed=0, points=10):
     psnr = END - FACTOR * STEPS**-EXPONENT + np.random.default_rng(seed).normal(0, noise, 10)
-    return [{"step": int(step), "psnr": value, "loss": 1.0} for step, value in zip(STEPS, psnr, strict=True)][:points]
+    return pd.Series(psnr, STEPS)[:points]
 
 
 def test_an_exact_power_law_is_recovered():
     found = steps_needed(history(), 37.9)
     assert found.steps == pytest.approx(40_000, rel=0.02) and found.low <= 40_000 <= found.high
     assert found.high < 1.1 * found.low
-    assert steps_needed(pd.DataFrame(history()), 37.9) == found == steps_needed(curve(history()), 37.9)
 
 
-@pytest.mark.parametrize("noise", [0.002, 0.01, 0.03])
-def test_the_interval_covers_the_truth_about_as_often_as_it_says(noise):
-    found = [steps_needed(history(noise, seed), 37.9) for seed in range(100)]
-    hits = sum(one.low <= 40_000 <= one.high for one in found)
-    assert 90 <= hits
-    assert np.median([one.steps for one in found]) == pytest.approx(40_000, rel=0.3)
-
-
-def test_more_noise_means_a_wider_interval():
-    widths = {}
-    for noise in (0.001, 0.01):
-        found = [steps_needed(history(noise, seed), 37.85) for seed in range(20)]
-        widths[noise] = np.median([one.high / one.low for one in found])
-    assert widths[0.001] < widths[0.01]
+def test_the_interval_covers_the_truth_about_as_often_as_it_says_and_grows_with_the_noise():
+    widths = []
+    for noise in (0.002, 0.01, 0.03):
+        needed = [steps_needed(history(noise, seed), 37.9) for seed in range(60)]
+        assert sum(steps.low <= 40_000 <= steps.high for steps in needed) >= 54
+        assert np.median([steps.steps for steps in needed]) == pytest.approx(40_000, rel=0.3)
+        widths.append(np.median([steps.high / steps.low for steps in needed]))
+    assert widths == sorted(widths)
 
 
 def test_what_the_curve_never_reaches_is_said():
     found = steps_needed(history(0.002), 38.3)
     assert math.isinf(found.steps) and math.isinf(found.high) and str(found) == "not reachable by this fit"
-    flat = [{"step": s, "psnr": 30 + e} for s, e in zip(range(100, 1100, 100), [0, 0.01] * 5, strict=True)]
+    flat = pd.Series([30, 30.01] * 5, range(100, 1100, 100))
     assert math.isinf(steps_needed(flat, 31).steps)
     noisy = [steps_needed(history(0.03, seed), 38.3) for seed in range(10)]  # the larger end of some intervals is beyond
     assert all(math.isinf(one.high) for one in noisy) and sum(math.isinf(one.steps) for one in noisy) > 5
-    falling = [{"step": s, "psnr": 30 - s / 1000} for s in range(100, 1100, 100)]
+    falling = pd.Series(np.linspace(29.9, 29, 10), range(100, 1100, 100))
     assert math.isinf(steps_needed(falling, 31).steps)
 
 

@@ -127,56 +127,33 @@ def test_numbers_of_any_type_name_one_run():
     assert type(other.scale) is int and type(other.minutes) is float
 
 
-def test_cosine_falls_from_the_first_rate_to_zero():
-    e = experiment(learning_rate=2e-3)
-    rates = [e.rate(i / 100) for i in range(101)]
-    assert rates[0] == 2e-3 and rates[50] == pytest.approx(1e-3) and rates[100] == pytest.approx(0, abs=1e-12)
-    assert rates == sorted(rates, reverse=True)
-
-
-def test_a_warm_start_rises_for_a_tenth_and_then_falls_to_zero():
-    e = experiment(schedule="warm_cosine", learning_rate=2e-3)
-    rates = [e.rate(i / 100) for i in range(101)]
-    assert rates[:11] == pytest.approx([2e-4 * i for i in range(11)])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[55] == pytest.approx(1e-3) and rates[100] == pytest.approx(0, abs=1e-12)
-
-
-def test_steps_drop_after_equal_parts():
-    e = experiment(schedule="steps", drops=4, factor=0.5, learning_rate=1.0)
-    assert [e.rate(i / 8) for i in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+def test_schedules():
+    parts = np.linspace(0, 1, 101)
+    cosine = [experiment(learning_rate=2e-3).rate(part) for part in parts]
+    assert cosine[0] == 2e-3 and cosine[50] == pytest.approx(1e-3) and cosine[100] == pytest.approx(0, abs=1e-12)
+    assert cosine == sorted(cosine, reverse=True)
+    warm = [experiment(schedule="warm_cosine", learning_rate=2e-3).rate(part) for part in parts]
+    assert warm[:11] == pytest.approx([2e-4 * i for i in range(11)])  # it rises for a tenth
+    assert warm[10:] == sorted(warm[10:], reverse=True)
+    assert warm[55] == pytest.approx(1e-3) and warm[100] == pytest.approx(0, abs=1e-12)
+    steps = experiment(schedule="steps", drops=4, factor=0.5, learning_rate=1.0)
+    assert [steps.rate(i / 8) for i in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
 
 
 def test_lr_patch():
     assert experiment(scale=3, hr_patch=36).lr_patch == 12
 
 
-class TestProfiles:
-    def test_known_ones(self):
-        assert set(PROFILES) == {"smoke", "quick", "released", "paper"}
-        assert all(profile(name) is PROFILES[name] and PROFILES[name].name == name for name in PROFILES)
-
-    def test_unknown_one_names_the_nearest(self):
-        with pytest.raises(SRError, match=r"unknown profile 'quik'\. Did you mean 'quick'\? Known: paper, quick"):
-            profile("quik")
-
-    def test_differ_in_the_same_parameters_only(self):
-        fields = {field.name for field in dataclasses.fields(Experiment)}
-        for one in PROFILES.values():
-            assert {*one.overrides, *one.ablation} <= fields
-            assert set(one.scales) <= set(models.scales("bicubic"))
-            assert one.budget
-
-    def test_budgets_are_said(self):
-        assert profile("quick").budget == "240 steps (40 in ablations), most networks of 1/2 the channels"
-        assert "released weights" in profile("released").budget
-        assert profile("paper").budget == "the paper's own budget"
-
-    def test_only_released_trains_nothing(self):
-        assert [name for name, one in PROFILES.items() if not one.train] == ["released"]
-
-    def test_those_without_a_network_use_embedded_images(self):
-        for name in ("smoke", "quick"):
-            one = profile(name)
-            assert one.data == "embedded" and one.tests == ("embedded-test",) == (one.ablation_tests,)
-            assert one.data not in one.tests
+def test_profiles():
+    assert set(PROFILES) == {"smoke", "quick", "released", "paper"}
+    fields = {field.name for field in dataclasses.fields(Experiment)}
+    for name, setting in PROFILES.items():
+        assert profile(name) is setting and setting.name == name and setting.budget
+        assert {*setting.overrides, *setting.ablation} <= fields and set(setting.scales) <= set(models.scales("bicubic"))
+        assert setting.train is (name != "released")
+        if name in ("smoke", "quick"):  # which need no network
+            assert setting.data == "embedded" and setting.tests == ("embedded-test",) == (setting.ablation_tests,)
+    assert profile("quick").budget == "240 steps (40 in ablations), most networks of 1/2 the channels"
+    assert "released weights" in profile("released").budget and profile("paper").budget == "the paper's own budget"
+    with pytest.raises(SRError, match=r"unknown profile 'quik'\. Did you mean 'quick'\? Known: paper, quick"):
+        profile("quik")

@@ -18,7 +18,8 @@ from srlib import official, papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
-from srlib.reproduce import budgets, cards, estimate, plan, queue, store
+from srlib.reproduce import budgets, cards, plan, queue, store
+from srlib.reproduce import ledger as ledger_module
 from srlib.reproduce.ledger import Ledger, check_sets
 from srlib.train import loop, probe
 from srlib.train.run import Run, legs, training_budget
@@ -37,8 +38,9 @@ TINY = {
     "scales": [2],
 }
 ESPCN = {**TINY, "name": "ESPCN", "networks": ["btsrn/espcn"]}
-GAN = {**TINY, "name": "GAN", "scales": [4], "hr_patch": 32, "networks": ["prosrn/srgan"]}
-SRRESNET = {**TINY, "name": "SRResNet", "scales": [4], "hr_patch": 32, "networks": ["prosrn/srresnet"]}
+SMALL = {**TINY, "scales": [4], "hr_patch": 32, "model_args": {"width": 8, "blocks": 1}}
+GAN = {**SMALL, "name": "GAN", "networks": ["prosrn/srgan"]}
+SRRESNET = {**SMALL, "name": "SRResNet", "networks": ["prosrn/srresnet"]}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,7 +144,7 @@ class TestReading:
             ([{**ESPCN, "networks": [{}]}], r"\? in comparison 'ESPCN' lacks name"),
             ([{**ESPCN, "scales": [8]}], r"btsrn/espcn in comparison 'ESPCN': scale \(=8\) .* x2, x3, x4"),
             ([{**ESPCN, "scales": 2}], r"scales \(=2\) of comparison 'ESPCN' must be a list"),
-            ([{**ESPCN, "seeds": ["0"]}], r"seeds \(=\['0'\]\) of comparison 'ESPCN': each must be a whole number"),
+            ([{**ESPCN, "seeds": ["0"]}], r"seeds \(=\['0'\]\) of comparison 'ESPCN' must be a list of whole numbers"),
             ([{**ESPCN, "steps": 4.0}], r"steps \(=4.0\) of comparison 'ESPCN' must be a whole number"),
             ([{**ESPCN, "hr_patch": 17}], r"btsrn/espcn in comparison 'ESPCN': hr_patch \(=17\) must be a positive multiple"),
             ([{**ESPCN, "precision": "fp8"}], "btsrn/espcn in comparison 'ESPCN': unknown precision 'fp8'"),
@@ -156,9 +158,9 @@ class TestReading:
             ([{**ESPCN, "beside": ["btsrn/vdsr"]}], r"beside \(=btsrn/vdsr\) of comparison 'ESPCN' is not in the plan at x2"),
             (
                 [GAN, SRRESNET],
-                "srgan x4 starts from prosrn/srresnet x4, which the plan has only behind it; move that before 'GAN'",
+                "srgan in comparison 'GAN': it starts from prosrn/srresnet x4, which the plan does not have before it",
             ),
-            ([GAN], "prosrn/srgan x4 starts from prosrn/srresnet x4, which the plan does not have; add it before 'GAN'"),
+            ([GAN], "it starts from prosrn/srresnet x4, which the plan does not have before it; plan that first"),
             ([SRRESNET, {**GAN, "steps": 8}], r"leg \(=4\) splits its 8 steps, but its discriminator is not kept .* set leg = 8"),
         ],
     )
@@ -299,20 +301,20 @@ class TestLedger:
         (run.dir / "provenance.json").write_text(json.dumps(made))
         trained(ledger, ledger.plan[2])
         times = []
-        monkeypatch.setattr(estimate, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
-        lines = estimate.overview(ledger, (), 2).splitlines()
+        monkeypatch.setattr(ledger_module, "seconds_per_step", lambda one: times.append(one.name) or 900.0)
+        lines = ledger_module.overview(ledger, (), 2).splitlines()
         assert [line.split() for line in lines[1:4]] == [
             ["btsrn/espcn", "x2", "0", "ESPCN", "8", "partial,", "4", "1.0"],
             ["btsrn/vdsr", "x2", "0", "VDSR", "4", "to", "do", "1.0"],
             ["prosrn/srresnet", "x4", "0", "SRResNet", "4", "done", "0.0"],
         ]
         assert lines[4] == "2 networks to train, 1 to release; 2.0 hours of one core, 1.0 with 2 jobs."
-        estimate.overview(ledger, (), 1)
+        ledger_module.overview(ledger, (), 1)
         assert times == ["vdsr"]  # once
 
     def test_time_of_a_step(self, home):
         write(home, ESPCN)
-        assert 0 < estimate.seconds_per_step(plan.read()[0].experiment) < 10
+        assert 0 < ledger_module.seconds_per_step(plan.read()[0].experiment) < 10
 
     def test_changed_code_is_trained_anew(self, home, monkeypatch):
         ledger = committed(home, ESPCN)
@@ -421,11 +423,11 @@ def call(*args: str, **options) -> subprocess.Popen:
 class TestQueue:
     def test_killed_and_continued_it_equals_one_that_was_not(self, home, monkeypatch, tmp_path):
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
-        ledger = committed(home, {**ESPCN, "steps": 3000}, leg=1500)
+        ledger = committed(home, {**ESPCN, "steps": 1600}, leg=800)
         (espcn,) = ledger.plan
         process = call()
         said = ""
-        while not said.endswith("espcn x2 step 150/1500") or "leg 2 of 2" not in said:
+        while not said.endswith("espcn x2 step 80/800") or "leg 2 of 2" not in said:
             line = process.stdout.readline()
             assert line, said
             said += line.partition(":")[0]
@@ -433,7 +435,7 @@ class TestQueue:
         process.wait()
         process.stdout.read()  # until its leg has ended, too
         status = ledger.status(espcn)
-        assert status.state == "partial" and 1500 < status.step < 3000
+        assert status.state == "partial" and 800 < status.step < 1600
         continued = call()
         said = continued.communicate(timeout=300)[0]
         assert continued.returncode == 0 and "leg 2 of 2" in said and "leg 1 of 2" not in said

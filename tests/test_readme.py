@@ -64,9 +64,9 @@ def test_kinds_of_claim_are_counted_apart(readme, tmp_path):
     rows = ["holds,cost counted", "holds,accuracy", "holds,accuracy", "not decidable at this budget,accuracy"]
     file.write_text("\n".join(["verdict,kind", *rows]))
     told = "accuracy: 2 *holds*, 1 *not decidable at this budget*; cost counted: 1 *holds*"
-    assert readme._fared(file) == told
+    assert readme._verdicts(file) == told
     file.write_text("verdict\nholds\ninconclusive\nnot tested\n")  # a table that was made before
-    assert readme._fared(file) == "1 *holds*, 1 *inconclusive*, 1 *not tested*"
+    assert readme._verdicts(file) == "1 *holds*, 1 *inconclusive*, 1 *not tested*"
 
 
 def test_readme_fits_two_screens():

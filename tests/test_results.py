@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,36 +113,36 @@ def counted(monkeypatch) -> list:
     return calls
 
 
+def released(data, **changes) -> Path:
+    """Release the weights of a small training; return their file."""
+    return release(trained_run(data, **changes), [data], protocol("y"))
+
+
+def card_of(weights: Path) -> dict:
+    return json.loads(weights.with_suffix(".json").read_text())
+
+
 class TestLoadRun:
-    def test_gives_the_trained_network(self, data):
-        run = trained_run(data)
-        trained = load_run(run.dir)
-        assert trained.name == "espcn" and trained.run.dir == run.dir and trained.scores == run.dir / "metrics"
-        state = load_file(run.weights)
-        assert all(torch.equal(tensor, state[name]) for name, tensor in trained.model.state_dict().items())
-        assert not trained.model.training
-
-    def test_also_when_moved(self, data, tmp_path):
-        moved = trained_run(data).dir.rename(tmp_path / "mine")
-        assert load_run(moved).scores == moved / "metrics"
-
-    def test_arguments_of_the_model_are_kept(self, data):
+    def test_gives_the_trained_network_also_when_moved(self, data, tmp_path):
         run = trained_run(data, model="vdsr", model_args={"depth": 3, "width": 4})
-        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in load_run(run.dir).model.modules()) == 3
+        state = load_file(run.weights)
+        for folder in (run.dir, tmp_path / "moved"):
+            trained = load_run(folder if folder == run.dir else run.dir.rename(folder))
+            assert trained.name == "espcn" and trained.run.dir == folder and trained.scores == folder / "metrics"
+            assert all(torch.equal(tensor, state[name]) for name, tensor in trained.model.state_dict().items())
+            assert not trained.model.training
+            budget = r"espcn x2 2 steps of 2 patches of 16 px in fp32, \d\.\d minutes on 3 images of folder:"
+            assert re.match(budget, trained.budget)
 
-    def test_partial_run_is_told(self, data):
+    def test_a_partial_run_and_a_folder_that_is_none(self, data, tmp_path):
         run = trained_run(data)
         run.weights.unlink()
         with pytest.raises(SRError, match="is not a complete run; the same `python -m srlib train ...` continues it"):
             load_run(run.dir)
-
-    def test_folder_that_is_no_run_is_told(self, tmp_path):
+        with pytest.raises(SRError, match="is not complete; finish its training first"):
+            release(run, [data], protocol("y"))
         with pytest.raises(SRError, match="is not a run; `python -m srlib list runs`"):
             load_run(tmp_path)
-
-    def test_budget_is_said(self, data):
-        said = load_run(trained_run(data).dir).budget
-        assert said.startswith("espcn x2 2 steps of 2 patches of 16 px in fp32, 0.0 minutes on 3 images of folder:")
 
 
 class TestReleased:
@@ -149,32 +150,27 @@ class TestReleased:
         run = trained_run(data)
         file = release(run, [data], protocol("y"))
         assert file == home / "data" / "weights" / "btsrn" / "espcn_x2.safetensors" == weights_path(BTSRN, "espcn", 2)
-        state = load_file(file)
-        assert {tensor.dtype for tensor in state.values()} == {torch.float16}
-        assert state.keys() == load_file(run.weights).keys()
+        state, exact = load_file(file), load_file(run.weights)
+        assert {tensor.dtype for tensor in state.values()} == {torch.float16} and state.keys() == exact.keys()
         trained = load_released(BTSRN, "espcn", 2)
-        exact = load_file(run.weights)
         for name, tensor in trained.model.state_dict().items():
             assert tensor.dtype == torch.float32 and torch.allclose(tensor, exact[name], atol=2e-3)
-        card = json.loads(file.with_suffix(".json").read_text())
+        card, rows = card_of(file), evaluate(trained.model, data, protocol("y"))
         assert card["experiment"]["steps"] == 2 and card["provenance"]["hardware"] and card["history"] == []
-        assert card["metrics"][data]["images"] == 3 and card["metrics"][data]["protocol"] == "y"
-        assert "2 steps" in trained.budget
+        assert card["metrics"][data] == {**card["metrics"][data], "images": 3, "protocol": "y"}
+        assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
+        assert "2 steps" in trained.budget and card["validation"] == []
+        assert card["vital_signs"] == run.provenance()["vital_signs"] == {}  # it has no mechanism
+        before = file.read_bytes()
+        file.write_bytes(b"")
+        assert release(run, [data], protocol("y")).read_bytes() == before and card_of(file)["history"] == []
 
     def test_each_seed_has_a_name_of_its_own(self, data, home):
         with pytest.raises(NotReleased, match="no released weights of btsrn for espcn x2 .seed 1.; there are"):
             load_released(BTSRN, "espcn", 2, seed=1)
-        file = release(trained_run(data, seed=1), [data], protocol("y"))
+        file = released(data, seed=1)
         assert file == weights_path(BTSRN, "espcn", 2, 1) and file.name == "espcn_x2_seed1.safetensors"
         assert load_released(BTSRN, "espcn", 2, seed=1).weights == file and not weights_path(BTSRN, "espcn", 2).exists()
-
-    def test_same_run_again_is_written_anew(self, data):
-        run = trained_run(data)
-        file = release(run, [data], protocol("y"))
-        before = file.read_bytes()
-        file.write_bytes(b"")
-        assert release(run, [data], protocol("y")).read_bytes() == before
-        assert json.loads(file.with_suffix(".json").read_text())["history"] == []
 
     def test_same_weights_under_another_name_are_a_file_of_their_own(self, data):
         run, other = trained_run(data), trained_run(data, seed=1)
@@ -182,10 +178,9 @@ class TestReleased:
         first, second = (release(one, [data], protocol("y")) for one in (run, other))
         assert first.read_bytes() == second.read_bytes() and not first.is_symlink() and not second.is_symlink()
         assert load_released(BTSRN, "espcn", 2, seed=1).weights == second
-        assert cards.kept_scores(second) != cards.kept_scores(first)
-        assert json.loads(second.with_suffix(".json").read_text())["experiment"]["seed"] == 1
+        assert cards.kept_scores(second) != cards.kept_scores(first) and card_of(second)["experiment"]["seed"] == 1
         before = first.read_bytes()
-        release(trained_run(data, steps=60, learning_rate=3e-3), [data], protocol("y"))
+        released(data, steps=60, learning_rate=3e-3)
         assert first.read_bytes() != before == second.read_bytes()
 
     def test_weights_that_float16_cannot_hold_are_refused(self, data, home):
@@ -199,60 +194,33 @@ class TestReleased:
 
     def test_card_has_the_validations_of_the_training(self, data):
         run = trained_run(data, validation=data, steps=20)
-        card = json.loads(release(run, [data], protocol("y")).with_suffix(".json").read_text())
-        history = run.history()
-        assert [row["step"] for row in card["validation"]] == list(range(2, 21, 2)) == history["step"].tolist()
-        assert [row["psnr"] for row in card["validation"]] == history["psnr"].tolist()
-        assert all(set(row) == {"step", "psnr", "ssim"} for row in card["validation"])
-        file = release(trained_run(data, seed=1), [data], protocol("y"))
-        assert json.loads(file.with_suffix(".json").read_text())["validation"] == []
-
-    def test_card_has_the_scores_of_the_released_weights(self, data):
-        file = release(trained_run(data), [data], protocol("y"))
-        rows = evaluate(load_released(BTSRN, "espcn", 2).model, data, protocol("y"))
-        card = json.loads(file.with_suffix(".json").read_text())
-        assert card["metrics"][data]["psnr"] == round(rows["psnr"].mean(), 4)
+        rows, history = card_of(release(run, [data], protocol("y")))["validation"], run.history()
+        assert [row["step"] for row in rows] == list(range(2, 21, 2)) == history["step"].tolist()
+        assert [row["psnr"] for row in rows] == history["psnr"].tolist()
+        assert all(set(row) == {"step", "psnr", "ssim"} for row in rows)
 
     def test_card_has_the_vital_signs_of_the_released_weights(self, data, home):
-        changes = {"name": "srcnn", "model": "srcnn"}
-        run = trained_run(data, **changes)
+        run = trained_run(data, name="srcnn", model="srcnn")
         made = run.provenance()["vital_signs"]
         assert made["images"] == data and 0 <= made["dead_units"] < 1 and load_run(run.dir).vital_signs == made
-        card = json.loads(release(run, [data], protocol("y")).with_suffix(".json").read_text())
-        released = load_released(BTSRN, "srcnn", 2)
-        assert card["vital_signs"] == vitals.measure(released.model, data) == released.vital_signs
+        file = release(run, [data], protocol("y"))
+        card, trained = card_of(file), load_released(BTSRN, "srcnn", 2)
+        assert card["vital_signs"] == vitals.measure(trained.model, data) == trained.vital_signs
         assert "vital_signs" not in card["provenance"]
-
-    def test_networks_without_a_mechanism_have_empty_signs(self, data, home):
-        run = trained_run(data)
-        assert run.provenance()["vital_signs"] == {}
-        card = json.loads(release(run, [data], protocol("y")).with_suffix(".json").read_text())
-        assert card["vital_signs"] == {}
-
-    def test_cards_from_before_have_none(self, data, home):
-        file = release(trained_run(data), [data], protocol("y")).with_suffix(".json")
-        card = json.loads(file.read_text())
-        del card["vital_signs"]
-        file.write_text(json.dumps(card))
-        assert load_released(BTSRN, "espcn", 2).vital_signs == {}
+        del card["vital_signs"]  # as on older cards
+        file.with_suffix(".json").write_text(json.dumps(card))
+        assert load_released(BTSRN, "srcnn", 2).vital_signs == {}
 
     @pytest.mark.parametrize("better", [True, False])
     def test_another_training_replaces_and_remembers_whichever_is_better(self, data, better):
         long, short = trained_run(data, steps=60, learning_rate=3e-3), trained_run(data)
         first, second = (short, long) if better else (long, short)
         release(first, [data], protocol("y"))
-        card = json.loads(release(second, [data], protocol("y")).with_suffix(".json").read_text())
+        card = card_of(release(second, [data], protocol("y")))
         assert card["experiment"]["steps"] == second.experiment.steps
         (old,) = card["history"]
         assert old["steps"] == first.experiment.steps
         assert (old["metrics"][data]["psnr"] < card["metrics"][data]["psnr"]) is better
-
-    def test_partial_run_is_refused(self, data, home):
-        run = trained_run(data)
-        run.weights.unlink()
-        with pytest.raises(SRError, match="is not complete; finish its training first"):
-            release(run, [data], protocol("y"))
-        assert not (home / "data" / "weights").exists()
 
     def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch):
         run = trained_run(data)
@@ -264,28 +232,29 @@ class TestReleased:
     def test_missing_ones_say_how_to_get_them(self, data):
         with pytest.raises(NotReleased, match=r"no released weights of btsrn for vdsr x3; there are: none\. Train it: python"):
             load_released(BTSRN, "vdsr", 3)
-        release(trained_run(data), [data], protocol("y"))
+        released(data)
         with pytest.raises(NotReleased, match=r"there are: espcn_x2\. .*train btsrn/espcn --scale 4"):
             load_released(BTSRN, "espcn", 4)
-
-    def test_of_a_card_without_weights_it_is_said(self, data):
-        release(trained_run(data, seed=1), [data], protocol("y")).unlink()
+        released(data, seed=1).unlink()
         with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: only its card.*btsrn/espcn --scale 2 --seed 1$"):
             load_released(BTSRN, "espcn", 2, 1)
 
-    def test_changed_weights_are_refused(self, data):
-        file = release(trained_run(data), [data], protocol("y"))
-        content = bytearray(file.read_bytes())
-        content[-3] ^= 4
-        file.write_bytes(content)
+    def test_changed_weights_and_damaged_cards_are_refused(self, data):
+        file = released(data)
+        card, weights = file.with_suffix(".json"), bytearray(file.read_bytes())
+        weights[-3] ^= 4
+        file.write_bytes(weights)
         with pytest.raises(SRError, match="espcn_x2.safetensors was changed: SHA-256 .* as on its card; restore it"):
             load_released(BTSRN, "espcn", 2)
+        for damage in (lambda: card.write_text("{"), card.unlink):
+            damage()
+            with pytest.raises(SRError, match="espcn_x2.json, the card of released weights, cannot be read .*; restore it"):
+                load_released(BTSRN, "espcn", 2)
 
     def test_weights_of_another_training_are_not_taken_for_it(self, data):
         """Three papers train a VDSR, each in its own way."""
-        file = release(trained_run(data), [data], protocol("y"))
-        elsewhere = file.parent.parent / "prosrn"
-        file.parent.rename(elsewhere)
+        file = released(data)
+        file.parent.rename(file.parent.parent / "prosrn")
         with pytest.raises(NotReleased, match="no released weights of btsrn for espcn x2"):
             load_released(BTSRN, "espcn", 2)
         paper = dataclasses.replace(PAPER, borrows={"espcn": "prosrn"})
@@ -293,7 +262,7 @@ class TestReleased:
             load_released(paper, "espcn", 2)
 
     def test_a_borrowed_training_is_named_where_its_budget_is_told(self, data):
-        release(trained_run(data), [data], protocol("y"))
+        released(data)
         assert load_released(PAPER, "espcn", 2).budget_summary.startswith("ESPCN x2 (btsrn's training) 2 steps of 2 patches")
         assert load_released(BTSRN, "espcn", 2).budget_summary.startswith("ESPCN x2 2 steps of 2 patches")
 
@@ -302,13 +271,6 @@ class TestReleased:
             load_released(BTSRN, "vdrs", 2)
         with pytest.raises(SRError, match=r"scale \(=7\) is not one that model 'vdsr' has"):
             load_released(BTSRN, "vdsr", 7)
-
-    @pytest.mark.parametrize("content", [None, "{"])
-    def test_missing_or_damaged_card_is_told(self, data, content):
-        card = release(trained_run(data), [data], protocol("y")).with_suffix(".json")
-        card.unlink() if content is None else card.write_text(content)
-        with pytest.raises(SRError, match="espcn_x2.json, the card of released weights, cannot be read .*; restore it"):
-            load_released(BTSRN, "espcn", 2)
 
 
 class TestTrainings:
@@ -331,9 +293,9 @@ class TestTrainings:
 
     def test_of_cards_also_without_weights(self, data, profile):
         profile = dataclasses.replace(profile, train=False)
-        file = release(trained_run(data, validation=data), [data], protocol("y"))
+        file = released(data, validation=data)
         file.unlink()
-        card = json.loads(file.with_suffix(".json").read_text())
+        card = card_of(file)
         card["provenance"] |= {"vital_signs": {"any": "sign"}, "official": True}
         file.with_suffix(".json").write_text(json.dumps(card))
         paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"})
@@ -357,7 +319,7 @@ class TestTrainings:
         start = {"": first.weights}
         one = dataclasses.replace(first.experiment, steps=10, start=digest(start))
         file = release(train(one, start=start, progress="none"), [data], protocol("y"))
-        card = json.loads(file.with_suffix(".json").read_text())
+        card = card_of(file)
         assert [row["step"] for row in card["validation"]] == list(range(21, 31))
         got = budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False))
         assert got["steps"].tolist() == [30]
@@ -366,15 +328,12 @@ class TestTrainings:
         assert budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
 
     def test_an_identifier_enlarges_nothing_and_counts_for_no_steps(self):
-        home = Path(__file__).parents[1]
+        names = ("difficulty_sr", "idn", "idn_longer", "complex")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SRLIB_HOME", str(home))
-            got = budgets.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in DUAL]), DIFFICULTY.setting("released"))
+            patch.setenv("SRLIB_HOME", str(Path(__file__).parents[1]))
+            got = budgets.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in names]), DIFFICULTY.setting("released"))
         steps = got.set_index("method")["steps"]
         assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == steps["idn"] + 1200
-
-
-DUAL = ("difficulty_sr", "idn", "idn_longer", "complex")
 
 
 class TestScore:
@@ -389,14 +348,14 @@ class TestScore:
         assert again["psnr"].tolist() == expected["psnr"].tolist()
 
     def test_those_that_came_with_released_weights_are_taken(self, data, counted, tmp_path):
-        weights = release(trained_run(data), [data], protocol("y"))
+        weights = released(data)
         first = load_released(BTSRN, "espcn", 2)
         rows = score(first, data, protocol("y"))
         assert len(counted) == 1
         first.scores.rename(cards.kept_scores(weights).parent.mkdir() or cards.kept_scores(weights))
         pd.testing.assert_frame_equal(score(load_released(BTSRN, "espcn", 2), data, protocol("y")), rows)
         assert len(counted) == 1
-        release(trained_run(data, seed=0, steps=3), [data], protocol("y"))  # other weights have no scores yet
+        released(data, steps=3)  # other weights have no scores yet
         score(load_released(BTSRN, "espcn", 2), data, protocol("y"))
         assert len(counted) == 2
 
@@ -465,26 +424,23 @@ class TestScore:
         pd.testing.assert_frame_equal(score(trained, data, protocol("y"))[["image", "psnr"]], before[["image", "psnr"]])
         assert len(counted) == 2
 
-    def test_parts_are_cached_separately(self, tmp_path, monkeypatch):
+    def test_scorers_of_papers_are_cached_separately(self, tmp_path, monkeypatch):
         net = models.create("divergence", 1, groups=1, blocks=1, width=8)
-        trained = Trained("d2c_divergence", "D2C", net, tmp_path / "scores")
-        found = scores.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
-        assert set(found["part"]) == {"fused", "single", "mean", "ideal", "between"} and found["image"].nunique() == 1
-        whole = score(trained, "embedded-camera-test", protocol("d2c"), limit=1)
-        assert whole["psnr"].tolist() == pytest.approx(found.loc[found["part"] == "fused", "psnr"].tolist(), abs=1e-3)
-        monkeypatch.setitem(SCORERS, "parts", only_probes(SCORERS["parts"]))
-        again = scores.score(trained, "embedded-camera-test", protocol("d2c"), limit=1, scorer="parts")
-        pd.testing.assert_frame_equal(found, again)
-
-    def test_patches_are_cached_with_their_routes(self, tmp_path, monkeypatch):
+        parts = Trained("d2c_divergence", "D2C", net, tmp_path / "parts"), "embedded-camera-test", protocol("d2c"), "parts"
         net = models.create("difficulty_sr", 2, complex="idn", complex_args={"width": 16})
-        trained = Trained("difficulty_sr", "Difficulty-SR", net, tmp_path / "scores")
-        found = scores.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches")
-        assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(found) and len(found) > 1
+        patches = Trained("difficulty_sr", "Difficulty-SR", net, tmp_path / "patches"), "embedded-test", protocol("y"), "patches"
+        rows = {}
+        for trained, dataset, by, scorer in (parts, patches):
+            rows[scorer] = score(trained, dataset, by, limit=1, scorer=scorer)
+            monkeypatch.setitem(SCORERS, scorer, only_probes(SCORERS[scorer]))
+            pd.testing.assert_frame_equal(score(trained, dataset, by, limit=1, scorer=scorer), rows[scorer])
+        by_part = rows["parts"].set_index("part")["psnr"]
+        assert set(by_part.index) == {"fused", "single", "mean", "ideal", "between"} and rows["parts"]["image"].nunique() == 1
+        assert score(*parts[:3], limit=1)["psnr"].tolist() == pytest.approx([by_part["fused"]], abs=1e-3)
+        assert {"image", "y", "x", "bicubic", "actual", "predicted", "p4", "complex"} <= set(rows["patches"])
+        assert len(rows["patches"]) > 1
         expected = difficulty_analysis.compare({"identifier": net.identifier, "complex": net.complex}, "embedded-test", 2, 1)
-        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-        monkeypatch.setitem(SCORERS, "patches", only_probes(SCORERS["patches"]))
-        assert scores.score(trained, "embedded-test", protocol("y"), limit=1, scorer="patches").equals(found)
+        pd.testing.assert_frame_equal(rows["patches"], expected, check_dtype=False)
 
     def test_failed_evaluation_leaves_nothing(self, data, monkeypatch):
         trained = load_run(trained_run(data).dir)
@@ -494,16 +450,16 @@ class TestScore:
         assert not trained.scores.exists() or not list(trained.scores.iterdir())
 
 
-class TestObtain:
-    def test_untrained_method_is_ready(self, profile):
-        for name, kernel in (("bicubic", "matlab"), ("pillow", "pillow")):
-            trained = load_or_train(PAPER, name, 2, profile)
-            assert trained.model.kernel == kernel and trained.run is None
-            assert trained.budget == "Bicubic: not trained."
+RELEASED = Profile("r", False, "", "", (), (2,), (0,), "")
 
-    def test_untrained_methods_do_not_share_scores(self, profile):
-        assert load_or_train(PAPER, "bicubic", 2, profile).scores != load_or_train(PAPER, "pillow", 2, profile).scores
-        assert load_or_train(PAPER, "bicubic", 2, profile).scores != load_or_train(PAPER, "bicubic", 3, profile).scores
+
+class TestLoadOrTrain:
+    def test_untrained_methods_are_ready_and_do_not_share_scores(self, profile):
+        trained = [load_or_train(PAPER, *given, profile) for given in (("bicubic", 2), ("pillow", 2), ("bicubic", 3))]
+        assert [one.model.kernel for one in trained] == ["matlab", "pillow", "matlab"] and len(
+            {one.scores for one in trained}
+        ) == 3
+        assert {one.run for one in trained} == {None} and {one.budget for one in trained} == {"Bicubic: not trained."}
 
     def test_trains_under_the_profile_once(self, profile):
         first = load_or_train(PAPER, "espcn", 2, profile, progress="none")
@@ -513,15 +469,33 @@ class TestObtain:
         assert load_or_train(PAPER, "espcn", 2, profile, seed=1, progress="none").run.dir != first.run.dir
 
     def test_takes_released_weights_where_the_profile_trains_nothing(self, data):
-        release(trained_run(data), [data], protocol("y"))
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        trained = load_or_train(PAPER, "espcn", 2, released)
+        assert store.available(PAPER, ["espcn"], 2, RELEASED) == {}
+        released(data)
+        trained = load_or_train(PAPER, "espcn", 2, RELEASED)
         assert trained.label == "ESPCN" and trained.run is None and trained.card["experiment"]["steps"] == 2
+        (ready,) = store.available(PAPER, ["espcn"], 2, RELEASED).values()
+        assert ready.card == trained.card
+
+    def test_networks_that_are_ready(self, profile):
+        assert set(store.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
+        trained = load_or_train(PAPER, "espcn", 2, profile, progress="none")
+        ready = store.available(PAPER, ["bicubic", "espcn"], 2, profile)
+        assert {name: one.label for name, one in ready.items()} == {"bicubic": "Bicubic", "espcn": "ESPCN"}
+        assert ready["espcn"].run.dir == trained.run.dir
+
+    def test_what_is_fitted_is_fitted_where_others_are_loaded(self, data):
+        setting = dataclasses.replace(RELEASED, data=data, validation=data)
+        assert not store.available(PAPER, ["aplus"], 2, setting)
+        fitted = load_or_train(PAPER, "aplus", 2, setting, progress="none")
+        assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
+        assert re.fullmatch(rf"A\+ x2 fitted to {re.escape(data)}, \d\.\d minutes", fitted.budget_summary)
+        (ready,) = store.available(PAPER, ["aplus"], 2, setting).values()
+        assert ready.run.dir == fitted.run.dir
 
 
 class TestScores:
     def test_a_row_per_method_scale_set_seed_and_image(self, profile, data):
-        small = _with_patch(profile, 18)
+        small = dataclasses.replace(profile, overrides={**profile.overrides, "hr_patch": 18})
         table, notes = collect(PAPER, ["bicubic", "espcn"], [2, 3], [data], small, seeds=(0, 1), progress="none")
         assert list(table.columns) == COLUMNS and notes == []
         assert len(table) == 2 * 3 + 2 * 2 * 3  # bicubic has no seeds
@@ -544,22 +518,14 @@ class TestScores:
         }
 
     def test_what_is_not_released_is_noted(self, data):
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = collect(PAPER, ["bicubic", "espcn"], [2], [data], released)
-        assert set(table["method"]) == {"bicubic"}
-        assert notes == ["Without released weights, left out: espcn x2 (python -m srlib list released)."]
-
-    def test_nothing_at_all_is_an_empty_table(self, data):
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = collect(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
-        assert list(table.columns) == COLUMNS and table.empty and notes[0].count("espcn x2") == 1
-
-    def test_a_seed_that_alone_is_missing_is_named(self, data, home):
-        release(trained_run(data), [data], protocol("y"))
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        table, notes = collect(PAPER, ["espcn"], [2], [data], released, seeds=(0, 1))
-        assert set(table["seed"]) == {0}
-        assert notes == ["Without released weights, left out: espcn x2 (seed 1) (python -m srlib list released)."]
+        note = "Without released weights, left out: {} (python -m srlib list released)."
+        table, notes = collect(PAPER, ["bicubic", "espcn"], [2], [data], RELEASED)
+        assert set(table["method"]) == {"bicubic"} and notes == [note.format("espcn x2")]
+        table, notes = collect(PAPER, ["espcn"], [2], [data], RELEASED, seeds=(0, 1))
+        assert list(table.columns) == COLUMNS and table.empty and notes == [note.format("espcn x2")]
+        released(data)
+        table, notes = collect(PAPER, ["espcn"], [2], [data], RELEASED, seeds=(0, 1))
+        assert set(table["seed"]) == {0} and notes == [note.format("espcn x2 (seed 1)")]
 
     def test_unknown_names(self, profile, data):
         with pytest.raises(SRError, match="unknown method of test: 'espn'.*'espcn'"):
@@ -574,63 +540,21 @@ class TestScores:
             collect(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 
 
-def _with_patch(profile: Profile, side: int) -> Profile:
-    return Profile(**{**vars(profile), "overrides": {**profile.overrides, "hr_patch": side}})
-
-
-class TestAvailable:
-    def test_networks_that_are_ready(self, profile):
-        assert set(store.available(PAPER, ["bicubic", "espcn"], 2, profile)) == {"bicubic"}
-        trained = load_or_train(PAPER, "espcn", 2, profile, progress="none")
-        found = store.available(PAPER, ["bicubic", "espcn"], 2, profile)
-        assert {name: one.label for name, one in found.items()} == {"bicubic": "Bicubic", "espcn": "ESPCN"}
-        assert found["espcn"].run.dir == trained.run.dir
-
-    def test_released_ones(self, data):
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        assert store.available(PAPER, ["espcn"], 2, released) == {}
-        release(trained_run(data), [data], protocol("y"))
-        (found,) = store.available(PAPER, ["espcn"], 2, released).values()
-        assert found.card["experiment"]["steps"] == 2
-
-    def test_what_is_fitted_is_fitted_where_others_are_loaded(self, data):
-        released = Profile("r", False, data, "", (data,), (2,), (0,), data)
-        assert not store.available(PAPER, ["aplus"], 2, released)
-        fitted = load_or_train(PAPER, "aplus", 2, released, progress="none")
-        assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
-        assert fitted.budget_summary == f"A+ x2 fitted to {data}, 0.0 minutes"
-        (found,) = store.available(PAPER, ["aplus"], 2, released).values()
-        assert found.run.dir == fitted.run.dir
-
-
-class TestVitalSigns:
-    """What captions say of mechanisms."""
-
-    PAPER = dataclasses.replace(
-        PAPER,
-        methods={**PAPER.methods, "kpn": Method("kpn", "KPN", {"width": 16, "blocks": 1, "kernel": 3}, {"steps": 2})},
-        scales=(1, 2),
-    )
-
-    @pytest.fixture
-    def pairs(self, profile) -> Profile:
-        data = {"data": "embedded-camera", "validation": "embedded-camera-test", "scales": (1,)}
-        return dataclasses.replace(profile, **data)
-
-    def test_are_said_network_by_network_and_seed_by_seed(self, pairs):
-        for seed in (0, 1):
-            load_or_train(self.PAPER, "kpn", 1, pairs, seed, progress="none")
-        signs = load_run(load_or_train(self.PAPER, "kpn", 1, pairs, 1).run.dir).vital_signs
-        one = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, [1])
-        assert one == f"Vital signs: KPN x1, {vitals.describe(signs)}."
-        assert "(3×3); the mechanism did not train: the kernels have one shape" in one
-        both = budgets.vital_signs_caption(self.PAPER, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
-        assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {vitals.describe(signs)}.")
-
-    def test_nothing_is_said_of_networks_without_a_mechanism(self, profile):
-        load_or_train(PAPER, "espcn", 2, profile, progress="none")
-        assert budgets.vital_signs_caption(PAPER, ["bicubic", "espcn"], [2], profile) == ""
-        assert budgets.vital_signs_caption(PAPER, [], [2], profile) == ""
+def test_captions_have_vital_signs_network_by_network_and_seed_by_seed(profile):
+    kpn = Method("kpn", "KPN", {"width": 16, "blocks": 1, "kernel": 3}, {"steps": 2})
+    paper = dataclasses.replace(PAPER, methods={**PAPER.methods, "kpn": kpn}, scales=(1, 2))
+    pairs = dataclasses.replace(profile, data="embedded-camera", validation="embedded-camera-test", scales=(1,))
+    for seed in (0, 1):
+        trained = load_or_train(paper, "kpn", 1, pairs, seed, progress="none")
+    signs = vitals.describe(trained.vital_signs)
+    caption = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, [1])
+    assert caption == f"Vital signs: KPN x1, {signs}."
+    assert "(3×3); the mechanism did not train: the kernels have one shape" in caption
+    both = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
+    assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {signs}.")
+    load_or_train(paper, "espcn", 2, profile, progress="none")  # it has no mechanism
+    assert budgets.vital_signs_caption(paper, ["bicubic", "espcn"], [2], profile) == ""
+    assert budgets.vital_signs_caption(paper, [], [2], profile) == ""
 
 
 class TestSharedWeights:
@@ -673,10 +597,6 @@ class TestSharedWeights:
         assert trained.run.experiment.start == digest({"": start.weights})
         assert {*(paths.runs_dir() / "experiments").iterdir()} == {trained.run.dir, start.run.dir}
 
-    def test_gans_have_the_scale_of_their_table(self, narrow):
-        with pytest.raises(SRError, match=r"scale \(=2\) of prosrgan must be one that prosrn has: x4"):
-            load_or_train(PROSRN, "prosrgan", 2, narrow, progress="none")
-
     def test_available_trains_nothing(self, narrow, monkeypatch):
         names = ["bicubic", "prosrn_2_4", "prosrgan", "srgan", "lapsrn"]
 
@@ -696,11 +616,13 @@ class TestSharedWeights:
         assert table.groupby("method")["scale"].apply(list).to_dict() == {"bicubic": [2, 4, 8], "srresnet": [4]}
         assert notes == []
 
-    def test_other_methods_have_one_scale_only(self, narrow):
+    def test_other_methods_have_their_scale_only(self, narrow):
         run = load_or_train(PROSRN, "lapsrn", 2, narrow, progress="none").run
         assert load_run(run.dir, 2).model.scale == 2
         with pytest.raises(SRError, match=rf"scale \(=4\) does not fit {run.dir}, which is x2; leave the scale out"):
             load_run(run.dir, 4)
+        with pytest.raises(SRError, match=r"scale \(=2\) of prosrgan must be one that prosrn has: x4"):
+            load_or_train(PROSRN, "prosrgan", 2, narrow, progress="none")
 
     def test_released_weights_serve_every_scale(self, narrow, large):
         run = load_or_train(PROSRN, "prosrn", 2, narrow, progress="none").run
@@ -714,19 +636,19 @@ class TestSharedWeights:
         card = json.loads(file.with_suffix(".json").read_text())
         assert {"psnr", "ssim", "ssim_uniform7"} <= card["metrics"][large].keys()
 
-    def test_what_was_spent_tells_of_the_start_too(self, narrow):
-        assert budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow) == ""
-        load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none")
-        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], narrow)
+    def test_training_budgets_include_those_of_the_start_released_or_not(self, narrow, large):
+        def caption(profile):
+            return budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], profile)
+
+        assert caption(narrow) == ""
+        run = load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none").run
+        said = caption(narrow)
         assert said.startswith("Training budget: ProSRGAN x4 ")
         assert said.count(" steps of ") == 2 and " minutes (after ProSRN (2x" in said
-
-    def test_what_was_spent_on_a_start_that_is_not_released_is_told(self, narrow, large):
-        run = load_or_train(PROSRN, "prosrgan", 4, narrow, progress="none").run
         first = run.provenance()["start"][""]
         assert first["name"] == "prosrn_2_4" and first["scale"] == 4 and first["steps"] > 0
         file = release(run, [large], protocol("prosrn"))
-        said = budgets.training_budget_caption(PROSRN, ["prosrgan"], [4], dataclasses.replace(narrow, train=False))
+        said = caption(dataclasses.replace(narrow, train=False))
         assert f"(after ProSRN (2x, 4x) x4 {first['steps']} steps of {first['batch']} patches of" in said
         assert load_budget(file)["name"] == "prosrgan" and load_budget(file)["steps"] == run.provenance()["steps"]
 

@@ -1,7 +1,6 @@
 """The scores that come with released weights are theirs, are what the tables hold, and come out again."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,11 +14,20 @@ from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / "workflow" / "scores.py"
+_spec = importlib.util.spec_from_file_location("scores", ROOT / "workflow" / "scores.py")
+scores = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(scores)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the script; returns its exit status and what it printed as errors."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["scores.py", *arguments])
+        return scores.main(), capsys.readouterr().err
+
+    return call
 
 
 def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd.DataFrame | None:
@@ -32,9 +40,8 @@ def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd
     return pd.read_csv(files[0], dtype={"image": str}, skiprows=1) if files else None
 
 
-def test_every_released_network_has_scores_and_no_other():
-    done = run("--check")
-    assert done.returncode == 0, done.stderr
+def test_every_released_network_has_scores_and_no_other(run):
+    assert run("--check") == (0, "")
 
 
 @pytest.fixture
@@ -53,25 +60,16 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home):
+def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home, run):
     old = home / "data" / "scores" / "a_x2-0123456789"
     old.mkdir(parents=True)
-    checked = run("--check")
-    assert checked.returncode == 1 and old.exists() and "scores of weights that are not released" in checked.stderr
-    done = run()
-    assert done.returncode == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in done.stderr
+    status, errors = run("--check")
+    assert status == 1 and old.exists() and "scores of weights that are not released" in errors
+    status, errors = run()
+    assert status == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in errors and not old.exists()
     folder = cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2))
-    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.csv")) == [
-        "Set5_x2_y_01234567.csv",
-        "part/Set5_x2_y_01234567.csv",
-    ]
-    assert not old.exists()
-
-
-def test_sets_are_told_from_folders():
-    spec = importlib.util.spec_from_file_location("scores", SCRIPT)
-    scores = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scores)
+    copies = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*.csv"))]
+    assert copies == ["Set5_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"]
     assert scores.public(Path("City100-nikon_test_x1_d2c_01234567.csv"))
     assert not scores.public(Path("embedded-test_x2_y_01234567.csv"))
 

@@ -44,31 +44,28 @@ def test_modules_are_followed_through_others_and_into_functions(home):
     assert names(home, "srlib/widgets.py") == names(home, "render.ipynb") | {"data/__init__.py"}
 
 
-def changes(home: Path, name: str, content: str, file: str = "render.ipynb") -> bool:
-    """Whether other content of a module changes a digest."""
-    before = sources.digest(home / file, home)
-    (home / name).write_text(content)
+def digest(home: Path) -> str:
     sources._read.cache_clear()
-    return sources.digest(home / file, home) != before
+    return sources.digest(home / "render.ipynb", home)
 
 
-def test_a_digest_changes_with_code_that_is_used(home):
-    assert changes(home, "srlib/figures.py", "import srlib.metrics\nWIDTH = 5\n")
-    assert changes(home, "srlib/errors.py", "class SRError(Exception): ...\n")
-    assert changes(home, "srlib/figures.py", "import srlib.metrics, srlib.widgets\nWIDTH = 5\n")
-
-
-def test_a_digest_stays_with_comments_layout_and_code_that_is_not_used(home):
-    assert not changes(home, "srlib/widgets.py", "from srlib import figures\nX = 1\n")
-    assert not changes(home, "srlib/figures.py", "# of metrics\n\nimport srlib.metrics  # all of them\n")
-    assert not changes(home, "srlib/metrics.py", "def psnr():\n\n    # late\n    from srlib.errors import (SRError)\n")
-
-
-def test_a_digest_is_the_same_wherever_the_repository_lies(home):
-    before = sources.digest(home / "render.ipynb", home)
-    moved = home.rename(home.with_name(f"{home.name}-moved"))
-    sources._read.cache_clear()
-    assert sources.digest(moved / "render.ipynb", moved) == before
+@pytest.mark.parametrize(
+    ("name", "content", "changes"),
+    [
+        ("figures", "import srlib.metrics\nWIDTH = 5\n", True),
+        ("errors", "class SRError(Exception): ...\n", True),
+        ("figures", "import srlib.metrics, srlib.widgets\n", True),
+        ("widgets", "from srlib import figures\nX = 1\n", False),
+        ("figures", "# of metrics\n\nimport srlib.metrics  # all of them\n", False),
+        ("metrics", "def psnr():\n\n    # late\n    from srlib.errors import (SRError)\n", False),
+    ],
+)
+def test_a_digest_changes_with_code_that_is_used_alone(home, name, content, changes):
+    before = digest(home)
+    (home / "srlib" / f"{name}.py").write_text(content)
+    assert (digest(home) != before) is changes
+    (home / "srlib" / f"{name}.py").write_text(FILES[f"srlib/{name}.py"])
+    assert digest(home.rename(home.with_name(f"{home.name}-moved"))) == before, "wherever the repository lies"
 
 
 def test_notebooks_use_what_they_show():

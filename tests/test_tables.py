@@ -44,12 +44,15 @@ def table():
     return comparison(theirs, ours, labels=LABELS)
 
 
-def test_published_reads_a_paper_and_its_tables():
+def test_published_reads_a_paper_and_its_tables(tmp_path, monkeypatch):
     assert len(published("btsrn")) == 50 and len(published("btsrn", "Table 4")) == 36
     with pytest.raises(SRError, match="unknown table of btsrn: 'Table 5'. Did you mean 'Table "):
         published("btsrn", "Table 5")
     with pytest.raises(SRError, match="unknown paper 'btsrm'"):
         published("btsrm")
+    monkeypatch.setattr(papers, "folder", lambda name: tmp_path)
+    with pytest.raises(SRError, match="no published numbers of btsrn: .*published.csv is missing"):
+        published("btsrn")
 
 
 def test_comparison_puts_published_beside_ours(table):
@@ -225,13 +228,10 @@ def test_claims_table_is_for_readers():
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     gan = claims_table(evaluate_claims("prosrn", rows)).set_index("claim")
     assert gan.loc["ProSRGAN has a higher PSNR than SRGAN-VGG54.", "published"] == "−0.240 dB, denied by 1 of 3"  # of Set5
-    each = claims_table(evaluate_claims("btsrn", rows, per_set=True))
-    assert list(each.columns[:5]) == ["verdict", "claim", "source", "dataset", "scale"]
-    assert line["published"] == "+0.130 dB, least of 12" and pd.isna(other["published"]) and "published" not in each
-    untested = (each["verdict"] == "not tested").to_list()
+    assert line["published"] == "+0.130 dB, least of 12" and pd.isna(other["published"])
+    untested = (found["verdict"] == "not tested").to_list()
     assert untested == sorted(untested) and set(untested) == {False, True}  # the last
-    assert (each["dataset"] == "Urban100").sum() == 6  # two claims at three scales
-    assert check_latex(latex(each, "c", "claims")) == 1 + len(each)
+    assert check_latex(latex(found.reset_index(), "c", "claims")) == 1 + len(found)
     assert "| not tested | Six blocks" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
 
 
@@ -301,12 +301,14 @@ def test_what_looks_like_html_is_a_text():
 
 
 def test_caption_states_protocol_profile_budget_and_data():
-    line = captions.for_table("Table 4.", protocol("btsrn"), profile("quick"), "City100 stands in.")
     quick = profile("quick")
+    line = captions.for_table("Table 4.", protocol("btsrn"), quick, "City100 stands in.")
     for part in ("Table 4. Protocol btsrn: ", "2 pixels left out", "Profile quick", quick.budget, quick.data):
         assert part in line
     assert line.endswith("City100 stands in.")
     assert captions.for_table("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
+    line = captions.for_table("Claims.", None, papers.get("d2c_sr").setting("paper"))
+    assert "training data RealSR-V3-x*/train." in line
 
 
 def test_caption_tells_only_of_the_windows_of_metrics_that_the_table_has():
@@ -321,11 +323,6 @@ def test_caption_tells_only_of_the_windows_of_metrics_that_the_table_has():
     assert said("method", ("ProSRN", "ssim_uniform7_published"), ("ProSRN", "ssim_ours")) == (True, True)
     whole = captions.for_table("Table 5.", protocol("prosrn"), profile("quick"))
     assert gaussian in whole and uniform in whole
-
-
-def test_caption_names_data_of_any_scale():
-    line = captions.for_table("Claims.", None, papers.get("d2c_sr").setting("paper"))
-    assert "training data RealSR-V3-x*/train." in line
 
 
 def test_seeds_are_those_that_were_scored():
@@ -351,13 +348,6 @@ def test_a_table_of_published_numbers_only_is_known_by_its_csv(table, tmp_path):
     costs = pd.DataFrame({"method": ["a"], "parameters": [7]})
     assert not published_only(read(costs))  # ours, measured
     assert not published_only(read(claims_table(evaluate_claims("btsrn", pd.DataFrame()))))
-
-
-def test_published_says_which_file_is_missing(tmp_path, monkeypatch):
-    (tmp_path / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(papers, "folder", lambda name: tmp_path)
-    with pytest.raises(SRError, match="no published numbers of btsrn: .*published.csv is missing"):
-        published("btsrn")
 
 
 def test_numbers_on_other_sets_stand_beside_and_are_never_subtracted():

@@ -1,17 +1,22 @@
-"""`make reproduce`: the right jobs, nothing twice, nothing lost, whatever ends a run."""
+"""`make reproduce`: the right jobs, nothing twice, nothing lost, whatever ends a run, here and on a cluster."""
 
 import fcntl
+import getpass
 import importlib.util
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -24,7 +29,6 @@ from srlib.papers.profiles import PROFILES
 from srlib.reproduce import cards
 
 ROOT = Path(__file__).resolve().parents[1]
-REPRODUCE = [sys.executable, str(ROOT / "workflow" / "reproduce.py")]
 JOB = [sys.executable, str(ROOT / "workflow" / "job.py")]
 WORKFLOWS = sorted(file.parent.name for file in (ROOT / "workflow").glob("*/config.yaml"))
 
@@ -32,12 +36,12 @@ WORKFLOWS = sorted(file.parent.name for file in (ROOT / "workflow").glob("*/conf
 def load(name: str):
     """Import one of the scripts."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "workflow" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-job = load("job")
+job, cluster = load("job"), load("cluster")
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +50,14 @@ def outside_of_make(monkeypatch):
     monkeypatch.delenv("MAKELEVEL", raising=False)
 
 
-def reproduce(*args: str, timeout: float = 900) -> subprocess.CompletedProcess:
-    done = subprocess.run([*REPRODUCE, *args], capture_output=True, text=True, timeout=timeout)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout + done.stderr, "")
+def command(*args: str, home: Path = ROOT) -> list[str]:
+    return [sys.executable, str(home / "workflow" / "reproduce.py"), *args]
+
+
+def reproduce(*args: str, home: Path = ROOT) -> subprocess.CompletedProcess:
+    """Call the script; stderr is in stdout."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 900}
+    return subprocess.run(command(*args, home=home), **options)
 
 
 def metrics(profile: str) -> Path:
@@ -102,11 +111,8 @@ def test_paper_and_scale_restrict_the_jobs():
     made, said = dry_run("profile=quick", "paper=btsrn", "scale=3,4")
     assert made == expected("quick", ["btsrn"], (3, 4)), said
     assert "-y 'scales: [3, 4]'" in said
-
-
-def test_a_scale_leaves_out_papers_that_lack_it():
     made, said = dry_run("profile=quick", "scale=3")
-    assert made == expected("quick", ["btsrn", "difficulty_sr"], (3,)), said
+    assert made == expected("quick", ["btsrn", "difficulty_sr"], (3,)), said  # other papers lack it
 
 
 def test_a_gan_waits_for_its_generator():
@@ -177,7 +183,7 @@ def test_explorers_lie_in_the_runs_folder_that_the_caller_means(monkeypatch, tmp
     monkeypatch.setattr(os, "execv", lambda program, call: called.append(call))
     explore.main()
     folder = tmp_path / "out" / "explorers" / "smoke"
-    assert called == [explore.call(folder)] and os.environ["SRLIB_RUNS"] == str(tmp_path / "out")
+    assert called[0][:4] == [sys.executable, "-m", "voila", str(folder)] and os.environ["SRLIB_RUNS"] == str(tmp_path / "out")
     assert {file.stem for file in folder.iterdir()} == set(papers.names())
 
 
@@ -196,7 +202,7 @@ def test_no_more_notebooks_at_a_time_than_asked_for(monkeypatch, tmp_path, count
 
 
 def test_smoke_is_killed_continues_and_is_then_complete():
-    process = subprocess.Popen([*REPRODUCE, "--profile", "smoke"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command("--profile", "smoke"), stdout=subprocess.PIPE, text=True, start_new_session=True)
     before = ""
     for line in process.stdout:
         before += line
@@ -284,7 +290,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert "Traceback" not in first.stdout and len(first.stdout.split("\n")) < 20
 
     (home / "mended").write_text("")
-    call = [*REPRODUCE, "--profile", "smoke", "--paper", "btsrn"]
+    call = command("--profile", "smoke", "--paper", "btsrn")
     calls = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = sorted((call.communicate(timeout=300)[0] for call in calls), key=len)
     assert [call.returncode for call in calls] == [0, 0], outputs
@@ -294,7 +300,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     cores = len(os.sched_getaffinity(0))
     assert (metrics("smoke") / "btsrn" / "train_btsrn_x2.csv").read_text() == str(max(cores // 2, 1))
 
-    interrupted = subprocess.Popen([*REPRODUCE, "--profile", "quick", "--paper", "btsrn"], stdout=subprocess.PIPE, text=True)
+    interrupted = subprocess.Popen(command("--profile", "quick", "--paper", "btsrn"), stdout=subprocess.PIPE, text=True)
     said = interrupted.stdout.readline()
     interrupted.terminate()
     said += interrupted.communicate(timeout=60)[0]
@@ -342,23 +348,23 @@ def run_job(folder: Path, code: str, **settings) -> subprocess.CompletedProcess:
     return subprocess.run(call, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
 
 
-def test_a_job_tells_start_and_end_and_keeps_what_was_printed(tmp_path):
-    done = run_job(tmp_path, "print('hello')")
-    assert done.returncode == 0
-    assert re.fullmatch(r"  start   x\n  done    x, \d+ s\n", done.stdout)
-    assert (tmp_path / "notebooks" / "smoke" / "x.log").read_text() == "hello\n"
-
-
-def test_a_job_that_fails_tells_its_last_line(tmp_path):
-    done = run_job(tmp_path, "raise ValueError('bad')")
-    assert done.returncode == 1
-    assert re.fullmatch(r"  start   x\n  FAILED  x, \d+ s\n          ValueError: bad\n", done.stdout)
-
-
-def test_a_job_that_is_killed_says_so(tmp_path):
-    done = run_job(tmp_path, "import os; os.kill(os.getpid(), 9)")
-    assert done.returncode == 9
-    assert "killed by signal 9, perhaps for want of memory" in done.stdout
+@pytest.mark.parametrize(
+    ("code", "status", "said", "text"),
+    [
+        ("print('hello')", 0, r"  done    x, \d+ s\n", r"hello\n"),
+        ("raise ValueError('bad')", 1, r"  FAILED  x, \d+ s\n          ValueError: bad\n", r"Traceback[^$]+"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            9,
+            r"  FAILED  x, [^$]+killed by signal 9, likely out of memory\n",
+            r"killed by signal 9, .+\n",
+        ),
+    ],
+)
+def test_a_job_tells_start_and_end_and_keeps_what_was_printed(tmp_path, code, status, said, text):
+    done = run_job(tmp_path, code)
+    assert done.returncode == status and re.fullmatch(r"  start   x\n" + said, done.stdout)
+    assert re.fullmatch(text, (tmp_path / "notebooks" / "smoke" / "x.log").read_text())
 
 
 def test_a_job_ends_when_its_workflow_is_gone(tmp_path):
@@ -386,7 +392,7 @@ def test_a_command_that_has_lost_its_job_is_waited_for(tmp_path):
 
 def test_the_reason_of_a_failure(tmp_path):
     notebook, text = tmp_path / "x.ipynb", tmp_path / "x.log"
-    assert job.reason(notebook, text) == "it ended without a word"
+    assert job.reason(notebook, text) == "it printed nothing"
     text.write_text("first\nDeadKernelError: Kernel died\n\n")
     assert job.reason(notebook, text) == "DeadKernelError: Kernel died"
     error = new_output("error", ename="SRError", evalue="scale (=5)", traceback=[])
@@ -409,60 +415,36 @@ esac
 """
 
 
-@pytest.fixture
-def project(tmp_path) -> Path:
-    """A folder to install, and a Python that only writes down what it is asked for."""
-    (tmp_path / "workflow").mkdir()
-    shutil.copy(ROOT / "workflow" / "setup.sh", tmp_path / "workflow")
-    for name, content in (("pyproject.toml", ""), ("constraints.txt", ""), ("pip_status", "0"), ("calls", "")):
-        (tmp_path / name).write_text(content)
-    (tmp_path / "python").write_text(PYTHON)
-    (tmp_path / "python").chmod(0o755)
+def test_setup_installs_the_exact_versions_once_and_again_when_they_change(tmp_path):
+    project = tmp_path / "project"
+    (project / "workflow").mkdir(parents=True)
+    shutil.copy(ROOT / "workflow" / "setup.sh", project / "workflow")
+    files = {"pyproject.toml": "", "constraints.txt": "", "pip_status": "1", "calls": "", "python": PYTHON}
+    for name, content in files.items():
+        (project / name).write_text(content)
+    (project / "python").chmod(0o755)
     for name in ("pyproject.toml", "constraints.txt", "workflow/setup.sh"):
-        os.utime(tmp_path / name, (1e9, 1e9))
-    return tmp_path
+        os.utime(project / name, (1e9, 1e9))
 
+    def setup(folder: Path = project, python: str = "./python") -> tuple[subprocess.CompletedProcess, list[str]]:
+        call = ["bash", "workflow/setup.sh", "venv", python]
+        done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=60)
+        return done, [line for line in (folder / "calls").read_text().split("\n") if "pip install" in line]
 
-def setup(project: Path, python: str = "./python") -> subprocess.CompletedProcess:
-    call = ["bash", "workflow/setup.sh", "venv", python]
-    return subprocess.run(call, cwd=project, capture_output=True, text=True, timeout=60)
-
-
-def pip_calls(project: Path) -> list[str]:
-    return [line for line in (project / "calls").read_text().split("\n") if "pip install" in line]
-
-
-def test_setup_installs_the_exact_versions_once(project):
-    assert setup(project).returncode == 0
-    assert setup(project).returncode == 0
-    (call,) = pip_calls(project)
-    assert call.endswith("-c constraints.txt -e .[notebooks,workflow,explore,cluster,test]")
-
-
-def test_setup_installs_again_when_versions_change_or_the_folder_moves(project, tmp_path):
-    setup(project)
-    os.utime(project / "constraints.txt", (4e9, 4e9))
-    setup(project)
-    assert len(pip_calls(project)) == 2
-    os.utime(project / "constraints.txt", (1e9, 1e9))
-    moved = project.with_name("moved")
-    project.rename(moved)
-    setup(moved)
-    assert len(pip_calls(moved)) == 3
-
-
-def test_a_setup_that_was_stopped_is_taken_up_again(project):
-    (project / "pip_status").write_text("1")
-    assert setup(project).returncode == 1
+    done, _ = setup(python="/bin/false")
+    assert done.returncode == 1 and "Python 3.11 or newer is needed; found /bin/false" in done.stderr
+    done, calls = setup()
+    assert done.returncode == 1 and len(calls) == 1
     (project / "pip_status").write_text("0")
-    assert setup(project).returncode == 0
-    assert len(pip_calls(project)) == 2
-
-
-def test_setup_names_the_python_it_needs(project):
-    done = setup(project, "/bin/false")
-    assert done.returncode == 1
-    assert "Python 3.11 or newer is needed; found /bin/false" in done.stderr
+    done, calls = setup()  # one that was stopped is taken up again
+    assert done.returncode == 0 and len(calls) == 2
+    assert calls[1].endswith("-c constraints.txt -e .[notebooks,workflow,explore,cluster,test]")
+    assert len(setup()[1]) == 2, "once"
+    os.utime(project / "constraints.txt", (4e9, 4e9))
+    assert len(setup()[1]) == 3
+    os.utime(project / "constraints.txt", (1e9, 1e9))
+    moved = project.rename(tmp_path / "moved")
+    assert len(setup(moved)[1]) == 4
 
 
 def test_make_alone_lists_every_target():
@@ -470,3 +452,437 @@ def test_make_alone_lists_every_target():
     (phony,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in set(phony.split()) - {"help", "moved"}:
         assert f"make {target} " in said
+
+
+class Call:
+    """A call of `make reproduce` that goes on while the test looks at what it has printed."""
+
+    def __init__(self, file: Path, *args: str, home: Path = ROOT):
+        self.file = file
+        with file.open("w") as out:
+            options = {"stdout": out, "stderr": subprocess.STDOUT, "start_new_session": True}
+            # A shell starts its background jobs, of which these tests may be one, with SIGINT ignored.
+            heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            self.process = subprocess.Popen(
+                command("--profile", "smoke", "--paper", "btsrn", *args, home=home), preexec_fn=heard, **options
+            )
+
+    def said(self) -> str:
+        return self.file.read_text()
+
+    def wait_for(self, *texts: str) -> None:
+        until(lambda: all(text in self.said() for text in texts) or self.process.poll() is not None, 300)
+        assert all(text in self.said() for text in texts), self.said()
+
+    def kill(self, number: int) -> None:
+        """Send a signal to all processes of the call, as Ctrl-C in a terminal does."""
+        os.killpg(self.process.pid, number)
+        self.process.wait(timeout=120)
+
+
+def until(true, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+# --- What SLURM answers -----------------------------------------------------------------------------------------------
+
+ANSWERS = {
+    "sbatch": "exit 1",
+    "scontrol": "echo 'MinJobAge               = 300 sec'",
+    "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",
+}
+
+
+@pytest.fixture
+def answers(tmp_path, monkeypatch):
+    """Put commands of SLURM in front of PATH that do what is given, by default those of a cluster without accounting."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def answer(**scripts: str):
+        for name, script in {**ANSWERS, **scripts}.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+
+    answer()
+    return answer
+
+
+def test_accounting_is_used_where_it_answers(answers, monkeypatch, capsys):
+    assert cluster.status_command() == "squeue"
+    answers(sacct="exit 0")
+    assert cluster.status_command() == "sacct"
+    answers(sacct="exec sleep 60")
+    monkeypatch.setattr(cluster, "ANSWER", 0.5)
+    assert cluster.status_command() == "squeue"
+    assert "SLURM has no accounting (sacct: sacct did not answer within 0.5 s); squeue lists" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scripts", "message"),
+    [
+        ({"scontrol": "echo 'Unable to contact slurm controller' >&2; exit 1"},
+         "error: ON=slurm, but SLURM does not answer: Unable to contact slurm controller\n"),
+        ({"scontrol": "echo 'MinJobAge = 60 sec'"},
+         "error: ON=slurm: sacct does not answer (Slurm accounting storage is disabled), and squeue forgets ended jobs after 60"),
+    ],
+)  # fmt: skip
+def test_slurm_that_cannot_be_used_ends_the_call_before_it_starts(answers, tmp_path, scripts, message):
+    answers(**scripts)
+    done = reproduce("--on", "slurm")
+    assert done.returncode == 1 and done.stdout.startswith(message), done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("on", "tool"), [("slurm", "sbatch"), ("kubernetes", "kubectl")])
+def test_a_cluster_that_is_not_there_ends_the_call_before_it_starts(monkeypatch, tmp_path, on, tool):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = reproduce("--on", on)
+    assert done.returncode == 1
+    assert done.stdout == f"error: ON={on} needs {tool}, which is not in PATH; run it where {tool} works, or with ON=laptop\n"
+    assert not (tmp_path / "runs").exists()
+
+
+LOG = """\
+SLURM run ID: 1-2
+rule train:
+    input: notebooks/x/train.ipynb
+    log: notebooks/smoke/x/train_x_x2.ipynb, notebooks/smoke/x/train_x_x2.log
+    jobid: 5
+rule ablate:
+    log: notebooks/smoke/x/ablate.ipynb, notebooks/smoke/x/ablate.log
+    jobid: 3
+Job 5 has been submitted with SLURM jobid 71 (log: /runs/71.log).
+Error in rule ablate:
+    message: SLURM sbatch failed. The error message was 'sbatch: error: Unknown account
+sbatch: error: Batch job submission failed: Invalid account'.
+    sbatch call:
+        sbatch --parsable
+For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 3
+    log: notebooks/smoke/x/ablate.ipynb, notebooks/smoke/x/ablate.log (check log file(s) for error details)
+Error in rule train:
+    message: SLURM-job '71' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable.
+    jobid: 5
+    log: notebooks/smoke/x/train_x_x2.ipynb, notebooks/smoke/x/train_x_x2.log (check log file(s) for error details)
+Job 5 has been submitted with SLURM jobid 72 (log: /runs/72.log).
+Finished jobid: 5 (Rule: train)
+Finished jobid: 1 (Rule: report)
+"""
+
+
+GENERIC = """\
+Submitted job 3 with external jobid 'srlib-1'.
+Error in rule ablate:
+    message: For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 3
+"""
+
+
+def test_each_job_is_told_by_notebook_and_job_of_the_cluster():
+    found = cluster.Jobs(LOG)
+    refused = "sbatch: error: Batch job submission failed: Invalid account"
+    assert found.events == [
+        "  queued  x/train_x_x2, SLURM job 71",
+        f"  FAILED  x/ablate: {refused}",
+        "  FAILED  x/train_x_x2, SLURM job 71: TIMEOUT\n          see /runs/71.log",
+        "  queued  x/train_x_x2, SLURM job 72",
+        "  done    x/train_x_x2",
+    ]
+    assert found.run == "1-2" and found.killed == {"x/ablate": refused}, "the training was tried again"
+    first = LOG[: LOG.index("Job 5 has been submitted with SLURM jobid 72")]
+    assert cluster.Jobs(first).killed == {"x/ablate": refused, "x/train_x_x2": "SLURM job 71: TIMEOUT"}
+    log = first[: first.index("Job 5")] + GENERIC
+    assert cluster.Jobs(log).events == [
+        "  queued  x/ablate, Kubernetes Job srlib-1",
+        "  FAILED  x/ablate, Kubernetes Job srlib-1",
+    ]
+    assert not cluster.Jobs(log).killed, "its notebook shows why it failed"
+
+
+def test_jobs_that_cannot_be_cancelled_are_told_with_the_remedy(answers, monkeypatch):
+    cancel = partial(cluster.cancel, cluster.CLUSTERS["slurm"])
+    assert cancel("Building DAG of cluster...\n") == []
+    remedy = "cancel them with `scancel --name=1-2`"
+    answers(squeue="echo 'Unable to contact slurm controller' >&2; exit 1")
+    assert cancel(LOG) == [f"error: Unable to contact slurm controller; {remedy}"]
+    answers(squeue="echo 72", scancel="exit 1")
+    monkeypatch.setattr(cluster, "ENDING", 0.1)
+    assert cancel(LOG) == ["  stopped x/train_x_x2, SLURM job 72", f"error: jobs 72 have not ended; {remedy}"]
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+KUBECTL = """\
+#!{python}
+# A cluster of one machine: a Job is a process of its own; its files are in `state`.
+import json, os, pathlib, signal, subprocess, sys, uuid, yaml
+state = pathlib.Path({state!r})
+what, arguments = sys.argv[1], sys.argv[2:]
+jobs = {{file.stem: json.loads(file.read_text()) for file in state.glob("*.json")}}
+done = {{name: (state / f"{{name}}.status").read_text().strip() for name in jobs if (state / f"{{name}}.status").exists()}}
+succeeded = {{name: "1" for name in done if done[name] == "0"}}
+failed = {{name: "1" for name in done if done[name] != "0"}}
+selector = [word.partition("srlib-run=")[2] for word in arguments if word.startswith("--selector=")]
+selected = [name for name in jobs if selector and jobs[name]["run"] == selector[0]]
+if what == "create":
+    job = yaml.safe_load(sys.stdin)
+    name = job["metadata"]["generateName"] + uuid.uuid4().hex[:5]
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    environment = os.environ | {{item["name"]: item["value"] for item in container["env"]}}
+    call = f"bash {{container['command'][1]!r}} > {{state / name}}.log 2>&1; echo $? > {{state / name}}.status"
+    process = subprocess.Popen(["bash", "-c", call], env=environment, start_new_session=True, stdout=-3, stderr=-3)
+    (state / f"{{name}}.json").write_text(json.dumps({{"run": job["metadata"]["labels"]["srlib-run"], "pid": process.pid}}))
+    print(name, end="")
+elif what == "get" and arguments[0] == "job" and arguments[1] in jobs:
+    print(arguments[1], succeeded.get(arguments[1], ""), failed.get(arguments[1], "") + ".", end="")
+elif what == "get" and arguments[0] == "jobs":
+    for name in selected:
+        print(name, succeeded.get(name, "<none>"), failed.get(name, "<none>"))
+elif what == "delete":
+    for name in selected:
+        if name not in done:
+            os.killpg(jobs[name]["pid"], signal.SIGKILL)
+        (state / f"{{name}}.json").unlink()
+"""
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch) -> Path:
+    """Put a kubectl into PATH whose Jobs are processes of this machine; return the folder of its Jobs."""
+    for name in ("bin", "state"):
+        (tmp_path / name).mkdir()
+    kubectl = tmp_path / "bin" / "kubectl"
+    kubectl.write_text(KUBECTL.format(python=sys.executable, state=str(tmp_path / "state")))
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "state"
+
+
+def test_interrupted_on_kubernetes_its_jobs_are_cancelled(home, state, tmp_path):
+    wait = f"import time\nwhile Path({str(home / 'slow')!r}).exists():\n    time.sleep(0.1)\n"
+    write = '(folder / f"train_{method}_x{scale}.csv").write_text("")'
+    stand_in(home / "notebooks" / "btsrn" / "train.ipynb", 'profile = ""\nmethod = ""\nscale = 2', wait + write)
+    (home / "slow").touch()
+    first = ("btsrn/ablate", "btsrn/train_btsrn_x2", "btsrn/train_vdsr_x2")
+
+    call = Call(tmp_path / "said", "--on", "kubernetes")
+    call.wait_for(*(f"  queued  {name}, Kubernetes Job srlib-" for name in first))
+    (job,) = re.findall(r"queued  btsrn/train_vdsr_x2, (Kubernetes Job .+)$", call.said(), re.MULTILINE)
+    call.kill(signal.SIGINT)
+    assert call.process.returncode == 130 and f"  stopped btsrn/train_vdsr_x2, {job}\n" in call.said()
+    assert not list(state.glob("*.json")) and not survivors()
+
+    call = Call(tmp_path / "said", "--on", "kubernetes")
+    call.wait_for("  queued  btsrn/train_vdsr_x2")
+    call.kill(signal.SIGKILL)  # it cannot cancel
+    assert list(state.glob("*.json")) and "An earlier call" not in call.said()
+
+    (home / "slow").unlink()
+    call = Call(tmp_path / "said", "--on", "kubernetes")
+    call.wait_for("  done    btsrn/train_vdsr_x2", "  FAILED  btsrn/ablate, Kubernetes Job srlib-ablate-")
+    assert "further error details" not in call.said()
+    assert "An earlier call was killed and left these jobs:\n" in call.said()
+    assert re.search("  stopped btsrn/train_vdsr_x2, Kubernetes Job srlib-train-", call.said())
+    call.kill(signal.SIGINT)
+    assert not survivors() and all(file.with_suffix(".status").exists() for file in state.glob("*.json")), "none runs"
+
+
+DAEMONS = ("munged", "slurmctld", "slurmd")
+COMMANDS = ("sbatch", "scontrol", "squeue", "scancel", "sacct", "srun", "sinfo")
+TIMES = ["seconds", "step_seconds", "seconds_rounds", "step_seconds_rounds", "session", "busy"]
+
+# One node without accounting, cgroups and GPUs; it is said to have what the jobs ask for.
+CONFIG = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmdPort={daemon}
+AuthInfo=socket={folder}/munge.socket
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+KillWait=2
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=128000 Gres=gpu:2
+PartitionName=all Nodes=ALL Default=YES
+"""
+
+
+# --- A real SLURM -----------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return made.getsockname()[1]
+
+
+def members(folder: Path) -> list[str]:
+    """Return what runs in a cluster: its daemons, its jobs and who submits them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TEST_CLUSTER") == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()) or process.name())
+        except psutil.Error:  # gone in between, or not ours
+            continue
+    return found
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """A SLURM of one node; all of it ends with the test."""
+    monkeypatch.setenv("PATH", os.environ["PATH"] + os.pathsep + "/usr/sbin")
+    if not all(shutil.which(name) for name in DAEMONS + COMMANDS):
+        pytest.skip("needs slurm-wlm and munge")
+    with tempfile.TemporaryDirectory(prefix="slurm-") as made:  # a short path: sockets lie in it
+        folder, host = Path(made), socket.gethostname().split(".")[0]
+        for name in ("state", "spool", "bin"):
+            (folder / name).mkdir()
+        ports = {"controller": free_port(), "daemon": free_port()}
+        (folder / "slurm.conf").write_text(CONFIG.format(host=host, user=getpass.getuser(), folder=folder, **ports))
+        (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-1]\n")
+        for name in ("gpu0", "gpu1"):
+            (folder / name).touch()
+        (folder / "munge.key").write_bytes(os.urandom(128))
+        (folder / "munge.key").chmod(0o600)
+        # Jobs are rid of all SLURM_ variables, also of where this configuration lies.
+        (folder / "bin" / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        (folder / "bin" / "srun").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
+        monkeypatch.setenv("TEST_CLUSTER", made)
+
+        munge = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munged.pid", "seed-file": "munged.seed"}
+        daemons = []
+
+        def start(*call: str, wait) -> None:
+            with (folder / f"{call[0]}.log").open("w") as log:
+                daemons.append(subprocess.Popen(call, stdout=log, stderr=subprocess.STDOUT))
+            until(lambda: wait() or daemons[-1].poll() is not None, 30)
+            assert daemons[-1].poll() is None and wait(), (folder / f"{call[0]}.log").read_text()
+
+        try:
+            options = [f"--{key}={folder}/{name}" for key, name in munge.items()]
+            start("munged", "--foreground", "--force", *options, wait=(folder / "munge.socket").exists)
+            start("slurmctld", "-D", wait=lambda: " is UP" in asked("scontrol", "ping"))
+            start("slurmd", "-D", wait=lambda: asked("sinfo", "--noheader", "--format=%T") == "idle")
+            yield folder
+        finally:
+            for daemon in reversed(daemons):
+                daemon.terminate()
+                daemon.wait(timeout=30)
+            until(lambda: not members(folder), 10)
+            assert not members(folder)
+
+
+def asked(*call: str) -> str:
+    return subprocess.run(call, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+@pytest.fixture
+def slurm_home(tmp_path, monkeypatch) -> Path:
+    """The repository with SLURM's profile as its user may edit it: a core for each notebook, and jobs looked at often."""
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "workflow", home / "workflow")
+    for name in ("Snakefile", "srlib", "notebooks", "data"):
+        (home / name).symlink_to(ROOT / name)
+    file = home / "workflow" / "slurm" / "config.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings |= {"set-threads": dict.fromkeys(settings["set-threads"], 1), "slurm-init-seconds-before-status-checks": 2}
+    file.write_text(yaml.safe_dump(settings))
+    monkeypatch.setenv("SRLIB_HOME", str(home))
+    return home
+
+
+def queued(said: str) -> dict[str, str]:
+    return dict(re.findall(r"^  queued  (\S+), SLURM job (\d+)$", said, re.MULTILINE))
+
+
+def untimed(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out times, and the verdicts on them."""
+    if "metric" in table:
+        table = table[~table.metric.isin(TIMES)]
+    return table.drop(columns=TIMES, errors="ignore")
+
+
+FIRST = ("btsrn/ablate", "btsrn/train_btsrn_x2", "btsrn/train_vdsr_x2")
+
+
+def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
+    """Ctrl-C cancels all jobs; the same call goes on, also when a job is killed, and makes what ON=laptop makes."""
+    first = Call(tmp_path / "first", "--on", "slurm", home=slurm_home)
+    first.wait_for(*(f"  queued  {name}" for name in FIRST))
+    until(lambda: "RUNNING" in asked("squeue", "--noheader", "--format=%T"), 30)
+    os.killpg(first.process.pid, signal.SIGINT)
+    first.wait_for("Stopping")
+    first.kill(signal.SIGINT)  # an impatient user
+    said = first.said()
+    assert first.process.returncode == 130
+    assert said.startswith("SLURM has no accounting (sacct: Slurm accounting storage is disabled); squeue lists ended jobs")
+    assert "\nStopping: the jobs that were sent to the cluster are cancelled.\n" in said
+    for name, job in queued(said).items():
+        assert f"  stopped {name}, SLURM job {job}\n" in said
+    assert said.endswith("Stopped. The same command continues where this one ended.\n") and "Traceback" not in said
+    assert not asked("squeue", "--noheader")
+
+    killed = Call(tmp_path / "killed", "--on", "slurm", home=slurm_home)
+    killed.wait_for("  queued  ")
+    killed.kill(signal.SIGKILL)  # it cannot cancel
+    assert "An earlier call" not in killed.said(), "Ctrl-C left none"
+    left = queued(killed.said())
+    assert left and set(left.values()) <= set(asked("squeue", "--noheader", "--format=%i").split())
+
+    second = Call(tmp_path / "second", "--on", "slurm", home=slurm_home)
+    second.wait_for("  queued  btsrn/train_vdsr_x2")
+    assert "An earlier call was killed and left these jobs:\n" in second.said()
+    for name, job in left.items():
+        assert f"  stopped {name}, SLURM job {job}\n" in second.said()
+    victim = queued(second.said())["btsrn/train_vdsr_x2"]
+    text = tmp_path / "runs" / "notebooks" / "smoke" / "btsrn" / "train_vdsr_x2.log"
+    assert not text.exists()
+    until(text.exists, 300)
+    assert text.exists()
+    asked("scancel", victim)
+    second.process.wait(timeout=900)
+    said = second.said()
+    assert second.process.returncode == 0, said
+    assert f"  FAILED  btsrn/train_vdsr_x2, SLURM job {victim}: CANCELLED\n" in said
+    assert queued(said)["btsrn/train_vdsr_x2"] != victim, "it is sent again"
+    assert queued(said).keys() == {*FIRST, "btsrn/render", "btsrn/explore", "summary"}
+    assert "8 of 8 steps" in said and "Done in" in said
+
+    with monkeypatch.context() as alone:
+        alone.setenv("SRLIB_RUNS", str(tmp_path / "laptop"))
+        alone.setenv("SRLIB_FIGURES", str(tmp_path / "laptop_figures"))
+        cores = len(os.sched_getaffinity(0))
+        done = reproduce("--profile", "smoke", "--paper", "btsrn", "--jobs", str(cores), home=slurm_home)  # a core for each, too
+    assert done.returncode == 0, done.stdout
+    metrics, expected = tmp_path / "runs" / "metrics", tmp_path / "laptop" / "metrics"
+    names = {file.relative_to(expected) for file in expected.rglob("*.csv")}
+    assert len(names) == 7 and names == {file.relative_to(metrics) for file in metrics.rglob("*.csv")}
+    for name in names:
+        one, other = (untimed(pd.read_csv(folder / name)) for folder in (metrics, expected))
+        assert len(one)
+        pd.testing.assert_frame_equal(one, other, check_exact=True, obj=str(name))
+
+
+def test_a_controller_that_is_down_is_named(slurm, tmp_path):
+    config = slurm / "slurm.conf"
+    config.write_text(re.sub("(SlurmctldPort)=.+", rf"\1={free_port()}", config.read_text()))
+    done = reproduce("--on", "slurm")
+    assert done.returncode == 1 and not (tmp_path / "runs").exists()
+    message = "error: ON=slurm, but SLURM does not answer: .*Unable to contact slurm controller"
+    assert re.match(message, done.stdout), done.stdout

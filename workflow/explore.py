@@ -26,11 +26,6 @@ def write(folder: Path, profile: str) -> None:
         nbformat.write(parameterize_notebook(notebook, {"profile": profile}), folder / f"{name}.ipynb")
 
 
-def call(folder: Path, *more: str) -> list[str]:
-    """Return the command that serves a folder of notebooks."""
-    return [sys.executable, "-m", "voila", str(folder), "--strip_sources=True", "--show_tracebacks=True", *more]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", choices=profiles.PROFILES, default="released", help="whose networks (default: released)")
@@ -39,7 +34,9 @@ def main() -> None:
     folder = paths.runs_dir() / "explorers" / arguments.profile
     write(folder, arguments.profile)
     print(f"Voila serves the explorers with the networks of profile {arguments.profile}; end it with Ctrl-C.", flush=True)
-    os.execv(sys.executable, call(folder, *more))
+    os.execv(
+        sys.executable, [sys.executable, "-m", "voila", str(folder), "--strip_sources=True", "--show_tracebacks=True", *more]
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 - One process writes one executed notebook: a lock, held by the command itself, makes a second one wait.
 - While the workflow works it locks the file that SRLIB_ALIVE names. When nobody holds it any more the command is ended:
   killing the workflow, however hard, leaves no notebook running.
-- What the command prints goes to the text log; a failure is told in two lines, with the error that the notebook shows.
+- What the command prints goes to the text log; a failure is printed in two lines, with the error that the notebook shows.
 """
 
 import contextlib
@@ -41,38 +41,36 @@ def reason(notebook: Path, text: Path) -> str:
             if output["output_type"] == "error":
                 return f"{output['ename']}: {output['evalue']}"[:400]
     lines = text.read_text(errors="replace").split("\n") if text.exists() else []
-    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it ended without a word")
+    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 def take(lock: Path) -> int:
     """Hold the lock file; return its descriptor."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         time.sleep(KERNEL_LIFE)
-    return held
+    return descriptor
 
 
 def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
     """Run the command to its end, or kill it when the workflow is gone; return its exit status."""
-    held = take(notebook.with_name(f".{notebook.name}.lock"))
+    lock = take(notebook.with_name(f".{notebook.name}.lock"))
     text.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as private, text.open("w") as log:
         # A private IPython folder: parallel kernels share no history file, and nobody's start-up files run.
         settings = {"IPYTHONDIR": private, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        environment = {**os.environ, **settings}
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=[held]
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, env=os.environ | settings, pass_fds=[lock], **streams)
         try:
             while not abandoned(alive):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(timeout=0.5)
                     if status < 0:
-                        print(f"killed by signal {-status}, perhaps for want of memory", file=log)
+                        print(f"killed by signal {-status}, likely out of memory", file=log)
                     return abs(status)
             return STOPPED
         finally:
@@ -81,26 +79,21 @@ def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
                 process.wait()
 
 
-def tell(line: str) -> None:
-    """Print a line at once and whole, also beside other jobs."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     text, notebook, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that the command is ended too
     name = "/".join(notebook.with_suffix("").parts[2:])  # notebooks/<profile>/<paper>/<name>.ipynb
-    tell(f"  start   {name}")
+    print(f"  start   {name}\n", end="", flush=True)  # whole lines, also beside other jobs
     begin = time.monotonic()
     status = run(command, text, notebook, os.environ.get("SRLIB_ALIVE", ""))
-    took = time.monotonic() - begin
+    seconds = time.monotonic() - begin
     if status == 0:
-        tell(f"  done    {name}, {took:.0f} s")
+        outcome = f"  done    {name}, {seconds:.0f} s"
     elif status == STOPPED:
-        tell(f"  stopped {name}")
+        outcome = f"  stopped {name}"
     else:
-        tell(f"  FAILED  {name}, {took:.0f} s\n          {reason(notebook, text)}")
+        outcome = f"  FAILED  {name}, {seconds:.0f} s\n          {reason(notebook, text)}"
+    print(f"{outcome}\n", end="", flush=True)
     return status
 
 

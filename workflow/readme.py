@@ -22,7 +22,7 @@ OLD = "inconclusive"  # in tables that were made before claims had kinds
 
 
 @dataclass(frozen=True)
-class Shown:
+class Results:
     """The results of a paper on its page and in README.
 
     title, idea: of its row in README. files: its main tables, without suffix. methods: the columns on its page, by their label,
@@ -39,8 +39,8 @@ class Shown:
     same: bool = True
 
 
-SHOWN = {
-    "difficulty_sr": Shown(
+RESULTS = {
+    "difficulty_sr": Results(
         "Difficulty-SR, ICME 2019",
         "easy patches go to bicubic interpolation, hard ones to a network",
         ("table_1_x2", "table_1_x3", "table_1_x4"),
@@ -48,7 +48,7 @@ SHOWN = {
         ("Set5", 2),
         "IDN, official weights",
     ),
-    "d2c_sr": Shown(
+    "d2c_sr": Results(
         "D2C-SR, ECCV 2022",
         "several predictions, pushed apart by a loss, then weighed pixel by pixel",
         ("table_1",),
@@ -56,7 +56,7 @@ SHOWN = {
         ("City100-nikon/test", 1),
         same=False,
     ),
-    "ddet": Shown(
+    "ddet": Results(
         "DDet, IEEE SPL 2020",
         "a filter kernel for each pixel, of three sizes, and a path for detail",
         ("table_1",),
@@ -64,7 +64,7 @@ SHOWN = {
         ("City100-nikon/test", 1),
         same=False,
     ),
-    "prosrn": Shown(
+    "prosrn": Results(
         "ProSRN, ProSRGAN, anonymous",
         "one network for x2, used on its own output for x4 and x8",
         ("table_6_x2", "table_6_x4", "table_6_x8"),
@@ -72,7 +72,7 @@ SHOWN = {
         ("Set5", 2),
         "LapSRN, official weights",
     ),
-    "btsrn": Shown(
+    "btsrn": Results(
         "BTSRN, CVPRW 2017",
         "some residual blocks at low resolution, the others after the enlargement",
         ("table_4",),
@@ -87,57 +87,56 @@ def _number(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.2f}"
 
 
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
 def _long(file: Path) -> pd.DataFrame:
     """Return a table of ours as rows of dataset, scale, method, published, ours."""
     table = pd.read_csv(file)
     if "method" in table:
         return table.rename(columns={"psnr_published": "published", "psnr_ours": "ours"})
-    methods = dict.fromkeys(c.removesuffix(" psnr_ours") for c in table.columns if c.endswith(" psnr_ours"))
     parts = []
-    for method in methods:
+    for method in (column.removesuffix(" psnr_ours") for column in table.columns if column.endswith(" psnr_ours")):
         values = {"published": table[f"{method} psnr_published"], "ours": table[f"{method} psnr_ours"]}
         parts.append(table[["dataset", "scale"]].assign(method=method, **values))
     return pd.concat(parts, ignore_index=True)
 
 
-def _rows(folder: Path, shown: Shown) -> pd.DataFrame:
-    rows = pd.concat([_long(folder / f"{name}.csv") for name in shown.files if (folder / f"{name}.csv").exists()])
-    return rows[rows["method"].isin(shown.methods)]
+def _rows(folder: Path, results: Results) -> pd.DataFrame:
+    rows = pd.concat([_long(folder / f"{name}.csv") for name in results.files if (folder / f"{name}.csv").exists()])
+    return rows[rows["method"].isin(results.methods)]
 
 
-def _same_images(folder: Path, shown: Shown) -> list[str]:
-    rows = _rows(folder, shown)
-    methods = [method for method in shown.methods if method in set(rows["method"])]
-    heads = " | ".join(f"{m}: paper, ours" for m in methods)
-    lines = [f"| set | scale | {heads} |", "|---" * (2 + len(methods)) + "|"]
-    for (dataset, scale), some in rows.groupby(["dataset", "scale"], sort=False):
-        found = some.set_index("method")
-        if found["ours"].notna().sum() < 2:  # bicubic alone says nothing
+def _same_images(folder: Path, results: Results) -> list[str]:
+    scores, rows = _rows(folder, results), []
+    methods = [method for method in results.methods if method in set(scores["method"])]
+    for (dataset, scale), block in scores.groupby(["dataset", "scale"], sort=False):
+        by_method = block.set_index("method")[["published", "ours"]].reindex(methods)
+        if by_method["ours"].notna().sum() < 2:  # bicubic alone says nothing
             continue
         cells = []
-        for method in methods:
-            theirs, ours = (_number(found[side].get(method, float("nan"))) for side in ("published", "ours"))
-            own = method == shown.methods[-1] and ours != "-"
-            cells.append("-" if theirs == ours == "-" else f"{theirs}, {f'**{ours}**' if own else ours}")
-        lines.append(f"| {dataset} | x{scale} | " + " | ".join(cells) + " |")
-    return lines
+        for method, *values in by_method.itertuples():
+            published, ours = map(_number, values)
+            own = method == results.methods[-1] and ours != "-"
+            cells.append("-" if published == ours == "-" else f"{published}, {f'**{ours}**' if own else ours}")
+        rows.append([dataset, f"x{scale}", *cells])
+    return _table(["set", "scale", *(f"{method}: paper, ours" for method in methods)], rows)
 
 
-def _other_images(folder: Path, shown: Shown) -> list[str]:
+def _other_images(folder: Path, results: Results) -> list[str]:
     """The paper's columns stand beside ours, of other images; ± is over seeds."""
-    table = pd.read_csv(folder / f"{shown.files[0]}.csv")
+    table, rows = pd.read_csv(folder / f"{results.files[0]}.csv"), []
     ours = [c for c in table.columns if c.startswith("psnr_ours@")]
-    theirs = [c for c in table.columns if c.startswith("psnr_published@")][:3]
-    heads = [c.split("@")[1].replace(" ×1", "") + ", ours" for c in ours] + [c.split("@")[1] + ", paper" for c in theirs]
-    lines = ["| method | parameters | " + " | ".join(heads) + " |", "|---" * (2 + len(heads)) + "|"]
-    for row in table.to_dict("records"):
-        if not any(pd.notna(row[c]) for c in ours):
-            continue
+    published = [c for c in table.columns if c.startswith("psnr_published@")][:3]
+    heads = [c.split("@")[1].replace(" ×1", "") + ", ours" for c in ours] + [c.split("@")[1] + ", paper" for c in published]
+    for row in table.dropna(subset=ours, how="all").to_dict("records"):
         size = "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}"
         spread = {c: row.get(c.replace("psnr_ours@", "psnr_spread@"), float("nan")) for c in ours}
         cells = [_number(row[c]) + (f" ± {spread[c]:.2f}" if pd.notna(spread[c]) else "") for c in ours]
-        lines.append(f"| {row['method']} | {size} | " + " | ".join([*cells, *(_number(row[c]) for c in theirs)]) + " |")
-    return lines
+        rows.append([row["method"], size, *cells, *(_number(row[c]) for c in published)])
+    return _table(["method", "parameters", *heads], rows)
 
 
 def _furthest(name: str, file: Path) -> list[str]:
@@ -145,73 +144,73 @@ def _furthest(name: str, file: Path) -> list[str]:
     trained = pd.read_csv(file).dropna(subset="training_share") if file.exists() else pd.DataFrame()
     if trained.empty:
         return []
-    one = trained.sort_values("gap").iloc[0]
-    gap = f"{one['method']} x{one['scale']} on {one['dataset']}, {one['reached']:.2f} dB for {one['printed']:.2f}"
-    part = f"{one['training_share']:.2g} % of its training under the profile paper"
+    worst = trained.sort_values("gap").iloc[0]
+    gap = f"{worst['method']} x{worst['scale']} on {worst['dataset']}, {worst['reached']:.2f} dB for {worst['printed']:.2f}"
+    part = f"{worst['training_share']:.2g} % of its training under the profile paper"
     return ["", f"Furthest behind: {gap}, after {part} ([all gaps](../../figures/released/{name}/gaps.md))."]
 
 
-def _fared(file: Path) -> str:
+def _verdicts(file: Path) -> str:
     """Return how many claims got which verdict, each kind of claim apart."""
     claims = pd.read_csv(file)
     if "kind" not in claims:
-        return _counted(claims["verdict"])
-    return "; ".join(f"{kind}: {_counted(some)}" for kind in KINDS if len(some := claims.loc[claims["kind"] == kind, "verdict"]))
+        return _counts(claims["verdict"])
+    by_kind = {kind: claims.loc[claims["kind"] == kind, "verdict"] for kind in KINDS}
+    return "; ".join(f"{kind}: {_counts(verdicts)}" for kind, verdicts in by_kind.items() if len(verdicts))
 
 
-def _counted(verdicts: pd.Series) -> str:
+def _counts(verdicts: pd.Series) -> str:
     counts = Counter(verdicts)
     return ", ".join(f"{counts[word]} *{word}*" for word in (*WORDS[:3], OLD, *WORDS[3:]) if counts[word])
 
 
-def results(name: str) -> str:
+def results_block(name: str) -> str:
     """Return what the page of a paper says between its marks."""
-    folder, shown = RELEASED / name, SHOWN[name]
-    table = _same_images(folder, shown) if shown.same else _other_images(folder, shown)
-    claims = f"Claims ([all, with intervals](../../figures/released/{name}/claims.md)): {_fared(folder / 'claims.csv')}."
+    folder, results = RELEASED / name, RESULTS[name]
+    table = _same_images(folder, results) if results.same else _other_images(folder, results)
+    claims = f"Claims ([all, with intervals](../../figures/released/{name}/claims.md)): {_verdicts(folder / 'claims.csv')}."
     return "\n".join([*table, "", claims, *_furthest(name, folder / "gaps.csv")])
 
 
-def _row(name: str) -> str:
+def _overview_row(name: str) -> list[str]:
     """Return a paper's row in README."""
-    folder, shown = RELEASED / name, SHOWN[name]
-    dataset, scale = shown.headline
+    folder, results = RELEASED / name, RESULTS[name]
+    dataset, scale = results.headline
     paper, official = "of other pictures", "-"
-    if shown.same:
-        rows = _rows(folder, shown)
+    if results.same:
+        rows = _rows(folder, results)
         rows = rows[(rows["dataset"] == dataset) & (rows["scale"] == scale)].set_index("method")
-        paper, ours = (_number(rows.loc[shown.methods[-1], side]) for side in ("published", "ours"))
-        if shown.official in rows.index:
-            official = f"{_number(rows.loc[shown.official, 'ours'])} ({shown.official.split(',')[0]})"
+        paper, ours = (_number(rows.loc[results.methods[-1], side]) for side in ("published", "ours"))
+        if results.official in rows.index:
+            official = f"{_number(rows.loc[results.official, 'ours'])} ({results.official.split(',')[0]})"
     else:
-        rows = pd.read_csv(folder / f"{shown.files[0]}.csv").set_index("method")
-        ours = _number(rows.loc[shown.methods[-1], f"psnr_ours@{dataset} ×{scale}"])
-    claims = f"[claims](figures/released/{name}/claims.md): {_fared(folder / 'claims.csv')}"
+        rows = pd.read_csv(folder / f"{results.files[0]}.csv").set_index("method")
+        ours = _number(rows.loc[results.methods[-1], f"psnr_ours@{dataset} ×{scale}"])
+    claims = f"[claims](figures/released/{name}/claims.md): {_verdicts(folder / 'claims.csv')}"
     where = f"{dataset} x{scale}".removesuffix(" x1")
-    return f"| [{shown.title}](notebooks/{name}/) | {shown.idea} | {where} | {paper} | {official} | {ours} | {claims} |"
+    return [f"[{results.title}](notebooks/{name}/)", results.idea, where, paper, official, ours, claims]
 
 
-def overview() -> str:
+def overview_block() -> str:
     """Return what README says between its marks: a row per paper."""
-    head = "| paper | its idea | PSNR (dB) on | paper | official weights | ours | our verdicts |"
-    return "\n".join([head, "|---" * 7 + "|", *map(_row, SHOWN)])
+    heads = ["paper", "its idea", "PSNR (dB) on", "paper", "official weights", "ours", "our verdicts"]
+    return "\n".join(_table(heads, [_overview_row(name) for name in RESULTS]))
 
 
-PAGES = {ROOT / "README.md": ("papers", overview)} | {
-    ROOT / "notebooks" / name / "README.md": ("results", partial(results, name)) for name in SHOWN
+PAGES = {ROOT / "README.md": ("papers", overview_block)} | {
+    ROOT / "notebooks" / name / "README.md": ("results", partial(results_block, name)) for name in RESULTS
 }
 
 
-def written(page: Path) -> str:
+def updated(page: Path) -> str:
     """Return the text of a page with its block as the tables have it."""
     name, block = PAGES[page]
-    mark = f"<!-- {name} -->\n"
-    before, rest = page.read_text().split(mark, 1)
-    return before + mark + block() + "\n" + rest[rest.index("<!-- end -->") :]
+    before, mark, rest = page.read_text().partition(f"<!-- {name} -->\n")
+    return f"{before}{mark}{block()}\n{rest[rest.index('<!-- end -->') :]}"
 
 
 def main(arguments: list[str]) -> int:
-    outdated = {page: text for page in PAGES if (text := written(page)) != page.read_text()}
+    outdated = {page: text for page in PAGES if (text := updated(page)) != page.read_text()}
     if arguments == ["--check"]:
         for page in outdated:
             print(f"{page.relative_to(ROOT)} differs from figures/released; run: python workflow/readme.py", file=sys.stderr)

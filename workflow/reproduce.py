@@ -1,7 +1,7 @@
 """What `make reproduce` runs: Snakemake with the folder guarded and its output made short.
 
 One call works in a runs folder at a time; a second one waits. Whatever ends a call (Ctrl-C, a full disk, kill -9, a power
-cut), the same call goes on where it ended.
+cut), the same call resumes where it ended.
 """
 
 import argparse
@@ -13,14 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
+from cluster import CLUSTERS, Cluster, Jobs, cancel, status_command, stop
 from job import reason
-from slurm import jobs as slurm
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOL = {"slurm": "sbatch", "kubernetes": "kubectl"}  # what submits the jobs
-SHOWN = re.compile(r"(\d+ of \d+) steps \((\d+%)\) done|^(error: .*)")
+PROGRESS = re.compile(r"(\d+ of \d+) steps \((\d+%)\) done|^(error: .*)")
 
 
 def arguments() -> argparse.Namespace:
@@ -30,7 +30,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", default="", help="which scales (default: the profile's)")
     parser.add_argument("--jobs", default="", help="notebooks at a time; they share the cores (default: 2)")
     parser.add_argument("--on", default="laptop", help="the workflow profile: laptop, slurm or kubernetes")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs and not (args.jobs.isdigit() and int(args.jobs) > 0):
+        sys.exit(f"error: JOBS (={args.jobs}) must be a whole number from 1")
+    known = sorted(folder.parent.name for folder in (ROOT / "workflow").glob("*/config.yaml"))
+    if args.on not in known:
+        sys.exit(f"error: ON (={args.on}) must be one of {', '.join(known)}")
+    tool = CLUSTERS[args.on].submit if args.on in CLUSTERS else None
+    if tool and not shutil.which(tool):
+        sys.exit(f"error: ON={args.on} needs {tool}, which is not in PATH; run it where {tool} works, or with ON=laptop")
+    return args
 
 
 def cores() -> int:
@@ -43,22 +52,22 @@ def where(folder: Path) -> str:
 
 
 def guard(runs: Path) -> int:
-    """Hold the runs folder for this call and all it starts; waits, and says so, while another call holds it."""
+    """Lock the runs folder for this call and all it starts; waits, and says so, while another call holds it."""
     file = runs / ".reproduce.lock"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        held = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         sys.exit(f"error: cannot write {runs}: {error.strerror}; set SRLIB_RUNS to a folder that can be written")
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        other = os.read(held, 32).decode().strip() or "unknown"
+        other = os.read(lock, 32).decode().strip() or "unknown"
         print(f"Another `make reproduce` (process {other}) works in {where(runs)}: waiting for it to end.", flush=True)
-        fcntl.flock(held, fcntl.LOCK_EX)
-    os.ftruncate(held, 0)
-    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
-    return held
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
 
 
 def command(args: argparse.Namespace, runs: Path) -> list[str]:
@@ -66,87 +75,102 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
     config = [f"profile={args.profile}", f"paper={args.paper}", f"scale={args.scale}"]
     call = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", runs, "--nolock"]
     call += ["--profile", ROOT / "workflow" / args.on, "--quiet", "host", "reason"]
-    if args.on == "slurm":  # its log shows which notebook each job runs
-        call += ["--slurm-status-command", slurm.status_command()]
-    else:
-        call.append("rules")
+    if args.on == "slurm":
+        call += ["--slurm-status-command", status_command()]
     if args.on == "laptop":
         jobs = min(int(args.jobs or 2), cores())
         threads = cores() // jobs
-        call += ["--cores", str(jobs * threads)]
+        call += ["rules", "--cores", str(jobs * threads)]  # quiet, too: a cluster's log shows which notebook each job runs
         config.append(f"threads={threads}")
     elif args.jobs:
         call += ["--jobs", args.jobs]
     return [str(part) for part in [*call, "--config", *config]]
 
 
-def follow(process: subprocess.Popen, log: Path, on: str) -> str:
-    """Print Snakemake's progress until it ends; return all that it said. Where make is killed, so is its work."""
-    printed, told, parent = 0, 0, os.getppid()
-    while True:
+def follow(process: subprocess.Popen, log: Path, cluster: Cluster | None) -> str:
+    """Print Snakemake's progress until it ends; return its whole log. Where make is killed, so is its work."""
+    n_lines, n_events, parent, ended = 0, 0, os.getppid(), False
+    while not ended:
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
             raise KeyboardInterrupt
         ended = process.poll() is not None
-        said = log.read_text(errors="replace")
-        lines = said.split("\n")
-        for line in lines[printed:-1]:
-            found = SHOWN.search(line)
-            if found:
-                print(found[3] or f"  {found[1]} steps, {found[2]}", flush=True)
-        if on == "slurm" and len(lines) - 1 > printed:
-            events = slurm.Jobs(said).events
-            for event in events[told:]:
+        text = log.read_text(errors="replace")
+        lines = text.split("\n")[:-1]
+        for match in filter(None, map(PROGRESS.search, lines[n_lines:])):
+            print(match[3] or f"  {match[1]} steps, {match[2]}", flush=True)
+        if cluster and len(lines) > n_lines:
+            events = Jobs(text).events
+            for event in events[n_events:]:
                 print(event, flush=True)
-            told = len(events)
-        printed = len(lines) - 1
-        if ended:
-            return said
-        time.sleep(0.2)
+            n_events = len(events)
+        n_lines = len(lines)
+        time.sleep(0 if ended else 0.2)
+    return text
+
+
+def interrupt(process: subprocess.Popen, log: Path, on: str) -> None:
+    """End Snakemake and its jobs, also those that run elsewhere."""
+    if on == "laptop":
+        process.kill()
+    else:
+        print("\nStopping: the jobs that were sent to the cluster are cancelled.", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave some
+        if on in CLUSTERS:
+            stop(process)
+            for line in cancel(CLUSTERS[on], log.read_text(errors="replace"), interrupted=True):
+                print(line, flush=True)
+        else:
+            process.send_signal(signal.SIGINT)  # it cancels what it has sent
+    process.wait()
 
 
 def failures(runs: Path, profile: str, since: float, killed: dict[str, str]) -> list[str]:
     """Return one or two lines for each notebook that was run since a time (in seconds since the epoch) and left no metrics.
 
-    `killed` holds why a notebook did not end by itself.
+    killed: why a notebook did not end by itself.
     """
-    told = []
+    lines = []
     folder = runs / "notebooks" / profile
     for text in sorted(folder.rglob("*.log")):
         name = text.relative_to(folder).with_suffix("")
-        made = (runs / "metrics" / profile / name.parent).glob(f"{name.name}.*")
-        if text.stat().st_mtime >= since and not any(made):
+        metrics = (runs / "metrics" / profile / name.parent).glob(f"{name.name}.*")
+        if text.stat().st_mtime >= since and not any(metrics):
             notebook = text.with_suffix(".ipynb")
-            shown = notebook if notebook.exists() else text
-            why = killed.get(str(name)) or f"{reason(notebook, text)}\n    see {where(shown)}"
-            told.append(f"  {name}: {why}")
-    return told
+            file = notebook if notebook.exists() else text
+            lines.append(f"  {name}: " + (killed.get(str(name)) or f"{reason(notebook, text)}\n    see {where(file)}"))
+    return lines
 
 
-def results(runs: Path, figures: Path, profile: str) -> str:
-    rows = (
-        ("tables and figures", figures / profile),
-        ("executed notebooks", runs / "notebooks" / profile),
-        ("HTML report", runs / "report" / profile / "index.html"),
-    )
-    return "\n".join(f"  {what:20s}{where(path)}" for what, path in rows)
+def report(args: argparse.Namespace, runs: Path, figures: Path, log: Path, status: int, begin: float) -> None:
+    """Print what a call has made, or what failed."""
+    text = log.read_text(errors="replace")
+    failed = failures(runs, args.profile, begin, Jobs(text).killed) if status else []
+    if status == 0:
+        minutes = (time.time() - begin) / 60
+        nothing = "Nothing to be done" in text
+        print(f"{'Nothing to do: all is made.' if nothing else f'Done in {minutes:.1f} minutes.'} Profile {args.profile}:")
+        print(f"  tables and figures  {where(figures / args.profile)}")
+        print(f"  executed notebooks  {where(runs / 'notebooks' / args.profile)}")
+        print(f"  HTML report         {where(runs / 'report' / args.profile / 'index.html')}")
+    elif status < 0:
+        print(f"Snakemake was killed (signal {-status}). The same command continues where this one ended.")
+    elif failed:
+        print("Failed:\n" + "\n".join(failed) + "\nThe same command runs again only what is missing.")
+    elif "\nerror: " not in f"\n{text}":
+        print("\n".join(text.strip().split("\n")[-12:]) + f"\nSnakemake failed; its whole log: {where(log)}")
 
 
 def main() -> int:
     args = arguments()
-    if args.jobs and not (args.jobs.isdigit() and int(args.jobs) > 0):
-        sys.exit(f"error: JOBS (={args.jobs}) must be a whole number from 1")
-    known = sorted(folder.parent.name for folder in (ROOT / "workflow").glob("*/config.yaml"))
-    if args.on not in known:
-        sys.exit(f"error: ON (={args.on}) must be one of {', '.join(known)}")
-    tool = TOOL.get(args.on)
-    if tool and not shutil.which(tool):
-        sys.exit(f"error: ON={args.on} needs {tool}, which is not in PATH; run it where {tool} works, or with ON=laptop")
+    cluster = CLUSTERS.get(args.on)
     runs = Path(os.path.abspath(os.environ.get("SRLIB_RUNS") or ROOT / "runs"))
     figures = Path(os.path.abspath(os.environ.get("SRLIB_FIGURES") or runs / "figures"))
-    os.environ |= {"SRLIB_RUNS": str(runs), "SRLIB_FIGURES": str(figures)}
+    log, run = runs / "snakemake.log", uuid.uuid4().hex
+    os.environ |= {"SRLIB_RUNS": str(runs), "SRLIB_FIGURES": str(figures), "SRLIB_RUN": run}
 
     call = command(args, runs)
-    held = guard(runs)
+    lock = guard(runs)
     begin = time.time()
     environment = dict(os.environ)
     if args.on == "laptop":
@@ -154,44 +178,23 @@ def main() -> int:
         fcntl.flock(alive, fcntl.LOCK_EX)
         environment["SRLIB_ALIVE"] = alive.name
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    log = runs / "snakemake.log"
-    if args.on == "slurm" and log.exists() and (left := slurm.cancel(log.read_text(errors="replace"))):
-        print("An earlier call was killed and left these jobs:\n" + "\n".join(left), flush=True)
+    if cluster and log.exists() and (cancelled := cancel(cluster, log.read_text(errors="replace"))):
+        print("An earlier call was killed and left these jobs:\n" + "\n".join(cancelled), flush=True)
     with log.open("w") as stream:
-        process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stderr=stream, env=environment, pass_fds=[held])
+        if args.on == "kubernetes":
+            print(f"Kubernetes run ID: {run}", file=stream, flush=True)
+        process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stderr=stream, env=environment, pass_fds=[lock])
     try:
-        said = follow(process, log, args.on)
+        follow(process, log, cluster)
     except KeyboardInterrupt:
+        interrupt(process, log, args.on)
         if args.on == "laptop":
-            process.kill()
             alive.close()
             time.sleep(1)  # its jobs see that the lock is gone
-        else:
-            print("\nStopping: the jobs that were sent to the cluster are cancelled.", flush=True)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave some
-            if args.on == "slurm":
-                slurm.stop(process)
-                for line in slurm.cancel(log.read_text(errors="replace"), interrupted=True):
-                    print(line, flush=True)
-            else:
-                process.send_signal(signal.SIGINT)  # it cancels what it has sent
-        process.wait()
         print("\nStopped. The same command continues where this one ended.")
         return 130
-    if process.returncode == 0:
-        took = (time.time() - begin) / 60
-        done = "Nothing to do: all is made." if "Nothing to be done" in said else f"Done in {took:.1f} minutes."
-        print(f"{done} Profile {args.profile}:\n{results(runs, figures, args.profile)}")
-        return 0
-    told = failures(runs, args.profile, begin, slurm.Jobs(said).killed)
-    if process.returncode < 0:
-        print(f"Snakemake was killed (signal {-process.returncode}). The same command continues where this one ended.")
-    elif told:
-        print("Failed:\n" + "\n".join(told) + "\nThe same command runs again only what is missing.")
-    elif "\nerror: " not in f"\n{said}":
-        print("\n".join(said.strip().split("\n")[-12:]) + f"\nSnakemake failed; all it said: {where(log)}")
-    return 1
+    report(args, runs, figures, log, process.returncode, begin)
+    return int(process.returncode != 0)
 
 
 if __name__ == "__main__":

@@ -28,30 +28,27 @@ def public(scores: Path) -> bool:
     return scores.name.partition("_")[0] in registry.datasets()
 
 
-def keep(known: dict[str, Path], folder: Path) -> tuple[int, int]:
-    """Copy scores and delete those of other weights; return how many of each."""
-    copied = deleted = 0
+def keep(known: dict[str, Path], folder: Path) -> None:
+    """Copy scores and delete those of other weights."""
+    copies = 0
     for name in known:
-        ours = paths.runs_dir() / "released" / name
-        for file in filter(public, sorted(ours.rglob("*.csv"))):
-            atomic_write(folder / name / file.relative_to(ours), file.read_text())
-            copied += 1
-    for old in folder.iterdir() if folder.exists() else ():
-        if old.name not in known:
-            shutil.rmtree(old)
-            deleted += 1
-    return copied, deleted
+        scores = paths.runs_dir() / "released" / name
+        for file in filter(public, sorted(scores.rglob("*.csv"))):
+            atomic_write(folder / name / file.relative_to(scores), file.read_text())
+            copies += 1
+    others = [old for old in folder.glob("*") if old.name not in known]
+    for old in others:
+        shutil.rmtree(old)
+    print(f"{copies} score files copied to {folder}; scores of {len(others)} other weights deleted")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="copy nothing; 1 where weights have no scores, or scores no weights")
-    check = parser.parse_args().check
     known, folder = released(), paths.home() / "data" / "scores"
-    if not check:
-        copied, deleted = keep(known, folder)
-        print(f"{copied} score files copied to {folder}; scores of {deleted} other weights deleted")
-    existing = {scores.name for scores in folder.iterdir()} if folder.exists() else set()
+    if not parser.parse_args().check:
+        keep(known, folder)
+    existing = {scores.name for scores in folder.glob("*")}
     for name in sorted(known.keys() - existing):
         print(f"{known[name].stem}: no scores yet; run make reproduce PROFILE=released", file=sys.stderr)
     for name in sorted(existing - known.keys()):

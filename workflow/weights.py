@@ -12,8 +12,7 @@ import torch
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.reproduce import plan, queue
-from srlib.reproduce.estimate import overview
-from srlib.reproduce.ledger import Ledger, check_sets
+from srlib.reproduce.ledger import Ledger, check_sets, overview
 
 
 def arguments() -> argparse.Namespace:

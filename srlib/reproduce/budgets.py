@@ -1,7 +1,7 @@
 """What the trainings behind scores cost, as a table for claims and in words for captions, and their vital signs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 import pandas as pd
@@ -9,7 +9,6 @@ import pandas as pd
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce import cards, store
-from srlib.reproduce.store import Trained
 from srlib.scoring import vitals
 from srlib.train.experiment import Experiment
 from srlib.train.run import legs, training_budget
@@ -20,103 +19,83 @@ TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_pat
 def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0) -> dict | None:
     """Return the training of a method's network; None where it is not there yet, or the method is not trained.
 
-    Keys as on cards: `experiment`, `provenance`, `validation` (a row per validation, with `step`). Of a released network the
-    card is enough.
+    Keys as on cards: `experiment`, `provenance`, `validation` (a row per validation, with `step`); and `budget`, of
+    `run.training_budget`, with all that it started from (None for what is unknown). Of a released network the card is enough.
     """
     method = paper.method(name)
     if not method.trained:
         return None
     if method.loaded(profile):
-        card = cards.weights_path(paper, name, method.trained_at or scale, seed).with_suffix(".json")
-        return cards.read_card(card) if card.exists() else None
-    trained = store.load_existing(paper, name, scale, profile, seed)
-    if trained is None:
-        return None
-    validation = cards.validations(trained.run)
-    return {"experiment": asdict(trained.experiment), "provenance": trained.provenance, "validation": validation}
+        file = cards.weights_path(paper, name, method.trained_at or scale, seed).with_suffix(".json")
+        card = cards.read_card(file) if file.exists() else None
+    elif trained := store.load_existing(paper, name, scale, profile, seed):
+        validation = cards.validations(trained.run)
+        card = {"experiment": asdict(trained.experiment), "provenance": trained.provenance, "validation": validation}
+    else:
+        card = None
+    if card:
+        budget = training_budget(card["experiment"], card["provenance"])
+        card["budget"] = _with_start(paper, name, scale, profile, seed, budget)
+    return card
+
+
+def _with_start(paper: Paper, name: str, scale: int, profile: Profile, seed: int, budget: dict) -> dict:
+    """Return a budget with the trainings that it started from, which older cards lack."""
+    method = paper.method(name)
+    if "start" in budget or not method.start:
+        return budget
+    first = {part: training(paper, start, method.trained_at or scale, profile, seed) for part, start in method.start.items()}
+    return {**budget, "start": {part: card and card["budget"] for part, card in first.items()}}
+
+
+def total(budget: dict, cost: Callable[[dict], float] = lambda leg: leg["steps"]) -> float:
+    """Return the cost of a training and all that it started from, but identifiers, which do no SR; NaN where one is unknown."""
+    first = [start for start in budget.get("start", {}).values() if start is None or start["name"] != "identifier"]
+    return cost(budget) + sum(math.nan if start is None else total(start, cost) for start in first)
 
 
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return the trainings behind scores, which claims of accuracy need: a row per method, scale and seed of `rows`.
 
-    Columns: `TRAINING_COLUMNS`. steps: include those of the networks that it started from, except identifiers, which do no SR.
-    official: the weights are the authors' own. dead: why its mechanism did not train (`vitals.dead`), "" for a live one.
-    validation: name of the set; history: a row per validation. Untrained methods, missing networks, and those that started from
-    weights of unknown training have no row.
+    Columns: `TRAINING_COLUMNS`. steps: the `total`. official: the weights are the authors' own. dead: why its mechanism did not
+    train (`vitals.dead`), "" for a live one. validation: name of the set; history: a row per validation. Untrained methods,
+    missing networks, and those that started from weights of unknown training have no row.
     """
     table = []
     keys = rows[["method", "scale", "seed"]].fillna({"seed": 0}).drop_duplicates() if len(rows) else rows
     for method, scale, seed in keys.itertuples(index=False):
         name = paper.part_of.get(method, method)
         card = None if name in paper.parts else training(paper, name, int(scale), profile, int(seed))
-        if card is None:
+        if card is None or math.isnan(steps := total(card["budget"])):
             continue
         experiment, provenance = Experiment(**card["experiment"]), card["provenance"]
-        budget = training_budget(card["experiment"], provenance)
-        steps = _total_steps(paper, name, int(scale), profile, int(seed), budget)
-        if math.isnan(steps):
-            continue
-        official = bool(provenance.get("official"))
         dead = vitals.dead(card.get("vital_signs") or provenance.get("vital_signs", {}))
-        row = (method, scale, seed, experiment.data, int(steps), experiment.batch, experiment.hr_patch, official, dead)
-        table.append((*row, experiment.validation, card.get("validation", [])))
+        row = (method, scale, seed, experiment.data, int(steps), experiment.batch, experiment.hr_patch)
+        table.append((*row, bool(provenance.get("official")), dead, experiment.validation, card.get("validation", [])))
     return pd.DataFrame(table, columns=list(TRAINING_COLUMNS))
-
-
-def _total_steps(paper: Paper, name: str, scale: int, profile: Profile, seed: int, budget: dict) -> float:
-    """Return the steps of a training and of those that it started from, except identifiers; NaN where one is unknown.
-
-    budget: its `run.training_budget`, which on older cards lacks the trainings that it started from.
-    """
-    total, method = budget["steps"], paper.method(name)
-    if "start" in budget:
-        for first in budget["start"].values():
-            if first is None:
-                return math.nan
-            if first["name"] != "identifier":
-                total += _total_steps(paper, name, scale, profile, seed, {"start": {}, **first})
-        return total
-    for first in method.start.values():
-        if paper.method(first).model != "identifier":
-            card = training(paper, first, method.trained_at or scale, profile, seed)
-            first_budget = training_budget(card["experiment"], card["provenance"]) if card else {"steps": math.nan}
-            total += _total_steps(paper, first, scale, profile, seed, first_budget)
-    return total
 
 
 def training_budget_caption(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
     """Return one sentence with the training budget of each existing network; "" for none."""
-    networks = [(scale, trained) for scale in scales for trained in store.available(paper, names, scale, profile).values()]
-    budgets = dict.fromkeys(_with_start(paper, trained, scale, profile) for scale, trained in networks if trained.budget_summary)
+    budgets = {}
+    for scale in scales:
+        for name, trained in store.available(paper, names, scale, profile).items():
+            if trained.budget_summary:
+                budget = _with_start(paper, name, scale, profile, 0, trained.training_budget)
+                budgets[f"{trained.budget_summary}{_after(paper, budget)}"] = None
     return f"Training budget: {'; '.join(budgets)}." if budgets else ""
 
 
-def _with_start(paper: Paper, trained: Trained, scale: int, profile: Profile) -> str:
-    """Return the budget of a network and of those it started from, including networks whose weights are gone."""
-    budget = trained.training_budget
-    start = _start_budgets(paper, legs(budget)[0]) if budget else {}
-    method = paper.method(trained.name)
-    for part, name in method.start.items():
-        if part not in start:  # not on older cards
-            first_scale = method.trained_at or scale
-            first = store.available(paper, [name], first_scale, profile).get(name)
-            start[part] = _with_start(paper, first, first_scale, profile) if first else paper.method(name).label
-    return f"{trained.budget_summary}{_after(start.values())}"
-
-
-def _start_budgets(paper: Paper, budget: dict) -> dict[str, str]:
-    """Return, by part, the known budgets of what a training started from, in words."""
-    described = {}
-    for part, first in budget.get("start", {}).items():
+def _after(paper: Paper, budget: dict) -> str:
+    """Return " (after ...)" with the budgets of what a training started from, "" where it started afresh."""
+    phrases = []
+    for part, first in legs(budget)[0].get("start", {}).items():
         if first:
             label = paper.labels.get(first["name"], first["name"])
-            described[part] = f"{cards.describe_budget(label, first)}{_after(_start_budgets(paper, legs(first)[0]).values())}"
-    return described
-
-
-def _after(start_budgets: Iterable[str]) -> str:
-    joined = " and ".join(start_budgets)
-    return f" (after {joined})" if joined else ""
+            phrases.append(f"{cards.describe_budget(label, first)}{_after(paper, first)}")
+        elif budget["name"] in paper.labels and (start := paper.method(budget["name"]).start.get(part)):
+            phrases.append(paper.labels[start])
+    return f" (after {' and '.join(phrases)})" if phrases else ""
 
 
 def vital_signs_caption(

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-CONFIDENCE = 0.95
+from srlib.reproduce.intervals import CONFIDENCE
+
 MIN_POINTS = 5  # of which the fit takes three
 EXPONENTS = np.linspace(0.05, 3, 119)
 MAX_EXTRAPOLATION = 1e4  # times the last step
@@ -66,13 +67,12 @@ def _fit_slope(values: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.n
     return b, ((values + b[..., None] * powers) ** 2).sum(-1)
 
 
-def steps_needed(history: Sequence[dict] | pd.DataFrame | pd.Series, target: float) -> Steps:
+def steps_needed(psnr: pd.Series, target: float) -> Steps:
     """Return how many steps the validation PSNR needs to reach `target` (dB), by a power law fitted to all validations.
 
-    history: rows with `step` and `psnr`, or the PSNR by step. The interval has every number of steps that the curve through
-    (steps, target) fits nearly as well as the best one, by an F test.
+    psnr: by step, of `curve`. The interval has every number of steps that the curve through (steps, target) fits nearly as well
+    as the best one, by an F test.
     """
-    psnr = history if isinstance(history, pd.Series) else curve(history)
     psnr = psnr[psnr.index > 0]
     if len(psnr) and psnr.iloc[-1] >= target:
         return Steps(*[float(psnr.index[-1])] * 3, reached=True)

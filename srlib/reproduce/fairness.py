@@ -28,9 +28,31 @@ class Side:
     n_seeds: int
     gap: float
 
+    @classmethod
+    def of(
+        cls,
+        paper: Paper,
+        method: str,
+        comparison: Comparison,
+        seeds: pd.Index,
+        psnr: float,
+        trainings: pd.DataFrame,
+        published: pd.DataFrame,
+    ) -> "Side":
+        """Return a side. seeds: those that were scored. psnr: the mean (dB), nan where it was not measured."""
+        network = paper.part_of.get(method, method)
+        fitted = network not in paper.parts and models.fitted(paper.method(network).model)
+        own = None
+        if paper.trains(method) and not fitted:
+            own = trainings[(trainings["method"] == method) & (trainings["scale"] == comparison.scale)]
+            own = own[own["seed"].isin(seeds)]
+        printed = published[(published["method"] == method) & (published["dataset"] == comparison.dataset)]
+        printed = printed[(printed["scale"] == comparison.scale) & (printed["metric"] == "psnr")]
+        return cls(method, paper.labels[method], network != method, own, len(seeds), float(printed["value"].mean() - psnr))
+
     @property
     def official(self) -> bool:
-        return self.trainings is not None and bool(self.trainings["official"].any())
+        return bool(self.trainings["official"].any())
 
     @property
     def at_paper_level(self) -> bool:
@@ -55,31 +77,8 @@ class Side:
     def curve(self, metric: str) -> pd.Series:
         """Return the validation curve averaged over seeds; empty where a seed has no validations."""
         curves = [curve(history, metric) for history in self.trainings["history"]]
-        if not curves or len(curves) != self.n_seeds:
-            return pd.Series(dtype=float)
-        return pd.concat(curves, axis=1, join="inner").mean(axis=1)
-
-
-def side_of(
-    paper: Paper,
-    method: str,
-    comparison: Comparison,
-    seeds: pd.Index,
-    psnr: float,
-    trainings: pd.DataFrame,
-    published: pd.DataFrame,
-) -> Side:
-    """Return one side of a comparison. seeds: those that were scored. psnr: the mean (dB), nan where it was not measured."""
-    network = paper.part_of.get(method, method)
-    fitted = network not in paper.parts and models.fitted(paper.method(network).model)
-    own = None
-    if paper.trains(method) and not fitted:
-        own = trainings[(trainings["method"] == method) & (trainings["scale"] == comparison.scale)]
-        own = own[own["seed"].isin(seeds)]
-    printed = published[(published["method"] == method) & (published["dataset"] == comparison.dataset)]
-    printed = printed[(printed["scale"] == comparison.scale) & (printed["metric"] == "psnr")]
-    gap = float(printed["value"].mean() - psnr)
-    return Side(method, paper.labels[method], network != method, own, len(seeds), gap)
+        complete = curves and len(curves) == self.n_seeds
+        return pd.concat(curves, axis=1, join="inner").mean(axis=1) if complete else pd.Series(dtype=float)
 
 
 def equal_budgets(sides: list[Side]) -> str:
@@ -110,13 +109,11 @@ def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:
         stable = len(gaps) > 1 and len({claim.slack(gap) > 0 for gap in gaps}) == 1
     else:
         stable = all(values.max() - values.min() < abs(claim.slack(difference)) for values in last_thirds)
-    longer = "; ".join(_longer(side, values, metric) for side, values in zip(sides, curves, strict=True))
-    return "" if stable else f"longer training ({longer})"
-
-
-def _longer(side: Side, values: pd.Series, metric: str) -> str:
-    """Return how many steps a side had, and how many would reach the paper's level where its curve allows an estimate."""
-    text = f"{side.label}: more than {int(values.index.max()):,} steps"
-    if metric != "psnr" or math.isnan(side.gap):
-        return text
-    return f"{text}, to the paper's level {steps_needed(values, values.iloc[-1] + side.gap - LEVEL_TOLERANCE)}"
+    if stable:
+        return ""
+    longer = []
+    for side, values in zip(sides, curves, strict=True):
+        longer.append(f"{side.label}: more than {int(values.index.max()):,} steps")
+        if metric == "psnr" and not math.isnan(side.gap):
+            longer[-1] += f", to the paper's level {steps_needed(values, values.iloc[-1] + side.gap - LEVEL_TOLERANCE)}"
+    return f"longer training ({'; '.join(longer)})"

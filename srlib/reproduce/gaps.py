@@ -10,58 +10,36 @@ from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce import budgets, tables
 from srlib.reproduce.curves import curve, steps_needed
-from srlib.train.experiment import Experiment
-from srlib.train.run import training_budget
 
 COLUMNS = [*tables.KEYS, "printed", "reached", "gap", "training_share", "steps_needed", "data"]
 
 
-def pixels(experiment: Experiment, steps: int) -> int:
-    """Return the HR pixels of the patches that a training draws in that many steps."""
-    return steps * experiment.batch * experiment.hr_patch**2
-
-
-def _pixels_seen(budget: dict) -> int:
-    """Return the HR pixels of a training and of those that it started from, except identifiers, which do not upscale."""
-    before = [first for first in budget.get("start", {}).values() if first and first["name"] != "identifier"]
-    return budget["steps"] * budget["batch"] * budget["hr_patch"] ** 2 + sum(map(_pixels_seen, before))
-
-
-def _upscalers(paper: Paper, name: str) -> list[str]:
-    return [first for first in paper.method(name).start.values() if paper.method(first).model != "identifier"]
-
-
-def _our_training(paper: Paper, name: str, scale: int, profile: Profile) -> tuple[float, str]:
-    """Return the HR pixels of a training, including those it started from, and the name of its data; NaN where there is none."""
-    at = paper.method(name).trained_at or scale
-    card = budgets.training(paper, name, at, profile)
-    if card is None:
-        return math.nan, ""
-    experiment = Experiment(**card["experiment"])
-    if models.fitted(experiment.model):
-        return math.nan, experiment.data
-    budget = training_budget(card["experiment"], card["provenance"])
-    # older cards lack what they started from
-    before = 0 if "start" in budget else sum(_our_training(paper, first, at, profile)[0] for first in _upscalers(paper, name))
-    return _pixels_seen(budget) + before, experiment.data
-
-
-def _steps_to_close(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> str | None:
-    """Return the steps of the same training that would close a gap, as text; None without validations.
-
-    The validation set is not the gap's: the curve has to rise by as many dB.
-    """
-    card = budgets.training(paper, name, scale, profile) or {}
-    psnr = curve(card.get("validation", []))
-    return str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None
+def _pixels(training: dict) -> int:
+    """Return the HR pixels of the patches that a training draws."""
+    return training["steps"] * training["batch"] * training["hr_patch"] ** 2
 
 
 def _paper_pixels(paper: Paper, name: str, scale: int) -> float:
-    """Return the HR pixels of the same trainings under the profile paper."""
+    """Return the HR pixels of a training and of those that it starts from, except identifiers, under the profile paper."""
     method = paper.method(name)
     at = method.trained_at or scale
     experiment = paper.experiment(name, at, "paper", start="weights" if method.start else "")
-    return pixels(experiment, experiment.steps) + sum(_paper_pixels(paper, first, at) for first in _upscalers(paper, name))
+    first = [start for start in method.start.values() if paper.method(start).model != "identifier"]
+    return _pixels(vars(experiment)) + sum(_paper_pixels(paper, start, at) for start in first)
+
+
+def _training(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> tuple[float, str | None, str]:
+    """Return, of a network: training share (%), the steps of the same training that would close a gap (dB), and its data.
+
+    The validation set is not the gap's: the curve has to rise by as many dB. Shares of what is fitted in closed form are NaN.
+    """
+    card = budgets.training(paper, name, scale, profile)
+    if card is None:
+        return math.nan, None, ""
+    fitted = models.fitted(card["experiment"]["model"])
+    share = math.nan if fitted else 100 * budgets.total(card["budget"], _pixels) / _paper_pixels(paper, name, scale)
+    psnr = curve(card.get("validation", []))
+    return share, str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None, card["experiment"]["data"]
 
 
 def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
@@ -75,25 +53,21 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """
     printed = papers.published(paper.name)
     printed = printed[printed["metric"] == "psnr"].drop_duplicates(tables.KEYS)
-    names = [name for name, method in paper.methods.items() if method.trained]
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
     rows = rows.dropna(subset=["psnr"])
     rows = rows[~rows["dataset"].isin([part for part, whole in paper.derived.items() if whole not in profile.tests])]
-    both = [name for name in names if name in set(printed["method"]) & set(rows["method"])]
-    shared = set(printed["dataset"]) & set(rows["dataset"])
-    printed, rows = (side[side["method"].isin(both) & side["dataset"].isin(shared)] for side in (printed, rows))
+    trained = [name for name, method in paper.methods.items() if method.trained]
+    for key, shared in (("method", set(trained) & set(printed["method"])), ("dataset", set(printed["dataset"]))):
+        shared &= set(rows[key])
+        printed, rows = printed[printed[key].isin(shared)], rows[rows[key].isin(shared)]
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
     columns = {"psnr_published": "printed", "psnr_ours": "reached", "psnr_difference": "gap"}
     table = tables.comparison(printed, rows).rename(columns=columns).dropna(subset=["gap"])
     table = table.loc[table.groupby(["method", "scale"])["gap"].idxmin()]
-    trainings = list(zip(table["method"], table["scale"], strict=True))
-    seen = [_our_training(paper, name, scale, profile) for name, scale in trainings]
-    full = [_paper_pixels(paper, name, scale) for name, scale in trainings]
-    table["training_share"] = [100 * ours / whole for (ours, _), whole in zip(seen, full, strict=True)]
-    behind = zip(table["method"], table["scale"], table["gap"], strict=True)
-    table["steps_needed"] = [_steps_to_close(paper, name, scale, profile, gap) for name, scale, gap in behind]
-    table["data"] = [data for _, data in seen]
+    worst = zip(table["method"], table["scale"], table["gap"], strict=True)
+    known = [_training(paper, name, scale, profile, gap) for name, scale, gap in worst]
+    table[["training_share", "steps_needed", "data"]] = pd.DataFrame(known, index=table.index, columns=COLUMNS[-3:])
     table["method"] = table["method"].map(paper.labels)
     return table.sort_values("gap", ignore_index=True)[COLUMNS]

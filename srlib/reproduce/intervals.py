@@ -9,9 +9,9 @@ CONFIDENCE = 0.95
 MAX_SAMPLES = 10_000  # no sample size above this is reported
 
 
-def t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float | np.ndarray) -> float | np.ndarray:
     """Return Student's t for a two-sided interval with that many degrees of freedom."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
 
 
 def image_interval(left: np.ndarray, right: np.ndarray, pictures: np.ndarray | None = None) -> tuple[float, float, float]:
@@ -26,7 +26,7 @@ def image_interval(left: np.ndarray, right: np.ndarray, pictures: np.ndarray | N
     if len(sizes) == 1:
         return mean, -math.inf, math.inf
     deviations = np.bincount(clusters, left.mean(axis=1) - right.mean(axis=1) - mean) / sizes.mean()
-    half_width = t_quantile(len(sizes) - 1) * float(deviations.std(ddof=1)) / math.sqrt(len(sizes))
+    half_width = float(t_quantile(len(sizes) - 1)) * float(deviations.std(ddof=1)) / math.sqrt(len(sizes))
     return mean, mean - half_width, mean + half_width
 
 
@@ -43,7 +43,7 @@ def seed_half_width(left: np.ndarray, right: np.ndarray, same_seeds: bool = Fals
     if variance == 0:
         return 0.0
     freedom = variance**2 / sum(part**2 / n for part, n in parts)  # Welch and Satterthwaite
-    return t_quantile(freedom) * math.sqrt(variance)
+    return float(t_quantile(freedom)) * math.sqrt(variance)
 
 
 def ratio_half_width(left: np.ndarray, right: np.ndarray) -> float:
@@ -51,11 +51,11 @@ def ratio_half_width(left: np.ndarray, right: np.ndarray) -> float:
     n, ratio = len(left), left.sum() / right.sum()
     if n == 1:
         return math.inf
-    return t_quantile(n - 1) * float((left - ratio * right).std(ddof=1) / right.mean()) / math.sqrt(n)
+    return float(t_quantile(n - 1)) * float((left - ratio * right).std(ddof=1) / right.mean()) / math.sqrt(n)
 
 
 def required_samples(deviation: float, half_width: float, at_least: int) -> str:
     """Return "about N": the samples of that standard deviation whose mean has an interval no wider than `half_width` each way."""
     n = np.arange(at_least, MAX_SAMPLES + 1)
-    enough = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * deviation / np.sqrt(n) <= half_width
+    enough = t_quantile(n - 1) * deviation / np.sqrt(n) <= half_width
     return f"about {n[enough][0]:,}" if enough.any() else f"more than {MAX_SAMPLES:,}"

@@ -9,7 +9,7 @@ import pandas as pd
 from srlib import papers
 from srlib.core.errors import SRError
 from srlib.reproduce.claims import SSIMS, Claim, Comparison, format_difference
-from srlib.reproduce.fairness import equal_budgets, side_of, stable_order
+from srlib.reproduce.fairness import Side, equal_budgets, stable_order
 from srlib.reproduce.intervals import image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
 from srlib.scoring.costs import TIMES, rounds
 
@@ -31,16 +31,12 @@ class Verdict:
     pictures. n_seeds: the fewest of a trained side. detail: one line for readers."""
 
     verdict: str
-    estimate: float
-    low: float
-    high: float
-    n_images: int
-    n_seeds: int
-    detail: str
-
-
-def not_tested(detail: str) -> Verdict:
-    return Verdict(NOT_TESTED, math.nan, math.nan, math.nan, 0, 0, detail)
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n_images: int = 0
+    n_seeds: int = 0
+    detail: str = ""
 
 
 def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
@@ -55,15 +51,12 @@ def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float
     return HOLDS if holds else CONTRADICTED if contradicted else UNDECIDED, low, high
 
 
-def _summary(claim: Claim, comparison: Comparison, estimate: float, low: float | None = None, high: float | None = None) -> str:
+def _summary(claim: Claim, comparison: Comparison, *estimate_and_interval: float) -> str:
     """Return what was compared and the difference, with its interval where one is given."""
     labels = papers.get(claim.paper).labels
-    text = (
-        f"{comparison.name}: {labels[claim.left]} against {labels[comparison.right]} {format_difference(claim.metric, estimate)}"
-    )
-    if low is None:
-        return text
-    return f"{text} [{format_difference(claim.metric, low)}, {format_difference(claim.metric, high)}]"
+    difference, *interval = (format_difference(claim.metric, value) for value in estimate_and_interval)
+    in_brackets = f" [{', '.join(interval)}]" if interval else ""
+    return f"{comparison.name}: {labels[claim.left]} against {labels[comparison.right]} {difference}{in_brackets}"
 
 
 def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Verdict:
@@ -77,43 +70,41 @@ def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Ver
         if len(rows) > 1:
             raise SRError(f"costs have {claim.metric} of {method} x{comparison.scale} {len(rows)} times; pass each cost once")
         if rows.empty:
-            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+            return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
         sides.append(rows.iloc[0])
     if claim.metric in TIMES:
         return _judge_times(claim, comparison, *sides)
     estimate = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
     word, low, high = _decide(claim, estimate, estimate, estimate, 0.0)
-    return Verdict(word, estimate, low, high, 0, 0, f"{_summary(claim, comparison, estimate)}, counted")
+    return Verdict(word, estimate, low, high, detail=f"{_summary(claim, comparison, estimate)}, counted")
 
 
 def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: pd.Series) -> Verdict:
     times = [np.array(rounds(side, claim.metric)) for side in (left, right)]
-    if 0 in map(len, times):
-        estimate = float(left[claim.metric] / right[claim.metric]) - 1
-        detail = f"{_summary(claim, comparison, estimate)}, measured once, not in rounds"
-        return Verdict(UNDECIDED, estimate, math.nan, math.nan, 0, 0, detail)
-    paired, load = left["session"] == right["session"], max(left["busy"], right["busy"])
-    if not paired:
-        estimate = float(times[0].mean() / times[1].mean()) - 1
-        detail = f"{_summary(claim, comparison, estimate)}, not measured in the same rounds"
-        return Verdict(UNDECIDED, estimate, math.nan, math.nan, 0, 0, detail)
+    problem = ""
+    if not all(map(len, times)):
+        problem, estimate = "measured once, not in rounds", float(left[claim.metric] / right[claim.metric]) - 1
+    elif left["session"] != right["session"]:
+        problem, estimate = "not measured in the same rounds", float(times[0].mean() / times[1].mean()) - 1
+    if problem:
+        return Verdict(UNDECIDED, estimate, detail=f"{_summary(claim, comparison, estimate)}, {problem}")
     estimate, half_width = float(times[0].sum() / times[1].sum()) - 1, ratio_half_width(*times)
     word, low, high = _decide(claim, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
-    detail = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds"
+    detail, load = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds", max(left["busy"], right["busy"])
     if load > MAX_BACKGROUND_LOAD:
         word, detail = UNDECIDED, f"{detail}, while other processes used {load:.2f} cores"
     elif len(times[0]) < MIN_ROUNDS:
         word, detail = UNDECIDED, f"{detail}, fewer than {MIN_ROUNDS}"
-    return Verdict(word, estimate, low, high, 0, 0, detail)
+    return Verdict(word, estimate, low, high, detail=detail)
 
 
-def _score_table(rows: pd.DataFrame, metric: str, name: str) -> pd.DataFrame | None:
-    """Return images x seeds, sorted, or None without scores; raises SRError for contradictory, missing or infinite scores.
+def _score_table(rows: pd.DataFrame, metric: str, name: str) -> pd.DataFrame:
+    """Return images x seeds, sorted, empty without scores; raises SRError for contradictory, missing or infinite scores.
 
     rows: the scores of one method on one set and scale, which `name` says.
     """
-    if rows.empty or rows[metric].isna().all():
-        return None
+    if rows[metric].isna().all():
+        return pd.DataFrame()
     keys = ["seed", "image"]
     rows = rows.assign(seed=rows["seed"].fillna(0), image=rows["image"].astype(str))
     rows = rows.drop_duplicates([*keys, metric])  # the same result from two notebooks is one result
@@ -152,18 +143,15 @@ def _more_samples(slack: float, image_half_width: float, seed_half_width: float,
     n_seeds: 0 where nothing is trained.
     """
     needs = []
-    image_room = math.sqrt(max(slack**2 - seed_half_width**2, slack**2 / 2))
+    image_room, seed_room = (math.sqrt(max(slack**2 - w**2, slack**2 / 2)) for w in (seed_half_width, image_half_width))
     if math.isinf(image_half_width):
         needs.append(f"at least {MIN_IMAGES} pictures")
     elif image_half_width > image_room or n_images < MIN_IMAGES:
         deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1)
         needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES)} pictures")
-    seed_room = math.sqrt(max(slack**2 - image_half_width**2, slack**2 / 2))
     if n_seeds and seed_half_width > seed_room:
-        quantile = t_quantile(math.inf) if n_seeds == 1 else t_quantile(n_seeds - 1)
-        needs.append(
-            f"{required_samples(seed_half_width * math.sqrt(n_seeds) / quantile, seed_room, MIN_SEEDS)} seeds on each side"
-        )
+        deviation = seed_half_width * math.sqrt(n_seeds) / t_quantile(n_seeds - 1 or math.inf)
+        needs.append(f"{required_samples(deviation, seed_room, MIN_SEEDS)} seeds on each side")
     return needs
 
 
@@ -182,19 +170,17 @@ def judge_accuracy(
 
     published: the paper's, of `papers.published`.
     """
+    paper = papers.get(claim.paper)
     here = rows[(rows["dataset"] == comparison.dataset) & (rows["scale"] == comparison.scale)]
     scores = {method: here[here["method"] == method] for method in (claim.left, comparison.right)}
-    tables = {}
-    for method, own in scores.items():
-        tables[method] = _score_table(own, claim.metric, f"{method} on {comparison.name}")
+    tables = {name: _score_table(own, claim.metric, f"{name} on {comparison.name}") for name, own in scores.items()}
     for method, table in tables.items():
-        if table is None:
-            return not_tested(f"{comparison.name}: no {claim.metric} of {method}")
+        if table.empty:
+            return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
     _check_same_images(tables, comparison)
     left, right = tables.values()
     pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
     values, n_images = (left.to_numpy(), right.to_numpy()), len(set(pictures))
-    paper = papers.get(claim.paper)
     seeds = [table.shape[1] for method, table in tables.items() if paper.trains(method)]
     n_seeds = min(seeds, default=0)
     noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns))
@@ -212,7 +198,7 @@ def judge_accuracy(
     if not judged:
         return verdict(UNJUDGED, f"{detail}; this profile shows that the machinery works")
     psnr = {method: own["psnr"].mean() if "psnr" in own else math.nan for method, own in scores.items()}
-    sides = [side_of(paper, name, comparison, table.columns, psnr[name], trainings, published) for name, table in tables.items()]
+    sides = [Side.of(paper, name, comparison, table.columns, psnr[name], trainings, published) for name, table in tables.items()]
     trained = [side for side in sides if side.trainings is not None]
     if untrained := "; ".join(filter(None, (side.untrained_mechanism for side in trained))):
         return verdict(UNJUDGED, f"{detail}; the mechanism did not train: {untrained}")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write
 from srlib.data.sets import open_set
 from srlib.papers import Paper
-from srlib.papers import get as find_paper
 from srlib.papers.profiles import PROFILES, Profile
 from srlib.papers.profiles import profile as find_profile
 from srlib.reproduce.cards import weights_path
@@ -28,6 +28,7 @@ PARAMETERS = {  # by kind of notebook
     "explore": ("profile", "scale"),
     "summary": ("profile",),
 }
+COSTS = ("ablate_costs", "render_costs")
 
 
 def _literals(source: str) -> set[str]:
@@ -62,8 +63,8 @@ def _choice(name: str, value: Any, known: Collection) -> Iterator[str]:
     known = list(known)
     if value in known and type(value) is type(known[0]):
         return
-    choices = ", ".join(map(repr, known))
     maybe_misspelt = isinstance(known[0], str) and isinstance(value, str)
+    choices = ", ".join(map(repr, known))
     yield str(unknown(name, value, known)) if maybe_misspelt else f"{name} (={value!r}) must be one of {choices}"
 
 
@@ -71,9 +72,7 @@ def _list(name: str, value: Any, example: Any) -> Iterator[str]:
     """Yield an error unless a parameter is a list without duplicates."""
     if not isinstance(value, (list, tuple)):
         yield f"{name} (={value!r}) must be a list, e.g. [{example!r}], or [] for the profile's"
-        return
-    repeated = [item for i, item in enumerate(value) if item in value[:i]]
-    if repeated:
+    elif repeated := [item for i, item in enumerate(value) if item in value[:i]]:
         yield f"{name} (={value!r}) names {repeated[0]!r} twice; name each once"
 
 
@@ -88,7 +87,7 @@ def _scales(values: dict[str, Any]) -> list:
 
 def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
     """Yield an error for each invalid parameter."""
-    profile, method = values.get("profile"), values.get("method")
+    profile, method, seed = values.get("profile"), values.get("method"), values.get("seed", 0)
     if "profile" in values:
         yield from _choice("profile", profile, PROFILES)
     if "method" in values:
@@ -99,7 +98,7 @@ def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
         yield from _list("scales", values["scales"], paper.scales[0])
     for scale in _scales(values):
         errors = list(_choice("scale" if "scale" in values else "scales", scale, paper.scales))
-        yield from errors or _missing_scale(paper, profile, method, scale)
+        yield from errors or (_missing_scale(paper, profile, method, scale) if profile in PROFILES else ())
     if "tests" in values:
         yield from _list("tests", values["tests"], "Set5")
         scales = [scale for scale in _scales(values) if scale in paper.scales]
@@ -107,15 +106,12 @@ def _problems(paper: Paper | None, values: dict[str, Any]) -> Iterator[str]:
             scales = paper.scales_of(find_profile(profile))
         for test in _as_list(values["tests"]):
             yield from _unusable(test, scales) if isinstance(test, str) else [f"tests (={test!r}) must be names of sets"]
-    seed = values.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         yield f"seed (={seed!r}) must be a whole number from 0 to 2**32 - 1"
 
 
-def _missing_scale(paper: Paper, profile: Any, method: str | None, scale: int) -> Iterator[str]:
+def _missing_scale(paper: Paper, profile: str, method: str | None, scale: int) -> Iterator[str]:
     """Yield an error where the profile does not have the scale of the paper or method."""
-    if profile not in PROFILES:
-        return
     known = paper.scales_of(find_profile(profile))
     if method:
         known = [known_scale for known_scale in known if paper.has(method, known_scale)]
@@ -126,7 +122,7 @@ def _missing_scale(paper: Paper, profile: Any, method: str | None, scale: int) -
         yield f"scale x{scale}: profile {profile} has {available} of {method or paper.name}"
 
 
-def _unusable(name: Any, scales: Iterable[int]) -> Iterator[str]:
+def _unusable(name: str, scales: Iterable[int]) -> Iterator[str]:
     """Yield an error where a set cannot be opened, or not scored at one of the scales."""
     try:
         images = open_set(name)
@@ -139,17 +135,12 @@ def _unusable(name: Any, scales: Iterable[int]) -> Iterator[str]:
         yield f"{name} has no LR images of the size of HR, which scale 1 needs; take a set of pairs, e.g. City100-nikon/test"
 
 
-def _sets_of_profile(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[tuple[str, int]]:
+def _profile_sets(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[tuple[str, int]]:
     """Yield (set, scale) for the default test sets of a notebook."""
     for scale in _scales(values) or paper.scales_of(find_profile(values["profile"])):
         setting = paper.setting(values["profile"], scale)
-        if kind == "train":
-            names = paper.tests(values["method"], setting)
-        elif kind == "ablate":
-            names = (setting.ablation_tests, *setting.tests)
-        else:
-            names = setting.tests[:1] if kind == "explore" else setting.tests
-        yield from ((name, scale) for name in names)
+        names = {"ablate": (setting.ablation_tests, *setting.tests), "explore": setting.tests[:1]}.get(kind, setting.tests)
+        yield from ((name, scale) for name in (paper.tests(values["method"], setting) if kind == "train" else names))
 
 
 def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) -> Profile:
@@ -164,7 +155,7 @@ def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) ->
     problems += [f"parameter {name!r} is missing" for name in names if name not in values]
     problems += _problems(paper, values)
     if not problems and paper and not values.get("tests"):
-        for name, scale in dict.fromkeys(_sets_of_profile(kind, paper, values)):
+        for name, scale in dict.fromkeys(_profile_sets(kind, paper, values)):
             problems += _unusable(name, [scale])
     if problems:
         raise SRError("; ".join(dict.fromkeys(problems)))
@@ -188,9 +179,6 @@ def metrics_names(paper: Paper, profile: Profile, scales: Collection[int] = ()) 
     return [*(f"train_{method}_x{scale}" for method, scale in trainings(paper, profile, scales)), "ablate", "render"]
 
 
-COSTS = ("ablate_costs", "render_costs")
-
-
 def metrics_file(profile: str, name: str, paper: str | None = None) -> Path:
     """Return the metrics file of a notebook: `runs/metrics/<profile>/[<paper>/]<name>.csv`."""
     folder = paths.runs_dir() / "metrics" / profile
@@ -211,7 +199,7 @@ def _load(profile: str, names: Iterable[str], paper: str) -> list[pd.DataFrame]:
 
 def load_metrics(profile: str, paper: str) -> pd.DataFrame:
     """Return the metrics of all of a paper's notebooks in the workflow under a profile, concatenated."""
-    frames = _load(profile, metrics_names(find_paper(paper), find_profile(profile)), paper)
+    frames = _load(profile, metrics_names(papers.get(paper), find_profile(profile)), paper)
     frames = [frame for frame in frames if {"method", "psnr"} <= set(frame.columns) and len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 

@@ -10,7 +10,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from srlib import papers
 from srlib.core import paths
@@ -21,34 +20,23 @@ from srlib.train.experiment import Experiment
 SHARED = ("data", "validation", "steps", "batch", "hr_patch")  # of all networks of a comparison
 OWN = ("learning_rate", "precision")  # of a network, where a pilot chose it
 TOP = ("leg", "restart", "comparison")
-COMPARISON = ("name", "scales", *SHARED, *OWN, "leg", "seeds", "model_args", "beside", "networks")
-REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")
+REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")  # of a comparison
+COMPARISON = (*REQUIRED, "leg", "seeds", "model_args", "beside")
 NETWORK = ("name", "scales", *OWN, "pilot", "seeds", "start", "also", "release")
 START = ("network", "scale", "parts")
 LATER = "later"  # stands in `Experiment.start` for weights that are still to be trained
 
-KINDS = {
-    **dict.fromkeys(("scales", "seeds", "networks", "beside", "also", "parts", "comparison"), list),
-    **dict.fromkeys(("name", "network", "pilot", "data", "validation", "precision"), str),
-    **dict.fromkeys(("model_args", "start"), dict),
-    **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), int),
-    **dict.fromkeys(("restart", "learning_rate"), float),
-    "release": bool,
+TYPES = {  # field -> description, type, type of a list's elements
+    **dict.fromkeys(("scales", "seeds"), ("a list of whole numbers", list, int)),
+    **dict.fromkeys(("beside", "also", "parts"), ("a list of strings", list, str)),
+    "comparison": ("a list of tables", list, dict),
+    "networks": ("a list", list, None),  # of strings and tables
+    **dict.fromkeys(("name", "network", "pilot", "data", "validation", "precision"), ("a string", str, None)),
+    **dict.fromkeys(("model_args", "start"), ("a table", dict, None)),
+    **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), ("a whole number", int, None)),
+    **dict.fromkeys(("restart", "learning_rate"), ("a number with a point", float, None)),
+    "release": ("true or false", bool, None),
 }
-ELEMENTS = {
-    **dict.fromkeys(("scales", "seeds"), int),
-    **dict.fromkeys(("beside", "also", "parts"), str),
-    "comparison": dict,
-}
-NAMES = {
-    list: "a list",
-    str: "a string",
-    dict: "a table",
-    int: "a whole number",
-    float: "a number with a point",
-    bool: "true or false",
-}
-
 Key = tuple[str, str, int, int]  # paper, network, scale, seed
 
 
@@ -72,8 +60,7 @@ class Planned:
     release: bool = True
 
     def __str__(self) -> str:
-        e = self.experiment
-        return f"{e.paper}/{e.name} x{e.scale}{f' seed {e.seed}' if e.seed else ''}"
+        return _name(self.key)
 
     @property
     def key(self) -> Key:
@@ -108,13 +95,14 @@ class Planned:
         return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start)
 
 
-def plan_file() -> Path:
-    return paths.home() / "data" / "plan.toml"
+def _name(key: Key) -> str:
+    paper, name, scale, seed = key
+    return f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
 
 
-def read(file: Path | None = None) -> list[Planned]:
-    """Return the networks of a plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
-    file = file or plan_file()
+def read() -> list[Planned]:
+    """Return the networks of the plan in its order. Raises SRError for a plan that breaks a rule of the module's docstring."""
+    file = paths.home() / "data" / "plan.toml"
     try:
         content = tomllib.loads(file.read_text())
     except OSError as error:
@@ -125,21 +113,18 @@ def read(file: Path | None = None) -> list[Planned]:
     reader = _Reader(content["leg"], content["restart"])
     for table in content["comparison"]:
         reader.add(table)
-    reader.check_starts()
     reader.check_budgets()
     return list(reader.planned.values())
 
 
 def _check_fields(table: dict, known: Iterable[str], needed: Iterable[str], where: str) -> None:
-    """Raise SRError for an unknown field, one that is missing, and one of another type than `KINDS` has."""
+    """Raise SRError for an unknown field, one that is missing, and one of another type than `TYPES` has."""
     for name, value in table.items():
         if name not in known:
             raise unknown(f"field of {where}:", name, known)
-        if type(value) is not KINDS[name]:
-            raise SRError(f"{name} (={value!r}) of {where} must be {NAMES[KINDS[name]]}")
-        for element in value if name in ELEMENTS else ():
-            if type(element) is not ELEMENTS[name]:
-                raise SRError(f"{name} (={value!r}) of {where}: each must be {NAMES[ELEMENTS[name]]}")
+        description, kind, element = TYPES[name]
+        if type(value) is not kind or (element and any(type(item) is not element for item in value)):
+            raise SRError(f"{name} (={value!r}) of {where} must be {description}")
     missing = [name for name in needed if name not in table]
     if missing:
         raise SRError(f"{where} lacks {', '.join(missing)}; it has {', '.join(table) or 'nothing'}")
@@ -153,7 +138,6 @@ class _Reader:
         if not 0 < restart <= 1:
             raise SRError(f"restart (={restart!r}) of the plan must be above 0 and at most 1, a part of the first rate, e.g. 0.5")
         self.planned: dict[Key, Planned] = {}
-        self.starts: dict[Key, dict[str, Key]] = {}  # network -> the networks that it starts from, by part
         self.trained_as: dict[Key, Key] = {}  # each name of a network, also an alias -> the name that it is trained under
         self.beside: dict[str, list[tuple[str, int]]] = {}  # comparison -> its networks planned elsewhere, with scale
 
@@ -207,7 +191,6 @@ class _Reader:
                 f"leg (={leg}) splits its {experiment.steps} steps, but its discriminator is not kept between legs; set leg = "
                 f"{experiment.steps}"
             )
-        also = tuple(twin.name for twin in twins)
         for twin in twins:
             differing = [key for key, value in vars(twin).items() if key != "name" and value != getattr(experiment, key)]
             twin_starts = self._starts(paper, twin.name, network, scale, seed)
@@ -215,10 +198,24 @@ class _Reader:
                 differing.append("start")
             if differing:
                 raise SRError(f"also (={twin.name}) is another training: {', '.join(differing)}; plan it by itself")
-        networks = {part: papers.get(key[0]).method(key[1]).official for part, key in starts.items()}
-        official = {part: (network, starts[part][2]) for part, network in networks.items() if network}
-        starts = {part: key for part, key in starts.items() if part not in official}
-        planned = Planned(table["name"], experiment, leg, self.restart, {}, official, also, network.get("release", True))
+        start, official = {}, {}
+        for part, first in starts.items():
+            if published := papers.get(first[0]).method(first[1]).official:
+                official[part] = published, first[2]
+            elif first not in self.trained_as:
+                raise SRError(f"it starts from {_name(first)}, which the plan does not have before it; plan that first")
+            else:
+                start[part] = self.planned[self.trained_as[first]]
+        planned = Planned(
+            table["name"],
+            experiment,
+            leg,
+            self.restart,
+            start,
+            official,
+            tuple(twin.name for twin in twins),
+            network.get("release", True),
+        )
         for alias in planned.names:
             key = (paper.name, alias, *planned.key[2:])
             if key in self.trained_as:
@@ -226,7 +223,6 @@ class _Reader:
                 raise SRError(f"{alias} x{key[2]} seed {seed} is planned already, in {other!r}; name it in `beside` of this one")
             self.trained_as[key] = planned.key
         self.planned[planned.key] = planned
-        self.starts[planned.key] = starts
 
     def _starts(self, paper: papers.Paper, name: str, network: dict, scale: int, seed: int) -> dict[str, Key]:
         method = paper.method(name)
@@ -239,22 +235,6 @@ class _Reader:
         _check_fields(given, START, START, "its start")
         lender, first = papers.find(given["network"])
         return {part: (lender.name, first, given["scale"], seed) for part in given["parts"]}
-
-    def check_starts(self) -> None:
-        """Link each network to those that it starts from; raises SRError unless the plan has them before it."""
-        earlier: set[Key] = set()
-        for key, planned in list(self.planned.items()):
-            start = {}
-            for part, wanted in self.starts[key].items():
-                first = self.trained_as.get(wanted)
-                if first is None or first not in earlier:
-                    paper, name, scale, seed = wanted
-                    what = f"{paper}/{name} x{scale}{f' seed {seed}' if seed else ''}"
-                    why = "the plan does not have; add it" if first is None else "the plan has only behind it; move that"
-                    raise SRError(f"{planned} starts from {what}, which {why} before {planned.comparison!r}")
-                start[part] = self.planned[first]
-            self.planned[key] = replace(planned, start=start)
-            earlier.add(key)
 
     def check_budgets(self) -> None:
         """Raise SRError where two networks of a comparison differ in data, batch, patch or total steps."""

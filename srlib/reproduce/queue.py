@@ -1,12 +1,11 @@
 """The queue that trains what the plan has and `data/weights` lacks, and releases it: `make weights`."""
 
-import contextlib
 import copy
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -37,22 +36,16 @@ def clean_commit() -> str:
     return code["commit"]
 
 
-@contextlib.contextmanager
-def _lock_runs() -> Iterator[None]:
+def _lock_runs() -> filelock.AcquireReturnProxy:
     """Lock the runs folder for this queue; the lock is released when the process ends, however it ends."""
     folder = paths.runs_dir()
-    lock = filelock.FileLock(folder / ".weights.lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return filelock.FileLock(folder / ".weights.lock", timeout=0).acquire()
     except filelock.Timeout:
         raise SRError(f"another `make weights` is running in {folder}; wait for it, stop it, or set SRLIB_RUNS") from None
     except OSError as error:
         raise SRError(f"cannot write {folder}: {error.strerror}; set SRLIB_RUNS to a writable folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _train_leg(experiment: Experiment, start: dict[str, Path]) -> None:

@@ -10,8 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
-from html import escape, unescape
+from html import unescape
 from pathlib import Path
 
 import bleach  # comes with nbconvert
@@ -46,32 +45,6 @@ TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p b
 ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
 
 
-@dataclass(frozen=True)
-class Page:
-    """An executed notebook. link: to its page, relative to index.html. seconds: None where papermill recorded no duration."""
-
-    name: str
-    title: str
-    link: str
-    seconds: float | None
-    failed: bool
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure: links to its preview and PNG; others: links by kind to its SVG and the CSV of its points, where they exist."""
-
-    name: str
-    preview: str
-    png: str
-    others: dict[str, str]
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-
-
 def _sanitize(html: str) -> str:
     """Return HTML in which all markup but tables and text is escaped: a script in a table's cell is shown as text."""
     return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
@@ -95,7 +68,7 @@ def _prepare(notebook: nbformat.NotebookNode) -> bool:
         for output in cell.get("outputs", ()):
             failed |= output.output_type == "error"
             if WIDGET in output.get("data", {}):
-                output.data = nbformat.from_dict({"text/html": f"<p><em>{escape(WIDGET_NOTE)}</em></p>"})
+                output.data = nbformat.from_dict({"text/html": f"<p><em>{WIDGET_NOTE}</em></p>"})
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = _sanitize(output.data["text/html"])
     return failed
@@ -111,8 +84,8 @@ def _relink(html: str, known: set[str], index: str) -> str:
     return re.sub(r'href="((?![a-z]+:)[^"#]+)\.ipynb(?:#[^"]*)?"', page, html)
 
 
-def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[Page]:
-    """Write one page per executed notebook of a folder into `out`; return the pages, sorted by title.
+def _notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[dict]:
+    """Write one page per executed notebook of a folder into `out`; return the pages for the index, sorted by title.
 
     A notebook left truncated by a killed run is skipped; its next run rewrites it.
     """
@@ -134,46 +107,38 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
         page = template.render(title=title, name=file.stem, index=index, body=body, css=css)
         (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
         seconds = notebook.metadata.get("papermill", {}).get("duration")
-        pages.append(Page(file.stem, title, f"{out.name}/{file.stem}.html", seconds, failed))
-    return sorted(pages, key=lambda page: (page.title, page.name))
+        link = f"{out.name}/{file.stem}.html"
+        pages.append({"name": file.stem, "title": title, "link": link, "seconds": seconds, "failed": failed})
+    return sorted(pages, key=lambda page: (page["title"], page["name"]))
 
 
-def _copy(figures: Path, out: Path) -> tuple[list[str], list[Picture]]:
-    """Copy tables and figures into `out`/files; return tables as HTML, collapsed if all numbers are published, and figures."""
+def _copy(figures: Path, out: Path) -> tuple[list[dict], list[dict]]:
+    """Copy tables and figures into `out`/files; return both for the index. A table of published numbers only is collapsed."""
     files = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
     folder = out / "files"
     tables, pictures = [], []
     for file in files:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / file.name)
+        name, link = file.stem.replace("_", " ").capitalize(), f"{out.name}/files/{file.stem}"
+        kinds = [other.suffix[1:] for other in files if other.stem == file.stem]
         if file.suffix == ".md" and file.stem != "claims":  # the claims have their own place
             caption, _, table = file.read_text(encoding="utf-8").partition("\n\n")
-            name = file.stem.replace("_", " ").capitalize()
-            links = ", ".join(
-                f'<a href="{out.name}/files/{escape(other.name)}">{other.suffix[1:]}</a>'
-                for other in files
-                if other.stem == file.stem and other.suffix in (".csv", ".md", ".tex")
-            )
-            wide = f'<div class="wide">{_sanitize(markdown2html(table))}</div>'
-            body = f"<p>{escape(unescape(caption))} ({links})</p>{wide}"
-            csv = file.with_suffix(".csv")
-            if csv in files and published_only(pd.read_csv(csv)):
-                head = f"<summary><b>{escape(name)}</b>, published numbers only</summary>"
-                tables.append(f"<details>{head}{body}</details>")
-            else:
-                tables.append(f"<h4>{escape(name)}</h4>{body}")
+            collapsed = "csv" in kinds and published_only(pd.read_csv(file.with_suffix(".csv")))
+            links = {kind: f"{link}.{kind}" for kind in kinds if kind in ("csv", "md", "tex")}
+            body = _sanitize(markdown2html(table))
+            tables.append({"name": name, "caption": unescape(caption), "links": links, "body": body, "collapsed": collapsed})
         if file.suffix == ".png":
             with Image.open(file) as image:
                 image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
                 image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
-            link = f"{out.name}/files/{file.stem}"
-            others = {kind: f"{link}.{kind.lower()}" for kind in ("SVG", "CSV") if file.with_suffix(f".{kind.lower()}") in files}
-            pictures.append(Picture(file.stem.replace("_", " ").capitalize(), f"{link}.preview.png", f"{link}.png", others))
+            others = {kind.upper(): f"{link}.{kind}" for kind in ("svg", "csv") if kind in kinds}
+            pictures.append({"name": name, "preview": f"{link}.preview.png", "png": f"{link}.png", "others": others})
     return tables, pictures
 
 
-def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Return the claims table of each paper as HTML, and the count of each verdict by kind of claim; empty without a summary."""
+def _claims(profile: str) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, int]]]:
+    """Return the claims of each paper as printed, by column, and the count of each verdict by kind; empty without a summary."""
     file = notebooks.metrics_file(profile, "summary")
     if not file.exists():
         return {}, {}
@@ -184,18 +149,10 @@ def _claims(profile: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     tables = {}
     for paper, part in summary.groupby("paper", sort=False):
         table = claims_table(part).dropna(axis=1, how="all")
-        cells = pd.DataFrame({c: [escape(format_value(c, value)) for value in table[c]] for c in table.columns})
-        words = [escape(str(word)) for word in table["verdict"]]
-        cells["verdict"] = [f'<b class="{word.replace(" ", "-")}">{word}</b>' for word in words]
-        for column in cells.columns.intersection(["published", "difference", "interval (95 %)"]):
-            cells[column] = cells[column].str.replace(r" (dB|%)", r"&nbsp;\1", regex=True)
-        if "detail" in cells:
-            cells["detail"] = [f'<div class="detail">{line}</div>' for line in cells["detail"]]
-        cells.columns = [escape(header(c)) for c in table.columns]
-        tables[str(paper)] = cells.to_html(index=False, escape=False, border=0, classes="claims")
+        tables[str(paper)] = pd.DataFrame({c: [format_value(c, value) for value in table[c]] for c in table.columns})
     counts = summary.groupby("kind")["verdict"].value_counts()
-    found = {kind: {word: int(counts[kind, word]) for word in VERDICTS if (kind, word) in counts} for kind in KINDS}
-    return tables, {kind: words for kind, words in found.items() if words}
+    by_kind = {kind: {word: int(counts[kind, word]) for word in VERDICTS if (kind, word) in counts} for kind in KINDS}
+    return tables, {kind: words for kind, words in by_kind.items() if words}
 
 
 def _about(paper: Paper, profile: str) -> dict[str, str]:
@@ -209,24 +166,25 @@ def _about(paper: Paper, profile: str) -> dict[str, str]:
 
 
 def _write(profile: str, out: Path) -> None:
-    chosen, environment = find_profile(profile), _environment()
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["header"] = header
     executed = paths.runs_dir() / "notebooks" / profile
     claims, counts = _claims(profile)
     sections = []
     for name in papers.names():
-        pages = notebook_pages(executed / name, out / name, environment)
+        pages = _notebook_pages(executed / name, out / name, environment)
         tables, pictures = _copy(notebooks.figures_folder(profile, name), out / name)
         if pages or tables or pictures:
             about = _about(papers.get(name), profile)
-            sections.append({**about, "claims": claims.get(name, ""), "pages": pages, "tables": tables, "pictures": pictures})
-    summary = notebook_pages(executed, out / "summary", environment)
+            sections.append({**about, "claims": claims.get(name), "pages": pages, "tables": tables, "pictures": pictures})
+    summary = _notebook_pages(executed, out / "summary", environment)
     if not sections and not summary:
         raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")
     made = provenance()
     made["packages"] = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
-    page = environment.get_template("index.html.j2").render(
-        profile=chosen, sections=sections, summary=summary, counts=counts, made=made
-    )
+    template = environment.get_template("index.html.j2")
+    page = template.render(profile=profile, sections=sections, summary=summary, counts=counts, made=made)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 

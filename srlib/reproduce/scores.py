@@ -1,13 +1,12 @@
 """Scores, computed once and kept: per network, set, protocol and data, with a probe of the scoring (`srlib.train.probe`).
 
-Scores of released weights on the public sets are in `data/scores/`, a row per image. Scores are recomputed where the code no
-longer gives the probe's.
+Scores of released weights on the public sets are in `data/scores/`, a row per image.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,31 +22,6 @@ from srlib.reproduce.cards import NotReleased
 from srlib.reproduce.store import Trained, load_or_train
 from srlib.scoring.evaluation import SCORERS, evaluate
 from srlib.train import probe
-
-
-def _cached(
-    trained: Trained,
-    dataset: str,
-    by: Protocol,
-    limit: int | None,
-    suffix: str,
-    compute: Callable[[str | ImageSet], pd.DataFrame],
-) -> pd.DataFrame:
-    """Return the cached scores of a set, or compute them where there are none or the code scores `probe.pictures` differently."""
-    images = open_set(dataset)
-    parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
-    parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
-    name = f"{'_'.join([*parts, *([suffix] if suffix else [])])}.csv"
-    scoring_probe = probe.scoring(trained.model, compute)
-    file = trained.scores / name
-    for cached in (file, *([trained.kept / name] if trained.kept else [])):
-        if cached.exists():
-            rows, problem = read_scores(cached, by, scoring_probe)
-            if rows is not None:
-                return rows
-            print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
-    write_scores(file, compute(dataset), by, scoring_probe)
-    return read_scores(file, by, scoring_probe)[0]
 
 
 def write_scores(file: Path, rows: pd.DataFrame, by: Protocol, scoring_probe: list[float]) -> None:
@@ -78,17 +52,31 @@ def score(
 ) -> pd.DataFrame:
     """Return a row per image (`image`, the protocol's metrics, `seconds`), computed once and then cached.
 
-    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR).
+    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR). Scores are recomputed
+    where the code scores `probe.pictures` differently.
     """
+    if scorer and scorer not in SCORERS:
+        raise unknown("scorer", scorer, SCORERS)
 
     def compute(images: str | ImageSet) -> pd.DataFrame:
         if scorer:
             return SCORERS[scorer](trained.model, images, by, limit)
         return evaluate(trained.model, images, by, limit=limit, ensemble=ensemble)
 
-    if scorer and scorer not in SCORERS:
-        raise unknown("scorer", scorer, SCORERS)
-    return _cached(trained, dataset, by, limit, scorer or ("ensemble" if ensemble else ""), compute)
+    images = open_set(dataset)
+    parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
+    parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
+    name = f"{'_'.join(filter(None, [*parts, scorer or ('ensemble' if ensemble else '')]))}.csv"
+    scoring_probe = probe.scoring(trained.model, compute)
+    file = trained.scores / name
+    for cached in (file, *([trained.kept / name] if trained.kept else [])):
+        if cached.exists():
+            rows, problem = read_scores(cached, by, scoring_probe)
+            if rows is not None:
+                return rows
+            print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
+    write_scores(file, compute(dataset), by, scoring_probe)
+    return read_scores(file, by, scoring_probe)[0]
 
 
 def collect(
@@ -127,11 +115,13 @@ def collect(
                     frames.append(rows.assign(**keys))
     columns = ["paper", "method", "dataset", "scale", "seed", "image", *selected.metrics, "seconds"]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    # "idn x2" covers "idn x2 (seed 1)"
-    left_out = [which for which in missing if "(" not in which or which.split(" (")[0] not in missing]
+    if not missing:
+        return table[columns], []
+    left_out = [
+        which for which in missing if "(" not in which or which.split(" (")[0] not in missing
+    ]  # "x2" covers "x2 (seed 1)"
     names = ", ".join(dict.fromkeys(left_out))
-    notes = [f"Without released weights, left out: {names} (python -m srlib list released)."] if missing else []
-    return table[columns], notes
+    return table[columns], [f"Without released weights, left out: {names} (python -m srlib list released)."]
 
 
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:

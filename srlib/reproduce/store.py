@@ -59,27 +59,40 @@ class Trained:
     @property
     def training_budget(self) -> dict | None:
         """See `run.training_budget`; None for a method that is not trained."""
-        provenance, experiment = self.provenance, self.experiment
-        return training_budget(vars(experiment), provenance) if provenance and experiment else None
+        return training_budget(vars(self.experiment), self.provenance) if self.experiment else None
 
     @property
     def budget_summary(self) -> str:
         """The training budget as one item of a caption's list; "" for a method that is not trained."""
-        provenance, experiment = self.provenance, self.experiment
-        if not provenance or not experiment:
+        if not self.experiment:
             return ""
-        if models.fitted(experiment.model):
-            return f"{self.label} x{experiment.scale} fitted to {experiment.data}, {provenance['minutes']:.1f} minutes"
-        return describe_budget(self.label, training_budget(vars(experiment), provenance), self.lender)
+        if models.fitted(self.experiment.model):
+            minutes = self.provenance["minutes"]
+            return f"{self.label} x{self.experiment.scale} fitted to {self.experiment.data}, {minutes:.1f} minutes"
+        return describe_budget(self.label, self.training_budget, self.lender)
 
     @property
     def budget(self) -> str:
         """One sentence for captions: training budget, data and hardware."""
-        provenance = self.provenance
-        if not provenance:
+        if not self.provenance:
             return f"{self.label}: not trained."
-        data = provenance["data"]
-        return f"{self.budget_summary} on {data['images']} images of {data['name']}; {provenance['hardware']}."
+        data, hardware = self.provenance["data"], self.provenance["hardware"]
+        return f"{self.budget_summary} on {data['images']} images of {data['name']}; {hardware}."
+
+
+def _load(experiment: Experiment, file: Path, scale: int) -> nn.Module:
+    return load_weights(models.create(experiment.model, scale, **experiment.model_args), file)
+
+
+def _load_checked(experiment: Experiment, file: Path, scale: int, made: dict, expected: probe.Groups, what: str) -> nn.Module:
+    """Load a network; raises Outdated where its output is not `expected`. made: the provenance of its training."""
+    model = _load(experiment, file, experiment.scale)
+    if not probe.agree(probe.network(model), expected):
+        raise Outdated(
+            f"{what}: the network's output differs from that after its training, so its code has changed since; "
+            f"retrain it, or check out commit {str(made.get('commit'))[:10]}"
+        )
+    return model if scale == experiment.scale else _load(experiment, file, scale)
 
 
 def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained:
@@ -95,40 +108,25 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
     if not file.exists():
         existing = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
+        command = f"python -m srlib train {paper.name}/{name} --scale {scale}{f' --seed {seed}' if seed else ''}"
         if file.with_suffix(".json").exists():
-            command = f"python -m srlib train {paper.name}/{name} --scale {scale} --seed {seed}"
-            raise NotReleased(which, f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}")
-        raise NotReleased(
-            which,
-            f"no released weights of {paper.name} for {which}; there are: {', '.join(existing) or 'none'}. "
-            f"Train it: python -m srlib train {paper.name}/{name} --scale {scale}",
-        )
+            message = f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}"
+        else:
+            existing = ", ".join(sorted(f.stem for f in file.parent.glob("*.safetensors"))) or "none"
+            message = f"no released weights of {paper.name} for {which}; there are: {existing}. Train it: {command}"
+        raise NotReleased(which, message)
     card = read_card(file.with_suffix(".json"))
     experiment = Experiment(**card["experiment"])
     lender = file.parent.name
     if (experiment.paper, experiment.name) != (lender, name):
         raise SRError(f"{file}: its card is of {experiment.paper}/{experiment.name}; put weights and card back in their folder")
-    actual = sha256(file)
-    if actual != card.get("weights"):
-        raise SRError(
-            f"{file} was changed: SHA-256 {actual[:10]}, not {str(card.get('weights'))[:10]} as on its card; restore it"
-        )
-    model = load_weights(models.create(experiment.model, experiment.scale, **experiment.model_args), file)
-    _check_probe(model, card["probe"], f"released weights {file.stem}", card["provenance"])
-    if scale != experiment.scale:
-        model = load_weights(models.create(experiment.model, scale, **experiment.model_args), file)
-    kept = kept_scores(file)
+    actual, expected = sha256(file), str(card.get("weights"))
+    if actual != expected:
+        raise SRError(f"{file} was changed: SHA-256 {actual[:10]}, not {expected[:10]} as on its card; restore it")
+    what, kept = f"released weights {file.stem}", kept_scores(file)
+    model = _load_checked(experiment, file, scale, card["provenance"], card["probe"], what)
     folder = paths.runs_dir() / "released" / kept.name
     return Trained(name, method.label, model, folder, file, card=card, kept=kept, lender="" if lender == paper.name else lender)
-
-
-def _check_probe(model: nn.Module, expected: probe.Groups, what: str, provenance: dict) -> None:
-    """Raise Outdated where a trained network's output differs from the probe taken after its training."""
-    if not probe.agree(probe.network(model), expected):
-        raise Outdated(
-            f"{what}: the network's output differs from that after its training, so its code has changed since; "
-            f"retrain it, or check out commit {str(provenance.get('commit'))[:10]}"
-        )
 
 
 def load_run(folder: Path, scale: int | None = None) -> Trained:
@@ -146,11 +144,8 @@ def load_run(folder: Path, scale: int | None = None) -> Trained:
     if scale != experiment.scale and not _serves_all_scales(experiment):
         raise SRError(f"scale (={scale}) does not fit {folder}, which is x{experiment.scale}; leave the scale out")
     run.check_weights()
-    model = load_weights(models.create(experiment.model, experiment.scale, **experiment.model_args), run.weights)
-    provenance = run.provenance()
-    _check_probe(model, provenance["probe"], f"run {folder}", provenance)
-    if scale != experiment.scale:
-        model = load_weights(models.create(experiment.model, scale, **experiment.model_args), run.weights)
+    made = run.provenance()
+    model = _load_checked(experiment, run.weights, scale, made, made["probe"], f"run {folder}")
     return Trained(experiment.name, experiment.name, model, run.dir / "metrics", run.weights, run)
 
 
@@ -236,4 +231,4 @@ def at_scale(trained: Trained, scale: int) -> nn.Module:
     experiment = trained.experiment
     if experiment is None or not _serves_all_scales(experiment):
         raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
-    return load_weights(models.create(experiment.model, scale, **experiment.model_args), trained.weights)
+    return _load(experiment, trained.weights, scale)

@@ -84,13 +84,8 @@ def _pivot_methods(table: pd.DataFrame) -> pd.DataFrame:
     index, values = KEYS[:2], [column for column in table.columns if column not in KEYS]
     pairs = [(method, value) for method in table["method"].unique() for value in values]
     rows = pd.MultiIndex.from_frame(table[index].drop_duplicates())
-    wide = (
-        table.pivot(index=index, columns="method", values=values)
-        .swaplevel(axis=1)
-        .reindex(index=rows, columns=pairs)
-        .reset_index()
-    )
-    return wide.set_axis(pd.MultiIndex.from_tuples([("", key) for key in index] + pairs), axis=1)
+    wide = table.pivot(index=index, columns="method", values=values).swaplevel(axis=1).reindex(index=rows, columns=pairs)
+    return wide.reset_index().set_axis(pd.MultiIndex.from_tuples([("", key) for key in index] + pairs), axis=1)
 
 
 def paper_table(
@@ -171,18 +166,14 @@ def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `evaluate_claims` for readers: verdict, claim, source, published difference, kind, our difference,
     interval, images, seeds, detail; untested claims last.
     """
-    lines, per_set = [], (evaluated["dataset"] != "all").any()
-    claims = {claim.id: claim for claim in load_claims()}
+    lines, claims = [], {claim.id: claim for claim in load_claims()}
     for row in sorted(evaluated.to_dict("records"), key=lambda row: row["verdict"] == "not tested"):
         claim, tested = claims[row["id"]], not math.isnan(row["estimate"])
         low, difference, high = (_signed(row["metric"], row[key]) for key in ("low", "estimate", "high"))
-        has_interval = row["low"] < row["high"]
-        where = {"dataset": row["dataset"] or None, "scale": row["scale"]} if per_set else {}
         lines.append(
-            {"verdict": row["verdict"], "claim": row["text"], "source": row["source"], **where}
-            | ({} if per_set else {"published": _published_cell(claim)})
+            {"verdict": row["verdict"], "claim": row["text"], "source": row["source"], "published": _published_cell(claim)}
             | {"kind": claim.kind, "difference": difference if tested else None}
-            | {"interval (95 %)": f"{low} to {high}" if has_interval else None}
+            | {"interval (95 %)": f"{low} to {high}" if row["low"] < row["high"] else None}
             | {"images": row["n_images"] or None, "seeds": row["n_seeds"] or None, "detail": row["detail"] if tested else None}
         )
     return pd.DataFrame(lines).astype(object)

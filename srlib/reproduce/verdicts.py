@@ -35,6 +35,7 @@ Over several sets, scales and rivals, in this order: not tested if none is teste
 decidable if any is not; not judged if any is not; holds; "holds where tested" if some are not tested.
 """
 
+from dataclasses import replace
 from itertools import product
 
 import pandas as pd
@@ -43,17 +44,7 @@ from srlib import papers
 from srlib.core.errors import SRError
 from srlib.reproduce.budgets import TRAINING_COLUMNS
 from srlib.reproduce.claims import UNITS, Claim, Comparison, load_claims
-from srlib.reproduce.judging import (
-    CONTRADICTED,
-    HOLDS,
-    NOT_TESTED,
-    UNDECIDED,
-    UNJUDGED,
-    Verdict,
-    judge_accuracy,
-    judge_cost,
-    not_tested,
-)
+from srlib.reproduce.judging import CONTRADICTED, HOLDS, NOT_TESTED, UNDECIDED, UNJUDGED, Verdict, judge_accuracy, judge_cost
 from srlib.scoring.costs import COSTS
 
 HOLDS_WHERE_TESTED = "holds where tested"  # only of a whole claim
@@ -63,10 +54,9 @@ SCORE_COLUMNS = ("method", "dataset", "scale", "seed", "image")
 
 def _comparisons(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Comparison]:
     """Return the comparisons on the sets and scales that the claim names, or on those where left and a rival are evaluated."""
-    pairs = rows[["method", "scale"]].assign(dataset="") if from_costs else rows[["method", "scale", "dataset"]]
     evaluated: dict[str, set] = {}
-    for method, scale, dataset in pairs.drop_duplicates().itertuples(index=False):
-        evaluated.setdefault(method, set()).add((dataset, int(scale)))
+    for method, where in rows.assign(dataset="" if from_costs else rows["dataset"]).groupby("method"):
+        evaluated[method] = {(dataset, int(scale)) for dataset, scale in zip(where["dataset"], where["scale"], strict=True)}
     shared = evaluated.get(claim.left, set()) & set().union(*(evaluated.get(name, set()) for name in claim.right))
     excluded = {name.removeprefix("!") for name in claim.datasets if name.startswith("!")}
     named = ("",) if from_costs else tuple(name for name in claim.datasets if not name.startswith("!"))
@@ -127,7 +117,7 @@ def combine(claim: Claim, comparisons: dict[Comparison, Verdict]) -> Verdict:
     tested = [v for v in comparisons.values() if v.verdict != NOT_TESTED]
     if not tested:
         rivals = " or ".join(claim.right)
-        return not_tested(f"no {claim.metric} of both {claim.left} and {rivals} where the claim asks for it")
+        return Verdict(NOT_TESTED, detail=f"no {claim.metric} of both {claim.left} and {rivals} where the claim asks for it")
     words = [v.verdict for v in tested]
     complete = len(tested) == len(comparisons)
     decisive = next((word for word in (CONTRADICTED, UNDECIDED, UNJUDGED) if word in words), HOLDS)
@@ -139,7 +129,7 @@ def combine(claim: Claim, comparisons: dict[Comparison, Verdict]) -> Verdict:
         detail = f"{part}: {counts}; least: {detail}"
     word = HOLDS_WHERE_TESTED if decisive == HOLDS and not complete else decisive
     n_seeds = min((v.n_seeds for v in tested if v.n_seeds), default=0)
-    return Verdict(word, weakest.estimate, weakest.low, weakest.high, weakest.n_images, n_seeds, detail)
+    return replace(weakest, verdict=word, n_seeds=n_seeds, detail=detail)
 
 
 def evaluate_claims(
@@ -149,20 +139,15 @@ def evaluate_claims(
     trainings: pd.DataFrame | None = None,
     *,
     accuracy: bool = True,
-    per_set: bool = False,
 ) -> pd.DataFrame:
-    """Return a row per claim of the paper with its verdict; per_set: a row per claim, rival, set and scale instead.
+    """Return a row per claim of the paper with its verdict: the claim's columns, its `kind`, the Verdict's and `unit`.
 
-    Other arguments as in `evaluate_comparisons`. Columns: the claim's, its `kind`, `dataset` and `scale` ("all" for the whole
-    claim), the Verdict's, and `unit`.
+    Arguments as in `evaluate_comparisons`.
     """
     lines = []
     for claim in load_claims(paper):
-        comparisons = evaluate_comparisons(claim, rows, costs, trainings, accuracy=accuracy)
-        cases = {(c.right, c.dataset, c.scale): v for c, v in comparisons.items()} if per_set else {}
-        cases = cases or {(";".join(claim.right), "all", "all"): combine(claim, comparisons)}
-        for (right, dataset, scale), verdict in cases.items():
-            about = {name: getattr(claim, name) for name in ("id", "kind", "source", "section", "text", "left", "relation")}
-            about |= {"right": right, "metric": claim.metric, "margin": claim.margin, "dataset": dataset, "scale": scale}
-            lines.append(about | vars(verdict) | {"unit": UNITS[claim.metric]})
+        verdict = combine(claim, evaluate_comparisons(claim, rows, costs, trainings, accuracy=accuracy))
+        about = {name: getattr(claim, name) for name in ("id", "kind", "source", "section", "text", "left", "relation")}
+        about |= {"right": ";".join(claim.right), "metric": claim.metric, "margin": claim.margin}
+        lines.append(about | vars(verdict) | {"unit": UNITS[claim.metric]})
     return pd.DataFrame(lines)

@@ -8,6 +8,6 @@ environment=""
 for name in SRLIB_HOME SRLIB_DATA SRLIB_CACHE SRLIB_RUNS SRLIB_FIGURES; do
     if [ -n "${!name:-}" ]; then environment+="{name: $name, value: \"${!name}\"}, "; fi
 done
-sed -e "s|@RULE@|$rule|; s|@CPU@|$cpu|; s|@MEMORY@|$memory|g; s|@GPU@|$gpu|" \
+sed -e "s|@RULE@|$rule|; s|@RUN@|${SRLIB_RUN:-none}|; s|@CPU@|$cpu|; s|@MEMORY@|$memory|g; s|@GPU@|$gpu|" \
     -e "s|@SCRIPT@|$script|; s|@ENVIRONMENT@|${environment%, }|" "$here/job.yaml" |
     kubectl create -f - -o "jsonpath={.metadata.name}"
