@@ -18,7 +18,7 @@ from srlib.reproduce.intervals import image_interval, ratio_half_width, seed_hal
 from srlib.reproduce.judging import UNDECIDED, UNJUDGED
 
 IMAGES = 40
-EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "official": False, "dead": "", "validation": "Set14"}
+EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "dead": "", "validation": "Set14"}
 HISTORY = [{"step": step, "psnr": 30.0, "ssim": 0.9} for step in range(120, 1201, 120)]
 
 
@@ -380,11 +380,18 @@ class TestConditions:
         with pytest.raises(SRError, match="trainings lack the column 'dead'; make them by budgets.trainings"):
             evaluate(claim(), CLEAR, trainings=trained(CLEAR).drop(columns="dead"))
 
-    def test_against_official_weights_our_side_has_to_be_at_the_papers_level(self):
+    def test_official_weights_are_the_rival_of_a_side_at_its_papers_level(self):
         """BTSRN prints 37.75 dB on Set5 x2."""
-        options = {"official": {"vdsr": True}, "steps": {"vdsr": 100_000}}
-        assert verdict(claim(), exactly(37.6, 37.3), **options).verdict == "holds"
-        found = verdict(claim(), exactly(37.4, 37.1), **options)
+        for level, rival, label in ((37.6, "vdsr_official", "VDSR, official weights"), (37.4, "vdsr", "VDSR")):
+            ours, official = exactly(level, level - 0.2), exactly(level, level - 0.3).query("method == 'vdsr'")
+            rows = pd.concat([ours, official.assign(method="vdsr_official")], ignore_index=True)
+            ((comparison, found),) = verdicts.evaluate_comparisons(claim(), rows, None, trained(ours)).items()
+            assert comparison.right == rival and found.verdict == "holds"
+            assert f"BTSRN against {label} {'+0.300' if rival == 'vdsr_official' else '+0.200'} dB" in found.detail
+
+    def test_far_from_its_papers_level_a_side_says_nothing_against_official_weights(self):
+        rows = exactly(37.4, 37.1).replace({"method": {"vdsr": "vdsr_official"}})
+        found = evaluate(claim(), rows, trainings=trained(rows[rows["method"] == "btsrn"]))
         assert found.verdict == UNDECIDED
         assert "it would take BTSRN within 0.3 dB of the paper's number, like the official weights" in found.detail
 

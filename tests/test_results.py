@@ -518,7 +518,7 @@ class TestScores:
         }
 
     def test_what_is_not_released_is_noted(self, data):
-        note = "Without released weights, left out: {} (python -m srlib list released)."
+        note = "Without weights, left out: {} (see python -m srlib list released; official ones: python -m srlib data official)."
         table, notes = collect(PAPER, ["bicubic", "espcn"], [2], [data], RELEASED)
         assert set(table["method"]) == {"bicubic"} and notes == [note.format("espcn x2")]
         table, notes = collect(PAPER, ["espcn"], [2], [data], RELEASED, seeds=(0, 1))

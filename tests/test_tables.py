@@ -44,6 +44,14 @@ def table():
     return comparison(theirs, ours, labels=LABELS)
 
 
+def test_a_row_of_official_weights_has_the_published_number_of_its_method():
+    theirs = printed(("Set5", 2, "vdsr", 37.53), ("B100", 2, "vdsr", 31.9))
+    both = comparison(theirs, pd.concat([scored(name, "Set5", 2, [37.5]) for name in ("vdsr", "vdsr_official")]))
+    numbers = both.set_index(["dataset", "method"])["psnr_published"]
+    assert numbers["Set5", "vdsr"] == numbers["Set5", "vdsr_official"] == 37.53 and numbers["B100", "vdsr"] == 31.9
+    assert "vdsr_official" not in set(comparison(theirs, scored("vdsr", "Set5", 2, [37.5]))["method"])
+
+
 def test_published_reads_a_paper_and_its_tables(tmp_path, monkeypatch):
     assert len(published("btsrn")) == 50 and len(published("btsrn", "Table 4")) == 36
     with pytest.raises(SRError, match="unknown table of btsrn: 'Table 5'. Did you mean 'Table "):

@@ -156,6 +156,11 @@ class Paper:
             return start
         return {part: first + OFFICIAL if first + OFFICIAL in self.methods else first for part, first in start.items()}
 
+    def rows(self, names: Collection[str], profile: Profile) -> list[str]:
+        """Return names of rows, each followed by the row of its official weights where there is one and the profile shows it."""
+        shown = () if profile.train else self.methods
+        return [row for name in names for row in (name, name + OFFICIAL) if row == name or row in shown]
+
     def scales_of(self, profile: Profile, wanted: Collection[int] = ()) -> list[int]:
         """Return the scales of the paper that a profile has; of those `wanted`, where given, or SRError where none is left."""
         known = [scale for scale in self.scales if scale in self.setting(profile).scales]

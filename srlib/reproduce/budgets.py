@@ -13,7 +13,7 @@ from srlib.scoring import vitals
 from srlib.train.experiment import Experiment
 from srlib.train.run import legs, training_budget
 
-TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "official", "dead", "validation", "history")
+TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "dead", "validation", "history")
 
 
 def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0) -> dict | None:
@@ -57,7 +57,7 @@ def total(budget: dict, cost: Callable[[dict], float] = lambda leg: leg["steps"]
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return the trainings behind scores, which claims of accuracy need: a row per method, scale and seed of `rows`.
 
-    Columns: `TRAINING_COLUMNS`. steps: the `total`. official: the weights are the authors' own. dead: why its mechanism did not
+    Columns: `TRAINING_COLUMNS`. steps: the `total`. dead: why its mechanism did not
     train (`vitals.dead`), "" for a live one. validation: name of the set; history: a row per validation. Untrained methods,
     missing networks, and those that started from weights of unknown training have no row.
     """
@@ -71,7 +71,7 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
         experiment, provenance = Experiment(**card["experiment"]), card["provenance"]
         dead = vitals.dead(card.get("vital_signs") or provenance.get("vital_signs", {}))
         row = (method, scale, seed, experiment.data, int(steps), experiment.batch, experiment.hr_patch)
-        table.append((*row, bool(provenance.get("official")), dead, experiment.validation, card.get("validation", [])))
+        table.append((*row, dead, experiment.validation, card.get("validation", [])))
     return pd.DataFrame(table, columns=list(TRAINING_COLUMNS))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from srlib.nn import models
 from srlib.papers import Paper
+from srlib.papers.base import OFFICIAL
 from srlib.reproduce.claims import Claim, Comparison
 from srlib.reproduce.curves import curve, steps_needed
 
@@ -19,7 +20,8 @@ LEVEL_TOLERANCE = 0.3  # dB below the published PSNR that still count as the pap
 @dataclass(frozen=True)
 class Side:
     """One side of a comparison of accuracy. component: whether it is a part of a trained network, as one branch alone. trainings:
-    of its seeds; None where no gradient descent took place. gap: dB behind the published PSNR, nan where none is published."""
+    of its seeds; None where no gradient descent took place here. gap: dB behind the published PSNR, nan where none is published.
+    official: whether its weights are its authors' own."""
 
     method: str
     label: str
@@ -27,6 +29,7 @@ class Side:
     trainings: pd.DataFrame | None
     n_seeds: int
     gap: float
+    official: bool
 
     @classmethod
     def of(
@@ -46,13 +49,11 @@ class Side:
         if paper.trains(method) and not fitted:
             own = trainings[(trainings["method"] == method) & (trainings["scale"] == comparison.scale)]
             own = own[own["seed"].isin(seeds)]
-        printed = published[(published["method"] == method) & (published["dataset"] == comparison.dataset)]
+        named = published["method"] == method.removesuffix(OFFICIAL)
+        printed = published[named & (published["dataset"] == comparison.dataset)]
         printed = printed[(printed["scale"] == comparison.scale) & (printed["metric"] == "psnr")]
-        return cls(method, paper.labels[method], network != method, own, len(seeds), float(printed["value"].mean() - psnr))
-
-    @property
-    def official(self) -> bool:
-        return bool(self.trainings["official"].any())
+        gap = float(printed["value"].mean() - psnr)
+        return cls(method, paper.labels[method], network != method, own, len(seeds), gap, method.endswith(OFFICIAL))
 
     @property
     def at_paper_level(self) -> bool:
@@ -83,12 +84,13 @@ class Side:
 
 def equal_budgets(sides: list[Side]) -> str:
     """Require trained sides of equal budgets; beside official weights, which had their paper's, the paper's level."""
+    trained = [side for side in sides if side.trainings is not None]
     if any(side.official for side in sides):
-        behind = [side.label for side in sides if not side.official and not side.at_paper_level]
+        behind = [side.label for side in trained if not side.at_paper_level]
         return f"{behind[0]} within {LEVEL_TOLERANCE} dB of the paper's number, like the official weights" if behind else ""
-    if len(sides) < 2 or (sides[0].budget == sides[1].budget and " or " not in sides[0].budget):
-        return "" if all(len(side.trainings) for side in sides) else f"a known budget of {sides[0].label}"
-    return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in sides))
+    if len(trained) < 2 or (trained[0].budget == trained[1].budget and " or " not in trained[0].budget):
+        return "" if all(len(side.trainings) for side in trained) else f"a known budget of {trained[0].label}"
+    return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in trained))
 
 
 def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:

@@ -121,7 +121,8 @@ def collect(
         which for which in missing if "(" not in which or which.split(" (")[0] not in missing
     ]  # "x2" covers "x2 (seed 1)"
     names = ", ".join(dict.fromkeys(left_out))
-    return table[columns], [f"Without released weights, left out: {names} (python -m srlib list released)."]
+    how = "see python -m srlib list released; official ones: python -m srlib data official"
+    return table[columns], [f"Without weights, left out: {names} ({how})."]
 
 
 def gain(rows: pd.DataFrame, left: str, right: str) -> pd.Series:

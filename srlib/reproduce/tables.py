@@ -9,6 +9,7 @@ import pandas as pd
 from srlib import papers
 from srlib.core.errors import SRError, unknown
 from srlib.draw.columns import METRICS
+from srlib.papers.base import OFFICIAL
 from srlib.reproduce.claims import Claim, format_difference, load_claims, published_differences
 
 KEYS = ["dataset", "scale", "method"]
@@ -26,15 +27,16 @@ def comparison(
 ) -> pd.DataFrame:
     """Return published, ours and difference (ours - published) per dataset, scale and method.
 
-    published: rows of `papers.published`. ours: a row per image (and seed), averaged here. A number of one side alone is kept.
-    methods: which, in which order (default: as they come). labels: method -> its text. extra_metrics: of ours, in columns of
-    their own. Sets with a number of ours come first, else in the paper's order. wide: a row per dataset and scale, the methods
-    side by side (column pairs `(method, column)`); else the spread over seeds is added where a method has several.
+    published: rows of `papers.published`. ours: a row per image (and seed), averaged here. A number of one side alone is kept; a
+    row of official weights has the method's published number. methods: which, in which order (default: as they come). labels:
+    method -> its text. extra_metrics: of ours, in columns of their own. Sets with a number of ours come first, else in the
+    paper's order. wide: a row per dataset and scale, the methods side by side (column pairs `(method, column)`); else the spread
+    over seeds is added where a method has several.
     Raises SRError for an unknown metric or method, and for a number that is published twice.
     """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    theirs = published[published["metric"] == metric].rename(columns={"value": f"{metric}_published"})
+    theirs = _with_official(published[published["metric"] == metric], ours).rename(columns={"value": f"{metric}_published"})
     if theirs.duplicated(KEYS).any():
         first = theirs[theirs.duplicated(KEYS)].iloc[0]
         where = f"{first['method']} on {first['dataset']} x{first['scale']}"
@@ -66,6 +68,13 @@ def comparison(
     table = _pivot_methods(table) if wide else table
     table.attrs["left_out"] = left_out
     return table
+
+
+def _with_official(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Repeat the published numbers of each method whose official weights were scored."""
+    scored = [method for method in dict.fromkeys(ours.get("method", ())) if method.endswith(OFFICIAL)]
+    rows = [published[published["method"] == method.removesuffix(OFFICIAL)].assign(method=method) for method in scored]
+    return pd.concat([published, *rows], ignore_index=True)
 
 
 def _without_exact(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, str]:

@@ -23,7 +23,8 @@ Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
 - there are at least `MIN_IMAGES` pictures,
 - both sides had the same budget: data, steps (including those of the trainings that they started from), batch and patch. A side
   with official weights had its paper's: the other one must then be at the level of its paper, `LEVEL_TOLERANCE` at most behind
-  its published number;
+  its published number. So a rival with official weights is compared by these where left is at that level, else, where the rival
+  was trained here too, by our training of it;
 - a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third of
   training. Where only whole networks are validated and a side is a component of one, or is not trained, the validations of each
   training must have varied by less than the difference exceeds the margin; a trained side that is ahead of an untrained one
@@ -42,8 +43,10 @@ import pandas as pd
 
 from srlib import papers
 from srlib.core.errors import SRError
+from srlib.papers.base import OFFICIAL
 from srlib.reproduce.budgets import TRAINING_COLUMNS
 from srlib.reproduce.claims import UNITS, Claim, Comparison, load_claims
+from srlib.reproduce.fairness import LEVEL_TOLERANCE
 from srlib.reproduce.judging import CONTRADICTED, HOLDS, NOT_TESTED, UNDECIDED, UNJUDGED, Verdict, judge_accuracy, judge_cost
 from srlib.scoring.costs import COSTS
 
@@ -57,7 +60,8 @@ def _comparisons(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Com
     evaluated: dict[str, set] = {}
     for method, where in rows.assign(dataset="" if from_costs else rows["dataset"]).groupby("method"):
         evaluated[method] = {(dataset, int(scale)) for dataset, scale in zip(where["dataset"], where["scale"], strict=True)}
-    shared = evaluated.get(claim.left, set()) & set().union(*(evaluated.get(name, set()) for name in claim.right))
+    rivals = [name + end for name in claim.right for end in ("", OFFICIAL)]
+    shared = evaluated.get(claim.left, set()) & set().union(*(evaluated.get(name, set()) for name in rivals))
     excluded = {name.removeprefix("!") for name in claim.datasets if name.startswith("!")}
     named = ("",) if from_costs else tuple(name for name in claim.datasets if not name.startswith("!"))
     shared = {
@@ -69,6 +73,19 @@ def _comparisons(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Com
     scales = claim.scales or sorted({scale for _, scale in shared})
     cases = product(datasets, scales) if named or claim.scales else sorted(shared)
     return [Comparison(right, dataset, scale) for dataset, scale in cases for right in claim.right]
+
+
+def _choose_rival(claim: Claim, comparison: Comparison, rows: pd.DataFrame, published: pd.DataFrame) -> Comparison:
+    """Return the comparison with the rival's official weights where left is at its paper's level, or the rival has no others."""
+    here = rows[(rows["dataset"] == comparison.dataset) & (rows["scale"] == comparison.scale)]
+    official = comparison.right + OFFICIAL
+    if official not in set(here["method"]):
+        return comparison
+    printed = published[(published["method"] == claim.left) & (published["metric"] == "psnr")]
+    printed = printed[(printed["dataset"] == comparison.dataset) & (printed["scale"] == comparison.scale)]
+    behind = printed["value"].mean() - here.loc[here["method"] == claim.left, "psnr"].mean()
+    at_level = behind <= LEVEL_TOLERANCE
+    return replace(comparison, right=official) if at_level or comparison.right not in set(here["method"]) else comparison
 
 
 def _require(name: str, table: pd.DataFrame, columns: tuple[str, ...], hint: str) -> None:
@@ -107,6 +124,7 @@ def evaluate_comparisons(
     trainings = pd.DataFrame(columns=list(TRAINING_COLUMNS)) if trainings is None else trainings
     _require("trainings", trainings, TRAINING_COLUMNS, "make them by budgets.trainings")
     published = papers.published(claim.paper)
+    comparisons = [_choose_rival(claim, comparison, table, published) for comparison in comparisons]
     return {
         comparison: judge_accuracy(claim, comparison, table, trainings, published, judged=accuracy) for comparison in comparisons
     }
