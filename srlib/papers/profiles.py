@@ -52,37 +52,29 @@ class Profile:
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
+_SETS = {"data": "embedded", "tests": ("embedded-test",), "ablation_tests": "embedded-test"}
+_EMBEDDED = {**_SETS, "train": True, "seeds": (0, 1), "judges_accuracy": False}
 _CHOSEN = (
     Profile(
         name="smoke",
-        train=True,
-        data="embedded",
+        **_EMBEDDED,
         validation="",
-        tests=("embedded-test",),
         scales=(2,),
-        seeds=(0, 1),
         images=2,
-        ablation_tests="embedded-test",
         ablation_images=2,
         ensemble_images=1,
         overrides={"hr_patch": 24, "batch": 4, "schedule": "cosine", "steps": 4},
         ablation={"steps": 2},
         width_divisor=4,
-        judges_accuracy=False,
     ),
     Profile(
         name="quick",
-        train=True,
-        data="embedded",
+        **_EMBEDDED,
         validation="embedded-test",
-        tests=("embedded-test",),
         scales=(2, 3, 4, 8),
-        seeds=(0, 1),
-        ablation_tests="embedded-test",
         overrides={"hr_patch": 36, "batch": 8, "schedule": "cosine", "steps": 240},
         ablation={"steps": 40, "validation": ""},
         width_divisor=2,
-        judges_accuracy=False,
     ),
     Profile(
         name="released",

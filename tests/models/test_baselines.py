@@ -22,8 +22,10 @@ from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.cost import summary
 from srlib.nn.models import levels
 from srlib.papers.prosrn.gan import SMALLEST, ImageDiscriminator, PatchDiscriminator
+from srlib.papers.prosrn.model import ProSRN
 from srlib.train import losses
 
+HOURGLASS = {"hourglasses": 1, "levels": 2, "blocks": 1, "width": 8}
 SIZES = [
     (EDSR, {}, {2: 1_369_859, 3: 1_554_499, 4: 1_517_571}),
     (EDSR, {"blocks": 32, "width": 256, "res_scale": 0.1}, {2: 40_729_603, 3: 43_680_003, 4: 43_089_923}),
@@ -66,15 +68,6 @@ class TestLapSRN:
         with torch.no_grad():
             assert torch.equal(net(lr), net.levels[0](features, image)[1])
             assert not torch.allclose(net(lr), net.levels[0](net.entry(image), image)[1])
-
-    @pytest.mark.parametrize("shared", [False, True])
-    def test_training_gives_all_levels_and_testing_the_last(self, shared):
-        net = shaken(LapSRN(8, shared=shared, depth=1, width=8))
-        lr = torch.rand(2, 1, 4, 3)
-        with torch.no_grad():
-            images = net.train()(lr)
-            assert [tuple(image.shape[2:]) for image in images] == [(8, 6), (16, 12), (32, 24)]
-            assert torch.equal(net.eval()(lr), images[-1])
 
     def test_fresh_network_interpolates(self):
         net, flat = LapSRN(4).eval(), torch.full((1, 1, 9, 9), 0.5)
@@ -187,13 +180,25 @@ class TestDiscriminators:
             losses.adversarial("image", {"channels": 3})
 
 
-SUPERVISED = {"drcn": 17, "drrn": 1, "lapsrn": 2, "prosrn": 2, "srresnet": 1, "vdsr": 1}
+@pytest.mark.parametrize(
+    ("net", "count"),
+    [(DRCN(4, width=8), 17), (DRRN(4, width=8), 1), (SRResNet(4, width=8), 1), (VDSR(4, width=8), 1), (CDC(4, **HOURGLASS), 4)],
+)
+def test_what_is_supervised_in_training(net, count):
+    lr = torch.rand(2, net.channels, 4, 4)
+    outputs = levels(net.train()(lr))
+    assert len(outputs) == count and {output.shape[2:] for output in outputs} == {(16, 16)}
 
 
-@pytest.mark.parametrize("name", SUPERVISED)
-def test_what_is_supervised_in_training(name):
-    net = models.create(name, 4, width=8).train()
-    assert len(levels(net(torch.rand(1, net.channels or 3, 4, 4)))) == SUPERVISED[name]
+@pytest.mark.parametrize(
+    "net", [LapSRN(8, depth=1, width=8), LapSRN(8, shared=True, depth=1, width=8), ProSRN(8, depth=2, width=8)]
+)
+def test_progressive_networks_give_all_levels_in_training_and_the_last_in_testing(net):
+    lr = torch.rand(2, 1, 4, 3)
+    with torch.no_grad():
+        images = shaken(net).train()(lr)
+        assert [tuple(image.shape) for image in images] == [(2, 1, 4 * s, 3 * s) for s in (2, 4, 8)]
+        assert torch.equal(net.eval()(lr), images[-1])
 
 
 @pytest.mark.parametrize("net", [RCAN(2, groups=2, blocks=2, width=8), IMDN(2, blocks=2, width=8)])
@@ -262,9 +267,6 @@ def test_srresnet_without_norm_and_vdsr_add_to_the_enlarged_image(scale):
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(SRError, match=message):
         make()
-
-
-HOURGLASS = {"hourglasses": 1, "levels": 2, "blocks": 1, "width": 8}
 
 
 class TestCDC:

@@ -31,16 +31,12 @@ def test_has_the_fourteen_layers_that_the_paper_counts():
 
 
 def test_weights_of_one_scale_serve_every_other():
-    state = shaken(ProSRN(2, **SMALL)).state_dict()
-    lr = torch.rand(1, 1, 5, 4)
-    largest = ProSRN(16, **SMALL).eval()
-    largest.load_state_dict(state)
+    largest, lr = shaken(ProSRN(16, **SMALL)), torch.rand(1, 1, 5, 4)
     with torch.no_grad():
-        images = largest.unroll(lr)
-        for level, scale in enumerate((2, 4, 8, 16)):
+        for image, scale in zip(largest.unroll(lr), (2, 4, 8, 16), strict=True):
             net = ProSRN(scale, **SMALL).eval()
-            net.load_state_dict(state)
-            assert torch.equal(net(lr), images[level]) and images[level].shape == (1, 1, 5 * scale, 4 * scale)
+            net.load_state_dict(largest.state_dict())
+            assert torch.equal(net(lr), image) and image.shape == (1, 1, 5 * scale, 4 * scale)
 
 
 def test_unrolls_on_its_own_output_not_clipped():
@@ -50,16 +46,6 @@ def test_unrolls_on_its_own_output_not_clipped():
         once, twice, thrice = net.unroll(lr)
         assert once.min() < 0 and once.max() > 1
         assert torch.equal(net.step(once), twice) and torch.equal(net.step(net.step(once)), thrice)
-
-
-def test_training_gives_all_levels_and_testing_the_last():
-    net = shaken(ProSRN(8, **SMALL))
-    lr = torch.rand(2, 1, 3, 5)
-    with torch.no_grad():
-        images = net.train()(lr)
-        assert [tuple(image.shape) for image in images] == [(2, 1, 3 * s, 5 * s) for s in (2, 4, 8)]
-        assert torch.equal(net.eval()(lr), images[-1])
-        assert len(ProSRN(2, **SMALL).train()(lr)) == 1
 
 
 def test_gradient_reaches_through_every_level():
@@ -77,36 +63,22 @@ def test_gradient_reaches_through_every_level():
 
 
 class TestStructures:
-    def test_of_zeros(self):
-        """Without a convolution's answer memory gives its source, units with skips too, a plain stack nothing."""
-        x = torch.randn(1, 8, 5, 5)
-        assert torch.equal(zeroed(Memory(3, 8))(x), x)
-        assert torch.equal(zeroed(Residual(4, 8))(x), x)
-        assert torch.equal(zeroed(General(3, 8))(x), torch.zeros_like(x))
-
-    @pytest.mark.parametrize(("structure", "factor"), [(General, 0.0625), (Residual, 1.25**2), (Memory, 1.9375)])
-    def test_of_four_convolutions_that_halve(self, structure, factor):
+    @pytest.mark.parametrize(
+        ("structure", "zero", "half"), [(General, 0, 0.0625), (Residual, 1, 1.25**2), (Memory, 1, 1.9375)], ids=str
+    )
+    def test_of_four_convolutions_of_zeros_and_of_those_that_halve(self, structure, zero, half):
         """On positive features LeakyReLU is the identity: what is left is the sum that the structure makes."""
-        block = zeroed(structure(4, 8))
+        block, x = zeroed(structure(4, 8)), torch.rand(1, 8, 5, 5)
+        assert torch.equal(block(x), zero * x)
         for layer in block.layers:
             torch.nn.init.dirac_(layer.weight)
             layer.weight.data /= 2
-        x = torch.rand(1, 8, 5, 5)
-        assert torch.allclose(block(x), factor * x)
+        assert torch.allclose(block(x), half * x)
 
     def test_activation_is_leaky(self):
         block = zeroed(General(1, 8))
         torch.nn.init.dirac_(block.layers[0].weight)
         assert torch.allclose(block(-torch.ones(1, 8, 2, 2)), torch.full((1, 8, 2, 2), -0.2))
-
-    def test_memory_is_not_the_other_two(self):
-        outputs, x = [], torch.randn(1, 8, 6, 6)
-        state = shaken(Memory(4, 8)).state_dict()
-        for structure in STRUCTURES.values():
-            block = structure(4, 8)
-            block.load_state_dict(state)
-            outputs.append(block(x))
-        assert not any(torch.allclose(a, b) for a, b in zip(outputs, outputs[1:] + outputs[:1], strict=True))
 
 
 class TestPieces:
