@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.nn.blocks import FusedBlocks, conv, factors
+from srlib.nn.blocks import FusedBlocks, conv
 
 SLOPE = 0.05
 
@@ -63,7 +63,6 @@ class Distillations(FusedBlocks):
 
 def shuffle_tail(scale: int, width: int) -> nn.Sequential:
     """Return one convolution to `3 * scale**2` channels and a pixel shuffle to RGB."""
-    factors(scale)  # refuses other scales
     return nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
 
 

@@ -12,12 +12,14 @@ that was trained on ImageNet, which is not among this project's data: the SRGAN 
 loss is the mean squared error plus 1e-3 times the adversarial term.
 """
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.nn.blocks import Residual, conv, factors, init_he, upsampler
 
-SLOPE = 0.1
+_leaky = partial(nn.LeakyReLU, 0.1, True)
 
 
 class Block(Residual):
@@ -26,10 +28,6 @@ class Block(Residual):
     def __init__(self, width: int, norm: bool = True):
         layers = [conv(width, width), nn.BatchNorm2d(width), nn.PReLU(), conv(width, width), nn.BatchNorm2d(width)]
         super().__init__(*(layers if norm else [layers[0], nn.ReLU(True), layers[3]]))
-
-
-def _leaky() -> nn.Module:
-    return nn.LeakyReLU(SLOPE, True)
 
 
 def plain_tail(scale: int, width: int) -> nn.Sequential:

@@ -18,10 +18,14 @@ from srlib.train.weights import load_weights
 
 LARGEST = 16  # the progressive ones go on for ever
 WHOLE = ("cdc", "d2c_sr", "difficulty_sr", "divergence", "imdn", "rcan")  # what they make of a pixel may depend on all others
-# Those that take seconds for a few pixels, with fewer channels.
+# Those that take seconds for a few pixels, with fewer channels and layers.
 NARROW = {
-    **dict.fromkeys(("drrn", "lapsrn", "prosrn", "memnet"), {"width": 8}),
-    "drcn": {"width": 16},
+    **dict.fromkeys(("lapsrn", "prosrn"), {"width": 8, "depth": 4}),
+    "vdsr": {"width": 8, "depth": 6},
+    "drrn": {"width": 8, "units": 4},
+    "drcn": {"width": 8, "recursions": 4},
+    "memnet": {"width": 8, "blocks": 2, "recursions": 2},
+    "btsrn": {"width": 8, "bottleneck": 4},
     **dict.fromkeys(("srresnet", "edsr"), {"width": 16, "blocks": 4}),
     "rcan": {"width": 8, "groups": 1, "blocks": 1},
     "rdn": {"width": 8, "blocks": 2, "layers": 2, "growth": 4},
@@ -32,23 +36,22 @@ NARROW = {
     "divergence": {"width": 8, "groups": 1, "blocks": 1},
     "d2c_sr": {"width": 8, "groups": 1, "blocks": 1, "freeze": False},
     "d2c": {"width": 8, "blocks": 1, "freeze": False},
-    "idn": {"width": 16},
+    "idn": {"width": 16, "blocks": 2},
     "difficulty_sr": {"complex_args": {"width": 16}, "threshold": 1.1},  # all patches to the branch that is trained
 }
-BTSRN = {"width": 8, "bottleneck": 4}
 TREES = [{"depth": depth, "children": children} for depth, children in ((1, 1), (1, 4), (3, 2), (2, 3))]
 VARIANTS = [
-    ("vdsr", 1, {"channels": 3, "depth": 4, "width": 8}),
+    ("vdsr", 1, {"channels": 3}),
     *(("srresnet", scale, {"norm": False}) for scale in (1, 2, 3)),
     ("lapsrn", 8, {"shared": True}),
     ("drrn", 2, {"rectified": True}),
     ("idn", 3, {"grouped": True}),
-    *(("prosrn", 4, {"structure": structure, "depth": 4}) for structure in ("general", "residual")),
+    *(("prosrn", 4, {"structure": structure}) for structure in ("general", "residual")),
     *((name, 1, {"basis": "dct"}) for name in ("kpn", "lp_kpn", "ddet")),
     *(("ddet", 1, args) for args in ({"wide": True}, {"variant": "paper"}, {"mda": False}, {"cdm": False, "refine": False})),
-    *(("btsrn", scale, {**BTSRN, "low": 1, "high": 2, "padding": "valid"}) for scale in (2, 3, 4)),
-    *(("btsrn", scale, {**BTSRN, "low": low, "high": high}) for scale in (3, 4) for low, high in ((0, 10), (10, 0), (0, 0))),
-    *(("btsrn", 2, {**BTSRN, "low": 1, "high": 1, "block": block}) for block in BLOCKS),
+    *(("btsrn", scale, {"low": 1, "high": 2, "padding": "valid"}) for scale in (2, 3, 4)),
+    *(("btsrn", scale, {"low": low, "high": high}) for scale in (3, 4) for low, high in ((0, 10), (10, 0), (0, 0))),
+    *(("btsrn", 2, {"low": 1, "high": 1, "block": block}) for block in BLOCKS),
     *(("divergence", 2, {**tree, "deep_residual": deep}) for tree in TREES for deep in (True, False)),
     *(("d2c", scale, {"body": body}) for body in BODIES for scale in (1, 2, 3)),
 ]

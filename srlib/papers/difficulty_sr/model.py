@@ -127,8 +127,8 @@ class PlainCNN(nn.Module):
 class DualBranchSR(nn.Module):
     """`(N, C, H, W)` in 0..1 -> `(N, C, scale*H, scale*W)` by patches of 48x48 LR pixels, each through one of two branches.
 
-    identifier: a network like `Identifier`; it is frozen. complex, plain: networks of one scale, and of the same channels where
-    both insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the
+    identifier: a network like `Identifier`; it is frozen. complex, plain: networks of the same scale, and of the same channels
+    where both insist on some. level: a patch is easy when its likeliest class is this one or an easier one (the paper: 4, the
     easiest). threshold: instead, a patch is easy when the probability of these classes is at least this (0: all are, above 1:
     none). overlap: LR pixels that neighbouring patches share, 0..47; their mean is taken there, and the last patch ends with the
     image (the paper's text 0, the authors' test script 36). route: False computes both branches everywhere, as eq. 4 is printed.
@@ -150,6 +150,8 @@ class DualBranchSR(nn.Module):
         route: bool = True,
     ):
         super().__init__()
+        if complex.scale != plain.scale:
+            raise SRError(f"the branches differ in scale: complex is x{complex.scale}, plain is x{plain.scale}")
         if None not in (complex.channels, plain.channels) and complex.channels != plain.channels:
             raise SRError(f"the branches differ in channels: complex takes {complex.channels}, plain takes {plain.channels}")
         if level not in range(EASIEST + 1):
