@@ -145,7 +145,7 @@ def test_unpadded_blocks_are_still_counted_and_at_low_resolution():
 
 
 # Routed patches and trees of predictions are drawn by their papers' own figures, and MemNet's and CDC's flow by none.
-OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "memnet", "cdc"}
+OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c", "memnet", "cdc"}
 DRAWN = [name for name in models.names() if name != "bicubic" and not models.fitted(name) and name not in OWN]
 
 

@@ -23,7 +23,7 @@ def texts(fig):
 
 # Routed patches, trees of predictions and DDet's paths are drawn by their papers' own figures; MemNet's, CDC's and LP-KPN's
 # flow by none.
-OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c_tree", "d2c", "ddet", "memnet", "cdc", "lp_kpn"}
+OWN = {"difficulty_sr", "divergence", "d2c_sr", "d2c", "ddet", "memnet", "cdc", "lp_kpn"}
 DRAWN = [name for name in models.names() if name != "bicubic" and not models.fitted(name) and name not in OWN]
 NAMES = [(name, 2 if 2 in models.scales(name) else 1) for name in DRAWN]
 NAMES += [("btsrn", 4), ("fsrcnn", 3), ("lapsrn", 4), ("lapsrn", 8), ("prosrn", 8), ("srresnet", 8)]

@@ -4,12 +4,10 @@ R. Timofte, V. De Smet, L. Van Gool, "A+: Adjusted Anchored Neighborhood Regress
 Features, patches and averaging: `srlib.nn.patchwise`.
 
 Paper's symbol -> here: d_j, the atoms of the LR dictionary -> `anchors`; P_j -> `regressors[j]`, transposed; N_l, the
-samples around an anchor -> the `neighbours` most correlated with it; lambda -> `penalty`; y_F -> `features`; x -> the
+samples around an anchor -> the `neighbours` most correlated with it; lambda -> `LAMBDA`; y_F -> `features`; x -> the
 residual patch. P_j = N_h (N_l^T N_l + lambda I)^-1 N_l^T, samples as columns, divided by the norm of their features;
 it is computed as ridge regression, N_h N_l^T (N_l N_l^T + lambda I)^-1, which is equal and inverts a smaller matrix.
-
-A patch uses the regressor of the anchor with the largest absolute correlation: P_j is linear, so it suits a feature and its
-negative alike.
+A patch uses the regressor of the anchor with the largest absolute correlation: P_j is linear.
 
 Departures:
 - Anchors are the directions of k-means clusters (scikit-learn's MiniBatchKMeans) of unit-norm features, the first component
@@ -26,9 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srlib.core.errors import SRError
+from srlib.core.errors import check_int
 from srlib.nn.patchwise import PATCH, Patchwise, apply_selected
 
+LAMBDA = 0.1
 CLUSTERED = 100  # maximum number of samples per anchor for clustering
 FLAT = 0.1  # smallest norm that is normalised to one: features below are mostly 8-bit quantisation noise
 TOGETHER = 16  # anchors solved at a time, to bound memory
@@ -37,26 +36,15 @@ TOGETHER = 16  # anchors solved at a time, to bound memory
 class APlus(Patchwise):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; bicubic until it is fitted.
 
-    atoms: number of anchors. neighbours: samples that each regressor is fitted to. penalty: lambda.
-    components: of the PCA. samples: maximum kept for fitting, 4 * (81 + 9 * scale**2) bytes each.
+    atoms: number of anchors. neighbours: samples that each regressor is fitted to. components: of the PCA. samples: maximum kept
+    for fitting, 4 * (81 + 9 * scale**2) bytes each.
     Fitted values, most of them atoms * components * (3*scale)**2: x2 1.2, x3 2.7, x4 4.8, x8 18.9 million.
     """
 
-    def __init__(
-        self,
-        scale: int,
-        atoms: int = 1024,
-        neighbours: int = 2048,
-        penalty: float = 0.1,
-        components: int = 32,
-        samples: int = 800_000,
-    ):
+    def __init__(self, scale: int, atoms: int = 1024, neighbours: int = 2048, components: int = 32, samples: int = 800_000):
         super().__init__(scale, components, samples)
-        if atoms < 1 or neighbours < 1:
-            raise SRError(f"atoms (={atoms}) and neighbours (={neighbours}) must be at least 1")
-        if not penalty > 0:
-            raise SRError(f"penalty (={penalty}) must be above 0")
-        self.neighbours, self.penalty = neighbours, penalty
+        check_int("atoms", atoms, 1)
+        self.neighbours = check_int("neighbours", neighbours, 1)
         self.register_buffer("anchors", torch.zeros(atoms, components))
         self.register_buffer("regressors", torch.zeros(atoms, components, (PATCH * scale) ** 2))
 
@@ -78,7 +66,7 @@ class APlus(Patchwise):
             anchors = self.anchors[first : first + TOGETHER].cpu()
             near = (anchors @ x.T).abs().topk(self.neighbours, dim=1, sorted=False).indices
             inputs, outputs = x[near], y[near]
-            gram = inputs.mT @ inputs + self.penalty * torch.eye(x.shape[1])
+            gram = inputs.mT @ inputs + LAMBDA * torch.eye(x.shape[1])
             self.regressors[first : first + TOGETHER] = torch.linalg.solve(gram, inputs.mT @ outputs)
 
     def _clusters(self, x: np.ndarray, rng: np.random.Generator) -> Tensor:

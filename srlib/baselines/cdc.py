@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError
+from srlib.core.errors import check_int
 from srlib.nn.blocks import ResidualBlock, conv, single, tail
 from srlib.nn.borders import crop_corner, pad_to_multiple
 
@@ -75,8 +75,8 @@ class CDC(nn.Module):
 
     def __init__(self, scale: int, hourglasses: int = 2, levels: int = 4, blocks: int = 2, width: int = 128):
         super().__init__()
-        if min(hourglasses, levels, blocks) < 1:
-            raise SRError(f"hourglasses (={hourglasses}), levels (={levels}) and blocks (={blocks}) must be at least 1")
+        for name, value in (("hourglasses", hourglasses), ("levels", levels), ("blocks", blocks)):
+            check_int(name, value, 1)
         self.scale, self.multiple = scale, 2**levels
         self.head = conv(3, width)
         self.parts = nn.ModuleList(Component(scale, hourglasses, levels, blocks, width) for _ in COMPONENTS)

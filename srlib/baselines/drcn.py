@@ -14,7 +14,7 @@ of SGD; one network per scale.
 import torch
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError
+from srlib.core.errors import check_int
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.blocks import conv, init_he
 
@@ -29,9 +29,7 @@ class DRCN(nn.Module):
 
     def __init__(self, scale: int, recursions: int = 16, width: int = 256):
         super().__init__()
-        if recursions < 1:
-            raise SRError(f"recursions (={recursions}) must be at least 1")
-        self.scale, self.recursions = scale, recursions
+        self.scale, self.recursions = scale, check_int("recursions", recursions, 1)
         self.context = 4 + -(-(recursions + 4) // scale)
         self.embed = nn.Sequential(conv(1, width), nn.ReLU(True), conv(width, width), nn.ReLU(True))
         self.recurse = nn.Sequential(conv(width, width), nn.ReLU(True))

@@ -12,7 +12,7 @@ instead of SGD; one network per scale.
 
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError
+from srlib.core.errors import check_int
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.blocks import conv, init_he
 
@@ -28,9 +28,7 @@ class DRRN(nn.Module):
 
     def __init__(self, scale: int, units: int = 25, width: int = 128, rectified: bool = False):
         super().__init__()
-        if units < 1:
-            raise SRError(f"units (={units}) must be at least 1")
-        self.scale, self.units, self.rectified = scale, units, rectified
+        self.scale, self.units, self.rectified = scale, check_int("units", units, 1), rectified
         self.context = 4 + -(-(2 * units + 2) // scale)
         self.entry = conv(1, width)
         self.unit = nn.Sequential(nn.ReLU(), conv(width, width), nn.ReLU(), conv(width, width))

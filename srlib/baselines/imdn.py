@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
-from srlib.nn.blocks import FusedBlocks, conv, factors
+from srlib.nn.blocks import FusedBlocks, conv
 
 SLOPE = 0.05
 
@@ -20,9 +20,9 @@ SLOPE = 0.05
 class ContrastAttention(nn.Module):
     """Scale each channel by a weight in 0..1, predicted from mean plus standard deviation of all channels (section 3.3)."""
 
-    def __init__(self, width: int, reduction: int = 16):
+    def __init__(self, width: int):
         super().__init__()
-        inner = max(1, width // reduction)
+        inner = max(1, width // 16)
         self.weigh = nn.Sequential(conv(width, inner, 1), nn.ReLU(True), conv(inner, width, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,6 @@ class Distillations(FusedBlocks):
 
 def shuffle_tail(scale: int, width: int) -> nn.Sequential:
     """Return one convolution to `3 * scale**2` channels and a pixel shuffle to RGB."""
-    factors(scale)  # refuses other scales
     return nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
 
 

@@ -8,17 +8,17 @@ ICCV 2019; layers as in the authors' code (csjcai/RealSR). Kernels are neither n
     features -> shuffle x4, x2, x1 -> three such heads: the kernels of the pyramid's three levels                  (LP-KPN)
 
 Departures:
-- `init="identity"`, the default, starts with nearly identity kernels, and scales the last layer of every residual block by 0.1,
-  so that activations do not grow over sixteen of them. The features before the heads are scaled likewise: the first steps of
-  Adam move all elements of all kernels together, which then costs less. `init="caffe"` is the code's: normal with variance
-  2 / fan-in in every layer (MSRA), biases zero. Its fresh outputs are far from the image.
+- `init="identity"`, the default, starts with nearly identity kernels. The last layer of every residual block is scaled by 0.1,
+  so that activations do not grow over sixteen of them, and so are the features before the heads: Adam's first steps move all
+  elements of all kernels together. `init="caffe"` is the code's: MSRA in every layer, biases zero; its fresh outputs are far
+  from the image.
 - `basis="dct"` parametrises a head's last layer by the K*K DCT-II coefficients of a kernel (orthonormal) instead of its pixels:
-  the same functions, optimised differently by Adam. Neighbouring pixels are nearly equal, and so are the gradients of all
-  elements of a kernel; Adam then moves all by equal steps, which changes only their sum, and kernels keep one shape. On KPN
-  (K=7) after 240 steps of 1e-4 (four patches of 48 px) shapes deviate over pixels by 0.0009 of the mean kernel with "pixels", the
-  default, and by 0.14 with "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
+  the same functions, optimised differently. Neighbouring pixels are nearly equal, and so are the gradients of all elements of a
+  kernel; Adam moves all by equal steps, which changes only their sum, and kernels keep one shape. On KPN (K=7) after 240 steps
+  of 1e-4 (four patches of 48 px) shapes deviate over pixels by 0.0009 of the mean kernel with "pixels", the default, and by 0.14
+  with "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
-  code supervises the three levels of the Laplacian pyramid, which `levels` and `laplacian` give; `forward` gives the image.
+  code supervises the three levels of the pyramid, which `levels` and `laplacian` give; `forward` gives the image.
 """
 
 import math
@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError, unknown
+from srlib.core.errors import SRError, check_int, unknown
 from srlib.nn.blocks import ResidualBlock, conv, init_he
 from srlib.nn.dynamic_filter import dynamic_filter
 from srlib.nn.same_size import CELL, SameSize, context, crop_like, pad
@@ -45,8 +45,7 @@ class Trunk(nn.Module):
         super().__init__()
         if width < CELL**2 or width % CELL**2:
             raise SRError(f"width (={width}) must be a multiple of 16, for the pixel shuffle by four")
-        if blocks < 0:
-            raise SRError(f"blocks (={blocks}) must not be negative")
+        check_int("blocks", blocks, 0)
         self.entry = conv(CELL**2, width)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), conv(width, width))
         self.cells = 2 * blocks + 2  # receptive field to each side
@@ -65,23 +64,28 @@ def head_features(width: int, factor: int, out: int | None = None) -> nn.Sequent
 class KernelLayer(nn.Conv2d):
     """The 3x3 convolution that predicts the kernels: features `(N, C, H, W)` -> `(N, K*K, H, W)`.
 
-    basis: in which its weights are kept, the "pixels" of a kernel or its cosines ("dct").
+    kernel: K. basis: in which its weights are kept, the "pixels" of a kernel or its cosines ("dct"). Raises SRError for an even K
+    and an unknown basis.
     """
 
     def __init__(self, inputs: int, kernel: int, basis: str):
+        if kernel < 1 or kernel % 2 == 0:
+            raise SRError(f"kernel (={kernel}) must be odd, so that it has a centre")
+        if basis not in BASES:
+            raise unknown("basis", basis, BASES)
         super().__init__(inputs, kernel**2, 3, padding=1)
         # (K*K, K*K) from coefficients to kernels; None for pixels
         self.register_buffer("basis", cosines(kernel) if basis == "dct" else None, persistent=False)
 
+    @torch.no_grad()
     def start_at(self, share: float) -> None:
         """Initialise so that kernels are nearly zero, and `share` in the centre."""
         nn.init.normal_(self.weight, std=SMALL)
         centre = self.out_channels // 2
-        with torch.no_grad():
-            if self.basis is None:
-                self.bias[centre] = share
-            else:
-                self.bias.copy_(share * self.basis[centre])
+        if self.basis is None:
+            self.bias[centre] = share
+        else:
+            self.bias.copy_(share * self.basis[centre])
 
     def forward(self, x: Tensor) -> Tensor:
         if self.basis is None:
@@ -101,28 +105,20 @@ def cosines(kernel: int) -> Tensor:
     return torch.kron(waves, waves).float()
 
 
-def check_arguments(init: str, kernel: int, basis: str) -> None:
-    """Raise SRError for an unknown initialisation or basis, and for an even kernel size."""
-    if init not in INITS:
-        raise unknown("init", init, INITS)
-    if basis not in BASES:
-        raise unknown("basis", basis, BASES)
-    if kernel < 1 or kernel % 2 == 0:
-        raise SRError(f"kernel (={kernel}) must be odd, so that it has a centre")
-
-
+@torch.no_grad()
 def initialise(net: nn.Module, init: str, last: list[nn.Conv2d], heads: list[KernelLayer], share: float) -> None:
     """Initialise a network.
 
     init: "caffe" for MSRA and zero biases throughout; "identity" also scales down the residual blocks and `last`, the layers
-    before the heads, and lets each of `heads` predict nearly zero, and `share` in the centre.
+    before the heads, and lets each of `heads` predict nearly zero, and `share` in the centre. Raises SRError for another.
     """
+    if init not in INITS:
+        raise unknown("init", init, INITS)
     init_he(net)
     if init == "caffe":
         return
-    with torch.no_grad():
-        for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, ResidualBlock))]:
-            layer.weight.mul_(FADE)
+    for layer in [*last, *(block.body[-1] for block in net.modules() if isinstance(block, ResidualBlock))]:
+        layer.weight.mul_(FADE)
     for head in heads:
         head.start_at(share)
 
@@ -135,16 +131,9 @@ class KPN(SameSize):
     """
 
     def __init__(
-        self,
-        scale: int = 1,
-        kernel: int = 7,
-        width: int = 64,
-        blocks: int = 16,
-        init: str = "identity",
-        basis: str = "pixels",
+        self, scale: int = 1, kernel: int = 7, width: int = 64, blocks: int = 16, init: str = "identity", basis: str = "pixels"
     ):
         super().__init__(scale)
-        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
         self.features = head_features(width, CELL)
         self.head = KernelLayer(width, kernel, basis)
@@ -163,11 +152,10 @@ class KPN(SameSize):
 
 
 LEVELS = 3
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def _binomial(image: Tensor) -> Tensor:
-    taps = torch.tensor(BINOMIAL, dtype=image.dtype, device=image.device)
+    taps = torch.tensor([1, 4, 6, 4, 1], dtype=image.dtype, device=image.device) / 16
     return torch.outer(taps, taps)[None, None]
 
 
@@ -205,16 +193,9 @@ class LPKPN(SameSize):
     """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size; arguments as those of KPN. Parameters: K=5 1,430,539."""
 
     def __init__(
-        self,
-        scale: int = 1,
-        kernel: int = 5,
-        width: int = 64,
-        blocks: int = 16,
-        init: str = "identity",
-        basis: str = "pixels",
+        self, scale: int = 1, kernel: int = 5, width: int = 64, blocks: int = 16, init: str = "identity", basis: str = "pixels"
     ):
         super().__init__(scale)
-        check_arguments(init, kernel, basis)
         self.trunk = Trunk(width, blocks)
         self.features = nn.ModuleList(head_features(width, CELL // 2**level) for level in range(LEVELS))
         self.heads = nn.ModuleList(KernelLayer(width, kernel, basis) for _ in range(LEVELS))

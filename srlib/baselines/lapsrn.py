@@ -15,10 +15,10 @@ is initialised like the others, where the code starts it near zero, which costs 
 import torch
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError
+from srlib.core.errors import check_int
 from srlib.nn.blocks import conv
 from srlib.nn.borders import crop_corner
-from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
+from srlib.nn.progressive import SLOPE, bilinear, context, double, doublings, initialise
 
 
 class Level(nn.Module):
@@ -26,8 +26,7 @@ class Level(nn.Module):
 
     def __init__(self, depth: int, width: int, padding: int = 1):
         super().__init__()
-        layers = [layer for _ in range(depth) for layer in (conv(width, width), nn.LeakyReLU(SLOPE))]
-        self.extract = nn.Sequential(*layers)
+        self.extract = nn.Sequential(*(layer for _ in range(depth) for layer in (conv(width, width), nn.LeakyReLU(SLOPE))))
         self.up = nn.Sequential(double(width, padding), nn.LeakyReLU(SLOPE))
         self.predict = conv(width, 1)
         self.image_up = bilinear()
@@ -53,11 +52,8 @@ class LapSRN(nn.Module):
 
     def __init__(self, scale: int, shared: bool = False, depth: int = 10, width: int = 64, padding: int = 1):
         super().__init__()
-        if scale < 2 or scale & (scale - 1):
-            raise SRError(f"scale (={scale}) of LapSRN must be a power of two: 2, 4, 8, ...")
-        if depth < 1:
-            raise SRError(f"depth (={depth}) must be at least 1")
-        self.scale, self.steps = scale, scale.bit_length() - 1
+        check_int("depth", depth, 1)
+        self.scale, self.steps = scale, doublings(scale)
         self.entry = nn.Sequential(conv(1, width), nn.LeakyReLU(SLOPE))
         self.levels = nn.ModuleList(Level(depth, width, padding) for _ in range(1 if shared else self.steps))
         self.context = 1 + context(depth + 1, self.steps)

@@ -18,12 +18,11 @@ from srlib.nn.blocks import Residual, conv, mean_colour, tail
 class ChannelAttention(nn.Module):
     """Scale each channel by a weight in 0..1, predicted from the means of all channels (section 3.3)."""
 
-    def __init__(self, width: int, reduction: int = 16):
+    def __init__(self, width: int):
         super().__init__()
-        inner = max(1, width // reduction)
-        self.weigh = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), conv(width, inner, 1), nn.ReLU(True), conv(inner, width, 1), nn.Sigmoid()
-        )
+        inner = max(1, width // 16)
+        layers = conv(width, inner, 1), nn.ReLU(True), conv(inner, width, 1), nn.Sigmoid()
+        self.weigh = nn.Sequential(nn.AdaptiveAvgPool2d(1), *layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weigh(x)  # weights (N, C, 1, 1)
@@ -32,35 +31,33 @@ class ChannelAttention(nn.Module):
 class RCAB(Residual):
     """Residual channel attention block (section 3.4): convolution, ReLU, convolution, attention, plus the input."""
 
-    def __init__(self, width: int, reduction: int = 16):
-        super().__init__(conv(width, width), nn.ReLU(True), conv(width, width), ChannelAttention(width, reduction))
+    def __init__(self, width: int):
+        super().__init__(conv(width, width), nn.ReLU(True), conv(width, width), ChannelAttention(width))
 
 
 class ResidualGroup(Residual):
     """`blocks` RCABs and a convolution, plus the input (section 3.2)."""
 
-    def __init__(self, blocks: int, width: int, reduction: int = 16):
-        super().__init__(*(RCAB(width, reduction) for _ in range(blocks)), conv(width, width))
+    def __init__(self, blocks: int, width: int):
+        super().__init__(*(RCAB(width) for _ in range(blocks)), conv(width, width))
 
 
 class RCAN(nn.Module):
     """RGB `(N, 3, H, W)` in 0..1 -> RGB `(N, 3, scale*H, scale*W)`.
 
-    groups, blocks: residual groups and the blocks of each. width: channels. reduction: of channels inside the attention, where
-    at least one is left.
+    groups, blocks: residual groups and the blocks of each. width: channels.
     """
 
     channels = 3
     context = None
 
-    def __init__(self, scale: int, groups: int = 10, blocks: int = 20, width: int = 64, reduction: int = 16):
+    def __init__(self, scale: int, groups: int = 10, blocks: int = 20, width: int = 64):
         super().__init__()
         self.scale = scale
         self.register_buffer("mean", mean_colour(), persistent=False)
         self.tail = tail(scale, width)
         self.head = conv(3, width)
-        body = [ResidualGroup(blocks, width, reduction) for _ in range(groups)]
-        self.body = nn.Sequential(*body, conv(width, width))
+        self.body = nn.Sequential(*(ResidualGroup(blocks, width) for _ in range(groups)), conv(width, width))
 
     def forward(self, lr: Tensor) -> Tensor:
         x = self.head(lr - self.mean)  # (N, 64, H, W)

@@ -4,12 +4,11 @@ S. Schulter, C. Leistner, H. Bischof, "Fast and Accurate Image Upscaling with Su
 Features, patches and averaging: `srlib.nn.patchwise`.
 
 Paper's symbol -> here: T -> `trees`; x_L -> `features`; x_H -> the residual patch; l_j(x_L) = W_j x_L, the linear leaf ->
-`regressors`; lambda -> `penalty`; kappa -> `kappa`; split functions of one feature -> `feature`, `threshold`, `below`.
+`regressors`; lambda, kappa -> `LAMBDA`, `KAPPA`; split functions of one feature -> `feature`, `threshold`, `below`.
 
-Splits minimise the variance of targets and, weighted by kappa, of features within a node (the paper's E = variance of x_H +
-kappa * variance of x_L): scikit-learn's ExtraTreeRegressor, which draws a random threshold per feature and keeps the best,
-with both as targets. Both variances are normalised first, so that kappa = 1 gives them equal weight. Each leaf holds a ridge
-regression of its samples; the trees are averaged.
+Splits minimise the paper's E = variance of x_H + kappa * variance of x_L within a node: scikit-learn's ExtraTreeRegressor, which
+draws a random threshold per feature and keeps the best, with both as targets, normalised so that kappa = 1 gives them equal
+weight. Each leaf holds a ridge regression of its samples; the trees are averaged.
 
 Departures:
 - `leaves` and `smallest` bound a tree where the paper limits its depth to 15, so that the size of the model is fixed.
@@ -23,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.nn.patchwise import PATCH, Patchwise, apply_selected
 
+LAMBDA, KAPPA = 0.01, 1.0
 SPLIT = 6  # leading principal components of the residuals used as split targets; more cost time and change little
 
 
@@ -33,8 +33,7 @@ class RFL(Patchwise):
     """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`; bicubic until it is fitted.
 
     trees: their number. leaves: maximum per tree. smallest: minimum samples per leaf while growing. grown: samples to grow a
-    tree from. penalty: lambda. kappa: weight of the feature variance in the splits.
-    components: of the features' PCA. rank: components of the residual patches, at most (3*scale)**2.
+    tree from. components: of the features' PCA. rank: components of the residual patches, at most (3*scale)**2.
     samples: maximum kept for fitting, 4 * (81 + 9 * scale**2) bytes each.
     Fitted values, most of them trees * leaves * components * rank: 23.6 million at every scale.
     """
@@ -46,21 +45,16 @@ class RFL(Patchwise):
         leaves: int = 2048,
         smallest: int = 16,
         grown: int = 200_000,
-        penalty: float = 0.01,
-        kappa: float = 1.0,
         components: int = 32,
         rank: int = 36,
         samples: int = 800_000,
     ):
         super().__init__(scale, components, samples)
         for name, value, minimum in (("trees", trees, 1), ("leaves", leaves, 2), ("smallest", smallest, 1), ("grown", grown, 2)):
-            if value < minimum:
-                raise SRError(f"{name} (={value}) must be at least {minimum}")
-        if not penalty > 0 or not kappa >= 0:
-            raise SRError(f"penalty (={penalty}) must be above 0 and kappa (={kappa}) must not be negative")
+            check_int(name, value, minimum)
         if not 1 <= rank <= (PATCH * scale) ** 2:
             raise SRError(f"rank (={rank}) must be from 1 to {(PATCH * scale) ** 2}, the HR pixels of a patch")
-        self.leaves, self.smallest, self.grown, self.penalty, self.kappa = leaves, smallest, grown, penalty, kappa
+        self.leaves, self.smallest, self.grown = leaves, smallest, grown
         nodes = 2 * leaves - 1
         self.register_buffer("feature", torch.zeros(trees, nodes, dtype=torch.int64))
         self.register_buffer("threshold", torch.zeros(trees, nodes))
@@ -96,7 +90,7 @@ class RFL(Patchwise):
         axes = torch.linalg.eigh((y.T @ y).double())[1].flip(1)[:, : len(self.basis)].float()
         self.basis.copy_(axes.T)
         codes = y @ axes
-        targets = torch.cat([equalised(codes[:, :SPLIT]), self.kappa**0.5 * equalised(x)], dim=1).numpy()
+        targets = torch.cat([equalised(codes[:, :SPLIT]), KAPPA**0.5 * equalised(x)], dim=1).numpy()
         for tree in range(len(self.feature)):
             subset = rng.choice(len(features), self.grown, replace=False)
             self._grow(tree, features[subset], targets[subset], int(rng.integers(2**31)))
@@ -106,10 +100,8 @@ class RFL(Patchwise):
         """Grow a tree and store its nodes in the buffers."""
         from sklearn.tree import ExtraTreeRegressor
 
-        regressor = ExtraTreeRegressor(
-            max_leaf_nodes=self.leaves, min_samples_leaf=self.smallest, max_features=None, random_state=seed
-        )
-        nodes = regressor.fit(features, targets).tree_
+        bounds = {"max_leaf_nodes": self.leaves, "min_samples_leaf": self.smallest}
+        nodes = ExtraTreeRegressor(**bounds, max_features=None, random_state=seed).fit(features, targets).tree_
         index = np.arange(nodes.node_count)
         is_leaf = nodes.children_left < 0
         children = np.stack([nodes.children_left, nodes.children_right], axis=1)
@@ -125,9 +117,8 @@ class RFL(Patchwise):
     def _regress(self, tree: int, x: Tensor, codes: Tensor) -> None:
         """Fit the regressors of a tree: ridge regression on all samples in each leaf."""
         leaf = self._descend(tree, x.to(self.threshold.device)).cpu()
-        counts = leaf.bincount(minlength=self.leaves).tolist()
-        parts = leaf.argsort(stable=True).split(counts)
-        diagonal = self.penalty * torch.eye(x.shape[1])
+        parts = leaf.argsort(stable=True).split(leaf.bincount(minlength=self.leaves).tolist())
+        diagonal = LAMBDA * torch.eye(x.shape[1])
         for index, rows in enumerate(parts):
             inputs = x[rows]
             self.regressors[tree, index] = torch.linalg.solve(inputs.T @ inputs + diagonal, inputs.T @ codes[rows])

@@ -12,14 +12,14 @@ that was trained on ImageNet, which is not among this project's data: the SRGAN 
 loss is the mean squared error plus 1e-3 times the adversarial term.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.nn.blocks import Residual, conv, factors, init_he
+from srlib.nn.blocks import Residual, conv, factors, init_he, upsampler
 
-SLOPE = 0.1
+_leaky = partial(nn.LeakyReLU, 0.1, True)
 
 
 class Block(Residual):
@@ -30,18 +30,9 @@ class Block(Residual):
         super().__init__(*(layers if norm else [layers[0], nn.ReLU(True), layers[3]]))
 
 
-def _leaky() -> nn.Module:
-    return nn.LeakyReLU(SLOPE, True)
-
-
-def _up(scale: int, width: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    steps = [(conv(width, width * factor**2), nn.PixelShuffle(factor), activation()) for factor in factors(scale)]
-    return nn.Sequential(*(layer for step in steps for layer in step))
-
-
 def plain_tail(scale: int, width: int) -> nn.Sequential:
     """Return MSRResNet's layers from features to the residual image: up-sampler and two convolutions at full size."""
-    return nn.Sequential(*_up(scale, width, _leaky), conv(width, width), _leaky(), conv(width, 3))
+    return nn.Sequential(*upsampler(scale, width, _leaky), conv(width, width), _leaky(), conv(width, 3))
 
 
 class SRResNet(nn.Module):
@@ -58,9 +49,8 @@ class SRResNet(nn.Module):
         levels = len(factors(scale))
         if norm:
             self.entry = nn.Sequential(conv(3, width, 9), nn.PReLU())
-            body = [Block(width) for _ in range(blocks)]
-            self.body = nn.Sequential(*body, conv(width, width), nn.BatchNorm2d(width))
-            self.up = _up(scale, width, nn.PReLU)
+            self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), conv(width, width), nn.BatchNorm2d(width))
+            self.up = nn.Sequential(*upsampler(scale, width, nn.PReLU))
             self.exit = conv(width, 3, 9)
             # 9x9 reaches 4 pixels, 3x3 one; after the shuffles they are HR pixels, so fewer in LR, rounded up.
             self.context = 4 + 2 * blocks + 1 + levels + -(-4 // scale)

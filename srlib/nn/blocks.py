@@ -6,7 +6,7 @@ al., CVPR 2016, for the sub-pixel layer; K. He et al., ICCV 2015, for the initia
 Scale 1 is for pairs of equal size: every tail is then without up-sampling.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -85,9 +85,10 @@ def factors(scale: int) -> list[int]:
     return [2] * (scale.bit_length() - 1)
 
 
-def upsampler(scale: int, width: int) -> list[nn.Module]:
-    """Return the layers that enlarge features: a convolution and a pixel shuffle per step, without activations."""
-    return [layer for factor in factors(scale) for layer in (conv(width, width * factor**2), nn.PixelShuffle(factor))]
+def upsampler(scale: int, width: int, *activations: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Return the layers that enlarge features: a convolution and a pixel shuffle per step, then `activations`."""
+    steps = [(conv(width, width * factor**2), nn.PixelShuffle(factor), *(a() for a in activations)) for factor in factors(scale)]
+    return [layer for step in steps for layer in step]
 
 
 def tail(scale: int, width: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ Every network maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
   `makes_images`, False where it predicts something else, such as the logits of Difficulty-SR's identifier.
 
 In training mode a network that is supervised at several levels returns a list of images, the final one last; one that makes
-several predictions (`divergence`, `d2c_tree`) returns `(N, P, C, H, W)`, and in eval mode their mean. A network with a
+several predictions (`divergence`) returns `(N, P, C, H, W)`, and in eval mode their mean. A network with a
 method `fit(batches, seed)` is fitted in closed form, not by gradient descent.
 
 `scoring.vitals` examines mechanisms through methods: `predictions(lr)` -> `(N, P, 3, H, W)`, `fusion_weights(lr)` ->

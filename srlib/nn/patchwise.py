@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, check_int
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.borders import mirror
 
@@ -28,7 +28,6 @@ PATCH = 3  # LR pixels a side
 WINDOW = 9  # LR pixels a side, receptive field of the features: the patch, 1 on each side for the gradients, 2 for bicubic
 INSIDE = 2  # LR pixels, at least, from a sample's centre to the border of its training patch: patch and gradients fit
 CHUNK = 8192  # patches predicted at a time, to bound memory
-SCALES = (2, 3, 4, 8)
 
 
 def _pad(x: Tensor, margin: int) -> Tensor:
@@ -97,13 +96,9 @@ class Patchwise(nn.Module):
 
     def __init__(self, scale: int, components: int, samples: int):
         super().__init__()
-        if scale not in SCALES:
-            raise SRError(f"scale (={scale}) of {type(self).__name__} must be one of {', '.join(map(str, SCALES))}")
         if not 1 <= components <= WINDOW**2 - 1:
             raise SRError(f"components (={components}) must be from 1 to {WINDOW**2 - 1}")
-        if samples < 1:
-            raise SRError(f"samples (={samples}) must be at least 1")
-        self.scale, self.samples = scale, samples
+        self.scale, self.samples = scale, check_int("samples", samples, 1)
         self.register_buffer("projection", torch.zeros(WINDOW**2, components))
 
     def predict(self, features: Tensor) -> Tensor:

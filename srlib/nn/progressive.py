@@ -7,6 +7,8 @@ W.-S. Lai, J.-B. Huang, N. Ahuja, M.-H. Yang, "Deep Laplacian Pyramid Networks f
 import torch
 from torch import nn
 
+from srlib.core.errors import SRError
+
 SLOPE = 0.2  # of LeakyReLU
 
 
@@ -17,6 +19,13 @@ def bilinear() -> nn.ConvTranspose2d:
     with torch.no_grad():
         layer.weight.copy_((line[:, None] * line)[None, None])
     return layer
+
+
+def doublings(scale: int) -> int:
+    """Return how many doublings make a scale; raises SRError where it is no power of two."""
+    if scale < 2 or scale & (scale - 1):
+        raise SRError(f"scale (={scale}) must be a power of two: 2, 4, 8, ...")
+    return scale.bit_length() - 1
 
 
 def double(width: int, padding: int = 1) -> nn.ConvTranspose2d:

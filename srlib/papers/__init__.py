@@ -1,5 +1,6 @@
 """The papers by name: `get("btsrn")`, `names()`, their published numbers, and the paper that an experiment belongs to."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -48,12 +49,12 @@ def published(name: str, table: str | None = None) -> pd.DataFrame:
 
 def experiments() -> dict[str, list[Paper]]:
     """Return the papers that train a method, by its name; each trains it in its own way."""
-    trained_by: dict[str, list[Paper]] = {}
+    trained_by = defaultdict(list)
     for paper in _PAPERS.values():
-        for name, method in {**paper.methods, **paper.ablations}.items():
+        for name, method in (paper.methods | paper.ablations).items():
             if method.trained:
-                trained_by.setdefault(name, []).append(paper)
-    return trained_by
+                trained_by[name].append(paper)
+    return dict(trained_by)
 
 
 def find(name: str, scale: int | None = None) -> tuple[Paper, str]:
@@ -62,15 +63,12 @@ def find(name: str, scale: int | None = None) -> tuple[Paper, str]:
     name: "btsrn/vdsr", or "btsrn" where one paper alone trains it. scale: leaves out papers that do not have the method at it.
     Raises SRError for an unknown name and for one of several trainings.
     """
-    first, slash, last = name.partition("/")
     known = experiments()
-    qualified = [f"{paper.name}/{method}" for method, papers in known.items() for paper in papers]
-    if slash:
-        if name not in qualified:
-            raise unknown("experiment", name, qualified)
-        return get(first), last
+    qualified = {f"{paper.name}/{method}": (paper, method) for method, papers in known.items() for paper in papers}
+    if name in qualified:
+        return qualified[name]
     if name not in known:
-        raise unknown("experiment", name, [*known, *qualified])
+        raise unknown("experiment", name, qualified if "/" in name else [*known, *qualified])
     having = [paper for paper in known[name] if scale is None or paper.has(name, scale)] or known[name]
     if len(having) > 1:
         choices = ", ".join(f"{paper.name}/{name}" for paper in having)

@@ -15,23 +15,17 @@ from srlib.train.experiment import Experiment
 
 def _narrow(args: dict[str, Any], width_divisor: int) -> dict[str, Any]:
     """Return a network's arguments with its channels divided by `width_divisor`."""
-
-    def of(arg: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return _narrow(value, width_divisor)
-        return value // width_divisor if arg in ("width", "bottleneck") else value
-
-    return {arg: of(arg, value) for arg, value in args.items()}
+    nested = {arg: _narrow(value, width_divisor) for arg, value in args.items() if isinstance(value, dict)}
+    return args | nested | {arg: args[arg] // width_divisor for arg in ("width", "bottleneck") if arg in args}
 
 
-def _sized(fields: dict[str, Any], scale: int) -> dict[str, Any]:
-    """Return fields with `lr_patch` replaced by `hr_patch`."""
-    fields = dict(fields)
-    if "lr_patch" in fields:
-        fields["hr_patch"] = fields.pop("lr_patch") * scale
-    return fields
+def camera_sets(data: str, *tests: str, scales: tuple[int, ...] = (1,)) -> dict[str, Any]:
+    """Return the fields of a profile on camera pairs; the first of `tests` is also the validation and the ablations' set."""
+    return {"data": data, "validation": tests[0], "tests": tests, "ablation_tests": tests[0], "scales": scales}
 
 
+EMBEDDED_CAMERA = camera_sets("embedded-camera", "embedded-camera-test")
+CITY100 = camera_sets("City100-nikon/train13", "City100-nikon/test", "City100-iphone/test")
 # Short trainings on City100's few pairs: three seeds span 0.47 dB and 0.013 with D2C-SR, 0.07 dB without its loss, 0.69 dB and
 # 0.016 without its residuals, the largest span measured.
 CITY100_NOISE = {"psnr": 0.7, "ssim": 0.016}
@@ -134,14 +128,15 @@ class Paper:
     @property
     def labels(self) -> dict[str, str]:
         """The label of every name that a table, a claim or a row of scores can have."""
-        return {name: method.label for name, method in {**self.methods, **self.ablations}.items()} | self.parts
+        return {name: method.label for name, method in (self.methods | self.ablations).items()} | self.parts
 
     def trains(self, name: str) -> bool:
         """Whether the row of that name depends on a training, and so on a seed."""
         return name in self.parts or self.method(name).trained
 
     def method(self, name: str) -> Method:
-        known = {**self.methods, **self.ablations}
+        """Return a method of the tables or ablations; raises SRError for an unknown name."""
+        known = self.methods | self.ablations
         if name not in known:
             raise unknown(f"method of {self.name}:", name, known)
         return known[name]
@@ -161,14 +156,9 @@ class Paper:
         shown = () if profile.train else self.methods
         return [row for name in names for row in (name, name + OFFICIAL) if row == name or row in shown]
 
-    def scales_of(self, profile: Profile, wanted: Collection[int] = ()) -> list[int]:
-        """Return the scales of the paper that a profile has; of those `wanted`, where given, or SRError where none is left."""
-        known = [scale for scale in self.scales if scale in self.setting(profile).scales]
-        chosen = [scale for scale in wanted or known if scale in known]
-        if wanted and not chosen:
-            listed = ", ".join(str(scale) for scale in known)
-            raise SRError(f"scales (={list(wanted)}): profile {profile.name} has {listed} of {self.name}")
-        return chosen
+    def scales_of(self, profile: Profile) -> list[int]:
+        """Return the scales of the paper that a profile has."""
+        return [scale for scale in self.scales if scale in self.setting(profile).scales]
 
     def has(self, name: str, scale: int) -> bool:
         """Whether a method exists at a scale."""
@@ -183,34 +173,34 @@ class Paper:
     def experiment(self, name: str, scale: int, profile: str | Profile, seed: int = 0, **changes) -> Experiment:
         """Return the training of a method under a profile; `changes` are fields that win over both.
 
-        A method with `trained_at` has one training, that of this scale, whatever `scale` it is asked for.
-
-        Raises SRError for an unknown method, profile, scale or field, and for a method that is not trained.
+        A method with `trained_at` has one training, that of this scale, whatever `scale` it is asked for. Raises SRError for an
+        unknown method, profile, scale or field, and for a method that is not trained.
         """
         self.check(name, scale)
-        chosen = self.setting(profile)
-        method = self.method(name)
+        chosen, method = self.setting(profile), self.method(name)
         if not method.trained:
             raise SRError(f"method {name!r} is not trained")
         scale = method.trained_at or scale
-        layers = [method.fields, chosen.overrides, method.short if chosen.overrides else {}]
-        fields = {name: value for layer in layers for name, value in _sized(layer, scale).items()}
-        args = _narrow(fields.pop("model_args", method.args), chosen.width_divisor)
-        if "discriminator_args" in fields:
-            fields["discriminator_args"] = _narrow(fields["discriminator_args"], chosen.width_divisor)
+        fields: dict[str, Any] = {"model_args": method.args}
+        for layer in (method.fields, chosen.overrides, method.short if chosen.overrides else {}):
+            fields |= layer
+            if "lr_patch" in layer:
+                fields["hr_patch"] = fields.pop("lr_patch") * scale
+        for args in ("model_args", "discriminator_args"):
+            if args in fields:
+                fields[args] = _narrow(fields[args], chosen.width_divisor)
         if name in self.ablations:
             fields |= chosen.ablation
-        for given in (changes, method.short, chosen.overrides):  # the first of them that has a budget decides
-            if "steps" in given or "minutes" in given:
-                fields.pop("minutes" if "steps" in given else "steps", None)
+        for layer in (changes, method.short, chosen.overrides):  # the first of them that has a budget decides
+            if "steps" in layer or "minutes" in layer:
+                fields.pop("minutes" if "steps" in layer else "steps", None)
                 break
-        fixed = ("name", "paper", "model", "scale", "seed")  # given by this method's arguments
-        known = [field.name for field in dataclasses.fields(Experiment) if field.name not in fixed]
+        given = {"name": name, "paper": self.name, "model": method.model, "scale": scale}  # by this method's arguments
+        known = {field.name for field in dataclasses.fields(Experiment)} - given.keys() - {"seed"}
         for change in changes:
             if change not in known:
                 raise unknown("field of an experiment:", change, known)
         data = chosen.fitted_data if models.fitted(method.model) and chosen.fitted_data else chosen.data
-        sets = {"data": data, "validation": chosen.validation, **fields}
-        sets = {name: sets[name].format(scale=scale) for name in ("data", "validation")}
-        base = {"model_args": args, "seed": seed, **fields, **sets, **changes}
-        return Experiment(name=name, paper=self.name, model=method.model, scale=scale, **base)
+        fields = {"data": data, "validation": chosen.validation, **fields}
+        fields |= {name: fields[name].format(scale=scale) for name in ("data", "validation")}
+        return Experiment(**given, **{"seed": seed, **fields, **changes})

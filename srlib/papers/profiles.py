@@ -52,70 +52,57 @@ class Profile:
 
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
-_TINY = {"hr_patch": 24, "batch": 4, "schedule": "cosine"}
-_SMALL = {"hr_patch": 36, "batch": 8, "schedule": "cosine"}
-
-PROFILES = {
-    p.name: p
-    for p in (
-        Profile(
-            name="smoke",
-            train=True,
-            data="embedded",
-            validation="",
-            tests=("embedded-test",),
-            scales=(2,),
-            seeds=(0, 1),
-            images=2,
-            ablation_tests="embedded-test",
-            ablation_images=2,
-            ensemble_images=1,
-            overrides={**_TINY, "steps": 4},
-            ablation={"steps": 2},
-            width_divisor=4,
-            judges_accuracy=False,
-        ),
-        Profile(
-            name="quick",
-            train=True,
-            data="embedded",
-            validation="embedded-test",
-            tests=("embedded-test",),
-            scales=(2, 3, 4, 8),
-            seeds=(0, 1),
-            ablation_tests="embedded-test",
-            overrides={**_SMALL, "steps": 240},
-            ablation={"steps": 40, "validation": ""},
-            width_divisor=2,
-            judges_accuracy=False,
-        ),
-        Profile(
-            name="released",
-            train=False,
-            data="T91+BSD400",
-            validation="Set5",
-            tests=BENCHMARKS,
-            reference_tests=BENCHMARKS[:3],  # Urban100 has four fifths of all pixels
-            scales=(2, 3, 4, 8),
-            seeds=(0,),
-            ablation_tests="Set5",
-            ensemble_images=10,
-            fitted_data="T91",  # as their authors do
-            overrides={"hr_patch": 48, "batch": 16, "schedule": "cosine", "minutes": 30.0},
-        ),
-        Profile(
-            name="paper",
-            train=True,
-            data="DIV2K",
-            validation="DIV2K-val",
-            fitted_data="T91",
-            tests=BENCHMARKS,
-            scales=(2, 3, 4, 8),
-            seeds=(0, 1, 2),
-            ablation_tests="DIV2K-val",
-        ),
-    )
-}
+_SETS = {"data": "embedded", "tests": ("embedded-test",), "ablation_tests": "embedded-test"}
+_EMBEDDED = {**_SETS, "train": True, "seeds": (0, 1), "judges_accuracy": False}
+_CHOSEN = (
+    Profile(
+        name="smoke",
+        **_EMBEDDED,
+        validation="",
+        scales=(2,),
+        images=2,
+        ablation_images=2,
+        ensemble_images=1,
+        overrides={"hr_patch": 24, "batch": 4, "schedule": "cosine", "steps": 4},
+        ablation={"steps": 2},
+        width_divisor=4,
+    ),
+    Profile(
+        name="quick",
+        **_EMBEDDED,
+        validation="embedded-test",
+        scales=(2, 3, 4, 8),
+        overrides={"hr_patch": 36, "batch": 8, "schedule": "cosine", "steps": 240},
+        ablation={"steps": 40, "validation": ""},
+        width_divisor=2,
+    ),
+    Profile(
+        name="released",
+        train=False,
+        data="T91+BSD400",
+        validation="Set5",
+        tests=BENCHMARKS,
+        reference_tests=BENCHMARKS[:3],  # Urban100 has four fifths of all pixels
+        scales=(2, 3, 4, 8),
+        seeds=(0,),
+        ablation_tests="Set5",
+        ensemble_images=10,
+        fitted_data="T91",  # as their authors do
+        overrides={"hr_patch": 48, "batch": 16, "schedule": "cosine", "minutes": 30.0},
+    ),
+    Profile(
+        name="paper",
+        train=True,
+        data="DIV2K",
+        validation="DIV2K-val",
+        fitted_data="T91",
+        tests=BENCHMARKS,
+        scales=(2, 3, 4, 8),
+        seeds=(0, 1, 2),
+        ablation_tests="DIV2K-val",
+    ),
+)
+PROFILES = {chosen.name: chosen for chosen in _CHOSEN}
 
 
 def profile(name: str) -> Profile:

@@ -1,47 +1,65 @@
-"""The networks that ProSRN is compared with, and the discriminators, beside published numbers."""
+"""The networks that the papers compare with, and the discriminators, beside published numbers."""
 
 import pytest
 import torch
+import torch.nn.functional as F
+from networks import awake, count, parameters, shaken, without_gradient, zeroed
 
+from srlib.baselines.cdc import CDC
 from srlib.baselines.drcn import DRCN
 from srlib.baselines.drrn import DRRN
+from srlib.baselines.edsr import EDSR
+from srlib.baselines.imdn import IMDN, Distillation
 from srlib.baselines.lapsrn import LapSRN
+from srlib.baselines.rcan import RCAN, ChannelAttention
+from srlib.baselines.rdn import RDN, DenseBlock
+from srlib.baselines.rrdbnet import RRDBNet
 from srlib.baselines.srresnet import SRResNet
+from srlib.baselines.vdsr import VDSR
 from srlib.core.errors import SRError
 from srlib.nn import models
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.cost import summary
 from srlib.nn.models import levels
 from srlib.papers.prosrn.gan import SMALLEST, ImageDiscriminator, PatchDiscriminator
+from srlib.papers.prosrn.model import ProSRN
 from srlib.train import losses
 
+HOURGLASS = {"hourglasses": 1, "levels": 2, "blocks": 1, "width": 8}
+SIZES = [
+    (EDSR, {}, {2: 1_369_859, 3: 1_554_499, 4: 1_517_571}),
+    (EDSR, {"blocks": 32, "width": 256, "res_scale": 0.1}, {2: 40_729_603, 3: 43_680_003, 4: 43_089_923}),
+    (RCAN, {}, {2: 15_444_643, 3: 15_629_283, 4: 15_592_355, 8: 15_740_067}),
+    (RDN, {}, {2: 22_123_395, 3: 22_308_035, 4: 22_271_107}),
+    (RDN, {"blocks": 20, "layers": 6, "growth": 32}, {4: 5_578_787}),
+    (RDN, {"blocks": 7, "layers": 6}, {4: 6_024_387}),
+    (RRDBNet, {}, {4: 16_697_987}),
+    (IMDN, {}, {2: 694_404, 3: 703_059, 4: 715_176}),
+    (SRResNet, {}, {4: 1_549_462}),
+    (SRResNet, {"norm": False}, {2: 1_369_859, 3: 1_554_499, 4: 1_517_571}),
+    (VDSR, {"channels": 3}, {4: 668_227}),
+    (LapSRN, {}, {2: 407_441, 4: 814_242, 8: 1_221_043}),
+    (LapSRN, {"shared": True}, {2: 407_441, 8: 407_441}),
+    (CDC, {}, {2: 39_637_196, 4: 40_080_332}),  # within half a percent of the code's 39,698,962 and 39,920,530
+]
 
-def parameters(module):
-    return sum(p.numel() for p in module.parameters())
+
+@pytest.mark.parametrize(("model", "arguments", "sizes"), SIZES)
+def test_sizes_are_the_published_ones(model, arguments, sizes):
+    assert {scale: count(model, scale, **arguments) for scale in sizes} == sizes
 
 
-def shaken(net):
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return net
-
-
-def zeroed(module):
-    for parameter in module.parameters():
-        torch.nn.init.zeros_(parameter)
-    return module
+@pytest.mark.parametrize(
+    ("name", "scale", "weights", "giga"),
+    [("drcn", 2, 1_774_080, 17_974.3), ("drrn", 2, 297_216, 6_796.9), ("srresnet", 4, 1_542_528, 127.8)],
+)
+def test_costs_are_the_published_ones(name, scale, weights, giga):
+    cost = summary(models.create(name, scale))
+    assert cost.weights == weights
+    assert (cost.mult_adds_carn if name != "srresnet" else cost.mult_adds) / 1e9 == pytest.approx(giga, abs=0.1)
 
 
 class TestLapSRN:
-    @pytest.mark.parametrize(("scale", "count"), [(2, 407_441), (4, 814_242), (8, 1_221_043)])
-    def test_has_the_size_of_the_authors_code(self, scale, count):
-        assert parameters(models.create("lapsrn", scale)) == count
-        assert parameters(models.create("lapsrn", scale, shared=True)) == 407_441
-
-    def test_every_level_of_its_own_costs_the_same(self):
-        sizes = [parameters(models.create("lapsrn", scale)) for scale in (2, 4, 8, 16)]
-        assert {b - a for a, b in zip(sizes, sizes[1:], strict=False)} == {406_801}
-
     def test_shared_levels_carry_features_which_prosrn_does_not(self):
         """LapSRN's second level works on the features of the first, ProSRN's on its image."""
         net = shaken(LapSRN(4, shared=True, depth=2, width=8)).eval()
@@ -51,39 +69,13 @@ class TestLapSRN:
             assert torch.equal(net(lr), net.levels[0](features, image)[1])
             assert not torch.allclose(net(lr), net.levels[0](net.entry(image), image)[1])
 
-    @pytest.mark.parametrize("shared", [False, True])
-    def test_training_gives_all_levels_and_testing_the_last(self, shared):
-        net = shaken(LapSRN(8, shared=shared, depth=1, width=8))
-        lr = torch.rand(2, 1, 4, 3)
-        with torch.no_grad():
-            images = net.train()(lr)
-            assert [tuple(image.shape[2:]) for image in images] == [(8, 6), (16, 12), (32, 24)]
-            assert torch.equal(net.eval()(lr), images[-1])
-
     def test_fresh_network_interpolates(self):
         net, flat = LapSRN(4).eval(), torch.full((1, 1, 9, 9), 0.5)
         with torch.no_grad():
             assert (net(flat)[..., 4:-4, 4:-4] - 0.5).abs().max() < 0.01
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"scale": 3}, r"scale \(=3\) of LapSRN must be a power of two"),
-            ({"scale": 0}, r"scale \(=0\) of LapSRN must be a power of two"),
-            ({"depth": 0}, r"depth \(=0\) must be at least 1"),
-        ],
-    )
-    def test_bad_arguments_are_named(self, arguments, message):
-        with pytest.raises(SRError, match=message):
-            LapSRN(**{"scale": 2, **arguments})
-
 
 class TestDRCN:
-    def test_has_the_published_size_and_cost(self):
-        cost = summary(models.create("drcn", 2))
-        assert cost.weights == 1_774_080
-        assert cost.mult_adds_carn / 1e9 == pytest.approx(17_974.3, abs=0.1)
-
     def test_recursions_share_their_weights(self):
         assert parameters(DRCN(2, recursions=5, width=8)) - parameters(DRCN(2, recursions=1, width=8)) == 4
 
@@ -98,17 +90,8 @@ class TestDRCN:
         net, h = DRCN(2, width=8), torch.rand(1, 8, 4, 4)
         assert torch.equal(net.recurse(h), h) and net.weights.tolist() == [1 / 16] * 16
 
-    def test_recursions_must_be_positive(self):
-        with pytest.raises(SRError, match=r"recursions \(=0\) must be at least 1"):
-            DRCN(2, recursions=0)
-
 
 class TestDRRN:
-    def test_has_the_published_size_and_cost(self):
-        cost = summary(models.create("drrn", 2))
-        assert cost.weights == 297_216
-        assert cost.mult_adds_carn / 1e9 == pytest.approx(6_796.9, abs=0.1)
-
     def test_every_use_of_the_unit_adds_the_source(self):
         """A unit that only gives its bias c, n times: the last one gives source + c, whatever came before."""
         net = zeroed(DRRN(2, units=3, width=8)).eval()
@@ -121,17 +104,8 @@ class TestDRRN:
         torch.nn.init.dirac_(net.unit[1].weight)
         assert torch.allclose(net(lr), upsample_bicubic(lr, 2) + 2 + 1 + 0.5)
 
-    def test_units_must_be_positive(self):
-        with pytest.raises(SRError, match=r"units \(=0\) must be at least 1"):
-            DRRN(2, units=0)
-
 
 class TestSRResNet:
-    def test_has_the_published_size_and_cost(self):
-        cost = summary(models.create("srresnet", 4))
-        assert (cost.parameters, cost.weights) == (1_549_462, 1_542_528)
-        assert cost.mult_adds / 1e9 == pytest.approx(127.8, abs=0.05)
-
     def test_testing_does_not_depend_on_the_batch_but_training_does(self):
         net, lr = shaken(SRResNet(2, blocks=1, width=8)), torch.rand(2, 3, 6, 6)
         with torch.no_grad():
@@ -189,7 +163,7 @@ class TestDiscriminators:
         image = torch.rand(2, 1, 32, 32, requires_grad=True)
         net(image, torch.rand(2, 1, 8, 8)).square().mean().backward()
         assert image.grad.abs().sum() > 0
-        assert [n for n, p in net.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
+        assert without_gradient(net) == []
 
     @pytest.mark.parametrize("name", ["patch", "image"])
     @pytest.mark.parametrize(("height", "width"), [(15, 32), (32, 8)])
@@ -206,10 +180,107 @@ class TestDiscriminators:
             losses.adversarial("image", {"channels": 3})
 
 
-SUPERVISED = {"drcn": 17, "drrn": 1, "lapsrn": 2, "prosrn": 2, "srresnet": 1, "vdsr": 1}
+@pytest.mark.parametrize(
+    ("net", "count"),
+    [(DRCN(4, width=8), 17), (DRRN(4, width=8), 1), (SRResNet(4, width=8), 1), (VDSR(4, width=8), 1), (CDC(4, **HOURGLASS), 4)],
+)
+def test_what_is_supervised_in_training(net, count):
+    lr = torch.rand(2, net.channels, 4, 4)
+    outputs = levels(net.train()(lr))
+    assert len(outputs) == count and {output.shape[2:] for output in outputs} == {(16, 16)}
 
 
-@pytest.mark.parametrize("name", SUPERVISED)
-def test_what_is_supervised_in_training(name):
-    net = models.create(name, 4, width=8).train()
-    assert len(levels(net(torch.rand(1, net.channels or 3, 4, 4)))) == SUPERVISED[name]
+@pytest.mark.parametrize(
+    "net", [LapSRN(8, depth=1, width=8), LapSRN(8, shared=True, depth=1, width=8), ProSRN(8, depth=2, width=8)]
+)
+def test_progressive_networks_give_all_levels_in_training_and_the_last_in_testing(net):
+    lr = torch.rand(2, 1, 4, 3)
+    with torch.no_grad():
+        images = shaken(net).train()(lr)
+        assert [tuple(image.shape) for image in images] == [(2, 1, 4 * s, 3 * s) for s in (2, 4, 8)]
+        assert torch.equal(net.eval()(lr), images[-1])
+
+
+@pytest.mark.parametrize("net", [RCAN(2, groups=2, blocks=2, width=8), IMDN(2, blocks=2, width=8)])
+def test_attention_depends_on_the_whole_image(net):
+    awake(net).eval()
+    lr = torch.rand(1, 3, 64, 8)
+    other = lr.clone()
+    other[..., -1, :] += 1
+    with torch.no_grad():
+        assert net.context is None and not torch.equal(net(lr)[..., 0, :], net(other)[..., 0, :])
+
+
+def test_edsr_scales_residuals():
+    net = EDSR(1, blocks=1, width=8, res_scale=0.5)
+    block, x = net.body[0], torch.rand(1, 8, 4, 4)
+    assert torch.allclose(block(x), x + 0.5 * block.body(x))
+
+
+def test_channel_attention_weighs_by_means():
+    """Two images with the same means of channels get the same weights."""
+    attention, x = ChannelAttention(8), torch.rand(1, 8, 4, 4)
+    turned = x.flip(-1)
+    assert torch.allclose(attention(turned), attention(x).flip(-1), atol=1e-6)
+    assert 0 < (attention(x) / x).min() and (attention(x) / x).max() < 1
+
+
+def test_dense_block_hands_on_everything():
+    """With a fusion that picks channel 0 of the input and of each layer, the block adds all of them."""
+    block, x = DenseBlock(2, layers=2, growth=1), torch.rand(1, 2, 4, 4)
+    torch.nn.init.zeros_(block.fusion.weight)
+    torch.nn.init.zeros_(block.fusion.bias)
+    block.fusion.weight.data[0, [0, 2, 3]] = 1
+    first = torch.relu(block.layers[0](x))
+    second = torch.relu(block.layers[1](torch.cat([x, first], dim=1)))
+    assert torch.allclose(block(x)[:, :1], x[:, :1] + x[:, :1] + first + second, atol=1e-6)
+    assert torch.equal(block(x)[:, 1:], x[:, 1:])
+
+
+def test_distillation_keeps_a_quarter_of_each():
+    block = Distillation(8)
+    assert [layer.in_channels for layer in block.layers] == [8, 6, 6] and block.last.out_channels == 2
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_srresnet_without_norm_and_vdsr_add_to_the_enlarged_image(scale):
+    lr = torch.rand(1, 3, 6, 7)
+    srresnet, vdsr = SRResNet(scale, blocks=2, width=8, norm=False), VDSR(scale, channels=3, depth=4, width=8)
+    with torch.no_grad():
+        assert torch.allclose(zeroed(srresnet)(lr), F.interpolate(lr, scale_factor=scale, mode="bilinear"))
+        assert torch.allclose(zeroed(vdsr)(lr), upsample_bicubic(lr, scale), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LapSRN(3), r"scale \(=3\) must be a power of two"),
+        (lambda: LapSRN(0), r"scale \(=0\) must be a power of two"),
+        (lambda: LapSRN(2, depth=0), "depth: got 0, .* at least 1"),
+        (lambda: EDSR(6), r"scale \(=6\) must be 1, 3 or a power of two"),
+        (lambda: DRCN(2, recursions=0), "recursions: got 0, .* at least 1"),
+        (lambda: DRRN(2, units=0), "units: got 0, .* at least 1"),
+        (lambda: CDC(2, levels=0), "levels: got 0, .* at least 1"),
+        (lambda: Distillation(10), r"width \(=10\) of IMDN must be divisible by 4"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(SRError, match=message):
+        make()
+
+
+class TestCDC:
+    def test_result_is_the_components_by_their_masks(self):
+        net, lr = CDC(2, **HOURGLASS), torch.rand(1, 3, 9, 7)
+        with torch.no_grad():
+            images, masks = net.components(lr)
+            *trained, result = net.train()(lr)
+            assert torch.allclose(masks.sum(dim=1), torch.ones(1, 18, 14))
+            assert torch.allclose(result, sum(image * masks[:, i, None] for i, image in enumerate(images)))
+            assert len(trained) == 3 and torch.equal(net.eval()(lr), result)
+
+    def test_sides_are_extended_by_border_pixels(self):
+        net, lr = CDC(1, **HOURGLASS).eval(), torch.rand(1, 3, 6, 7)
+        extended = F.pad(lr, (0, 1, 0, 2), mode="replicate")
+        with torch.no_grad():
+            assert torch.allclose(net(lr), net(extended)[..., :6, :7], atol=1e-6)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from networks import shaken
 from scipy.fft import dct
 
 from srlib import papers
@@ -13,7 +14,6 @@ from srlib.nn.dynamic_filter import dynamic_filter
 from srlib.nn.same_size import pad
 from srlib.papers.ddet.model import DDet
 from srlib.reproduce.store import load_released
-from srlib.scoring.evaluation import forward
 
 SMALL = {"width": 16, "blocks": 1}
 PLAIN = {"cdm": False, "mda": False, "refine": False}
@@ -33,14 +33,6 @@ def photograph(height=64, width=72):
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = 0.5 + 0.2 * torch.sin(y * x / 40) + 0.2 * ((y // 7 + x // 11) % 2)
     return image.clamp(16 / 255, 235 / 255)[None, None].float()
-
-
-def shaken(net):
-    """Give every weight a size that shows."""
-    torch.manual_seed(0)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.08)
-    return net.eval()
 
 
 class TestSizes:
@@ -66,7 +58,6 @@ class TestSizes:
         rungs = [PLAIN, {"cdm": False, "mda": False}, {"mda": False}, {}]
         sizes = [summary(DDet(**rung)).parameters for rung in rungs]
         assert sizes == [1_295_473, 1_296_690, 1_334_835, 1_428_919]
-        assert sizes[1] - sizes[0] == 640 + 577 and sizes[2] - sizes[1] == 38_145
 
     def test_kernels_have_the_sizes_of_their_source(self):
         lr = torch.rand(2, 1, 9, 10)
@@ -77,13 +68,6 @@ class TestSizes:
 
 class TestSameSize:
     @every
-    @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (8, 12), (13, 18)])
-    def test_any_size_is_kept(self, name, height, width):
-        net = NETWORKS[name]().eval()
-        with torch.no_grad():
-            assert net(torch.rand(2, 1, height, width)).shape == (2, 1, height, width)
-
-    @every
     def test_padding_is_cropped_back_exactly(self, name):
         """An image is treated as the part of the larger one that repeats its last row and column."""
         net, lr = shaken(NETWORKS[name]()), torch.rand(1, 1, 13, 18)
@@ -91,13 +75,6 @@ class TestSameSize:
         with torch.no_grad():
             assert torch.equal(pad(lr), larger)
             assert torch.equal(net(lr), net(larger)[..., :13, :18])
-
-    @every
-    @pytest.mark.parametrize(("height", "width"), [(48, 40), (41, 39)])
-    def test_tiles_agree_with_the_whole_image(self, name, height, width):
-        net, lr = shaken(NETWORKS[name]()), torch.rand(1, 1, height, width)
-        whole, tiled = forward(net, lr, tile=0), forward(net, lr, tile=16)
-        assert (whole - tiled).abs().max() <= 1e-5 * max(1.0, whole.abs().max())
 
     @every
     def test_context_is_as_far_as_a_pixel_looks(self, name):
@@ -115,28 +92,10 @@ class TestSameSize:
             reach = max(reach, int(rows[-1]) - middle, middle - int(rows[0]))
         assert net.context - 8 < reach <= net.context
 
-    @every
-    def test_every_parameter_learns(self, name):
-        torch.manual_seed(0)
-        net = NETWORKS[name]().train()
-        before = {key: value.detach().clone() for key, value in net.named_parameters()}
-        optimizer, lr = torch.optim.Adam(net.parameters(), lr=1e-3), torch.rand(2, 1, 12, 13)
-        for _ in range(2):
-            optimizer.zero_grad()
-            (net(lr) - 0.5).square().mean().backward()
-            optimizer.step()
-        assert [key for key, value in net.named_parameters() if torch.equal(value, before[key])] == []
-
-    @every
-    def test_scale_must_be_one(self, name):
-        with pytest.raises(SRError, match=r"scale \(=2\) of \w+ must be 1: its input has the size of its output"):
-            NETWORKS[name](scale=2)
-
 
 class TestInitialisation:
     @pytest.mark.parametrize("net", [KPN, LPKPN, DDet])
     def test_a_fresh_network_returns_nearly_its_input(self, net):
-        torch.manual_seed(0)
         fresh, lr = net().eval(), photograph()
         with torch.no_grad():
             error = (fresh(lr) - lr).square().mean()
@@ -157,7 +116,6 @@ class TestInitialisation:
 
     @pytest.mark.parametrize("variant", ["official", "paper"])
     def test_centres_share_the_image(self, variant):
-        torch.manual_seed(0)
         for kernels in DDet(variant=variant, blocks=2).kernels(photograph()):
             centre = kernels.shape[1] // 2
             assert (kernels[:, centre] - 1 / 3).abs().max() < 0.01
@@ -165,7 +123,6 @@ class TestInitialisation:
 
     @every
     def test_caffe_is_msra_everywhere(self, name):
-        torch.manual_seed(0)
         net, lr = NETWORKS[name](init="caffe").eval(), photograph()
         for layer in net.modules():
             if isinstance(layer, torch.nn.Conv2d):
@@ -176,16 +133,10 @@ class TestInitialisation:
             assert (net(lr) - lr).abs().mean() > 0.1
 
     def test_sixteen_fresh_blocks_do_not_blow_up_but_caffes_do(self):
-        torch.manual_seed(0)
         lr = photograph()
         with torch.no_grad():
             faded, msra = (KPN(init=init).trunk(lr).std() for init in ("identity", "caffe"))
         assert faded < 5 < 500 < msra
-
-    @every
-    def test_unknown_initialisation(self, name):
-        with pytest.raises(SRError, match="unknown init 'cafe'.*'caffe'"):
-            NETWORKS[name](init="cafe")
 
 
 class TestBasis:
@@ -200,8 +151,7 @@ class TestBasis:
 
     @every
     def test_a_network_is_the_one_of_pixels_with_its_weights_transformed(self, name):
-        net, plain = NETWORKS[name](basis="dct"), NETWORKS[name]()
-        shaken(net)
+        net, plain = shaken(NETWORKS[name](basis="dct")), NETWORKS[name]()
         state = net.state_dict()
         for layer, module in net.named_modules():
             if isinstance(module, KernelLayer):
@@ -213,17 +163,11 @@ class TestBasis:
             assert torch.allclose(net.eval()(lr), plain.eval()(lr), atol=1e-4)
 
     @every
-    def test_starts_near_the_identity(self, name):
-        torch.manual_seed(0)
-        lr = photograph()
+    def test_starts_near_the_identity_at_the_same_cost(self, name):
+        lr, (pixels, dct) = photograph(), (NETWORKS[name](basis=basis).eval() for basis in BASES)
         with torch.no_grad():
-            distances = [(NETWORKS[name](basis=basis).eval()(lr) - lr).abs().mean().item() for basis in BASES]
-        assert distances[1] < 2 * distances[0] + 1e-3
-
-    def test_has_the_same_weights_and_costs(self):
-        one, other = (KPN(**SMALL, basis=basis) for basis in BASES)
-        assert one.state_dict().keys() == other.state_dict().keys()
-        assert summary(one) == summary(other)
+            assert (dct(lr) - lr).abs().mean() < 2 * (pixels(lr) - lr).abs().mean() + 1e-3
+        assert pixels.state_dict().keys() == dct.state_dict().keys() and summary(pixels) == summary(dct)
 
     def test_is_exact_in_double_precision_and_under_autocast(self):
         net, lr = shaken(KPN(**SMALL, basis="dct")), photograph()
@@ -233,33 +177,20 @@ class TestBasis:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 assert net(lr).isfinite().all()
 
-    @every
-    def test_unknown_basis(self, name):
-        with pytest.raises(SRError, match="unknown basis 'dtc'.*'dct'"):
-            NETWORKS[name](basis="dtc")
-
 
 class TestDDet:
-    def test_parts_are_those_of_the_equations(self):
-        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 12, 16)
-        with torch.no_grad():
-            parts = net.intermediates(lr)
-            assert torch.equal(parts.corrected, lr + net.cdm(lr))  # eq. 10
-            for contribution, kernels in zip(parts.contributions, net.kernels(lr), strict=True):
-                assert torch.equal(contribution, dynamic_filter(parts.corrected, kernels))
-            assert torch.equal(parts.output, net.refine(sum(parts.contributions)))  # eqs. 9, 11
-            assert torch.equal(parts.output, net(lr))
-
-    def test_parts_have_the_size_of_the_image(self):
-        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 7, 10)
+    @pytest.mark.parametrize(("height", "width"), [(12, 16), (7, 10)])
+    def test_parts_are_those_of_the_equations_and_can_be_left_out(self, height, width):
+        net, lr = shaken(DDet(**SMALL), std=0.08), torch.rand(1, 1, height, width)
         with torch.no_grad():
             parts = net.intermediates(lr)
             assert torch.equal(parts.output, net(lr))
-        assert {one.shape for one in (parts.corrected, *parts.contributions, parts.output)} == {lr.shape}
-
-    def test_a_trained_network_can_be_seen_without_its_parts(self):
-        net, lr = shaken(DDet(**SMALL)), torch.rand(1, 1, 8, 8)
-        with torch.no_grad():
+            assert {image.shape for image in (parts.corrected, *parts.contributions, parts.output)} == {lr.shape}
+            if height % 4 == 0:  # nothing is padded
+                assert torch.equal(parts.corrected, lr + net.cdm(lr))  # eq. 10
+                for contribution, kernels in zip(parts.contributions, net.kernels(lr), strict=True):
+                    assert torch.equal(contribution, dynamic_filter(parts.corrected, kernels))
+                assert torch.equal(parts.output, net.refine(sum(parts.contributions)))  # eqs. 9, 11
             bare = net.intermediates(lr, cdm=False, refine=False)
             assert torch.equal(bare.corrected, lr) and torch.equal(bare.output, sum(bare.contributions))
             assert not torch.allclose(net.intermediates(lr, cdm=False).output, net(lr))
@@ -288,7 +219,10 @@ class TestDDet:
             (KPN, {"width": 0}, r"width \(=0\) must be a multiple of 16"),
             (KPN, {"kernel": 4}, r"kernel \(=4\) must be odd"),
             (LPKPN, {"kernel": -1}, r"kernel \(=-1\) must be odd"),
-            (LPKPN, {"blocks": -1}, r"blocks \(=-1\) must not be negative"),
+            (LPKPN, {"blocks": -1}, "blocks: got -1, .* at least 0"),
+            *((net, {"init": "cafe"}, "unknown init 'cafe'.*'caffe'") for net in (KPN, LPKPN, DDet)),
+            *((net, {"basis": "dtc"}, "unknown basis 'dtc'.*'dct'") for net in (KPN, LPKPN, DDet)),
+            *((net, {"scale": 2}, r"scale \(=2\) of \w+ must be 1") for net in (KPN, LPKPN, DDet)),
         ],
     )
     def test_bad_arguments_are_named(self, net, arguments, message):
@@ -301,16 +235,14 @@ class TestPyramid:
     def test_collapses_to_the_image(self, height, width):
         image = torch.rand(2, 1, height, width)
         bands = laplacian(image)
-        assert [one.shape[2:] for one in bands] == [(height // n, width // n) for n in (1, 2, 4)]
+        assert [band.shape[2:] for band in bands] == [(height // n, width // n) for n in (1, 2, 4)]
         assert torch.allclose(collapse(bands), image, atol=1e-6)
 
-    def test_flat_images_have_no_detail(self):
+    def test_flat_images_and_ramps_have_no_detail(self):
         *detail, rest = laplacian(torch.full((1, 1, 8, 8), 0.7))
-        assert max(one.abs().max() for one in detail) < 1e-6 and torch.allclose(rest, torch.tensor(0.7))
-
-    def test_ramps_have_no_detail_away_from_the_border(self):
+        assert max(band.abs().max() for band in detail) < 1e-6 and torch.allclose(rest, torch.tensor(0.7))
         fine, *_ = laplacian(torch.arange(24.0).expand(1, 1, 24, 24))
-        assert fine[..., 6:-6, 6:-6].abs().max() < 1e-5
+        assert fine[..., 6:-6, 6:-6].abs().max() < 1e-5  # away from the border
 
     def test_kernels_filter_the_levels(self):
         net, lr = shaken(LPKPN(**SMALL)), torch.rand(1, 1, 16, 16)

@@ -11,15 +11,9 @@ from srlib.nn.cost import saved_bytes, summary
 @pytest.mark.parametrize(
     ("name", "scale", "weights_k", "mult_adds_g"),
     [
-        ("srcnn", 2, 57, 52.7),
-        ("srcnn", 3, 57, 52.7),
-        ("srcnn", 4, 57, 52.7),
-        ("fsrcnn", 2, 12, 6.0),
-        ("fsrcnn", 3, 12, 5.0),
-        ("fsrcnn", 4, 12, 4.6),
-        ("vdsr", 2, 665, 612.6),
-        ("vdsr", 3, 665, 612.6),
-        ("vdsr", 4, 665, 612.6),
+        *(("srcnn", scale, 57, 52.7) for scale in (2, 3, 4)),
+        *(("fsrcnn", scale, 12, giga) for scale, giga in ((2, 6.0), (3, 5.0), (4, 4.6))),
+        *(("vdsr", scale, 665, 612.6) for scale in (2, 3, 4)),
     ],
 )
 def test_entries_of_the_carn_table(name, scale, weights_k, mult_adds_g):
@@ -59,18 +53,10 @@ def test_btsrn(bottleneck, scale, mult_adds_g):
 def test_btsrn_of_the_carn_table_is_blocks_and_entry_without_up_sampling(scale, mult_adds_g):
     """CARN's 410K: ten 32-wide blocks and the input convolution, weights only."""
     net = models.create("btsrn", scale, bottleneck=32)
-    low, high, entry = summary_parts(net)
-    assert entry + sum(low) + sum(high) == 409_984
-    pixels = 1280 * 720
-    total = (entry + sum(low)) * pixels / scale**2 + sum(high) * pixels
-    assert round(total / 1e9, 1) == mult_adds_g
-
-
-def summary_parts(net):
-    def weights(module):
-        return sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Conv2d))
-
-    return [weights(block) for block in net.low], [weights(block) for block in net.high], weights(net.entry)
+    parts = (net.entry, net.low, net.high)
+    entry, low, high = (sum(m.weight.numel() for m in part.modules() if isinstance(m, nn.Conv2d)) for part in parts)
+    assert entry + low + high == 409_984
+    assert round(((entry + low) / scale**2 + high) * 1280 * 720 / 1e9, 1) == mult_adds_g
 
 
 def test_bicubic_costs_nothing():

@@ -15,16 +15,8 @@ models.register("btsrn", BTSRN, (2, 3, 4))
 
 PASSES, STEPS_PER_PASS = 16, 17_250
 
-_OWN = {
-    "hr_patch": 108,
-    "batch": 32,
-    "steps": PASSES * STEPS_PER_PASS,
-    "schedule": "steps",
-    "drops": PASSES,
-    "factor": 0.6,
-    "learning_rate": 1e-3,
-    "loss": "mse",
-}
+_SCHEDULE = {"steps": PASSES * STEPS_PER_PASS, "schedule": "steps", "drops": PASSES, "factor": 0.6, "learning_rate": 1e-3}
+_OWN = {"hr_patch": 108, "batch": 32, **_SCHEDULE, "loss": "mse"}
 # The paper copies VDSR's published row; here VDSR is trained on the same data with the same budget.
 _VDSR = {**_OWN, "learning_rate": 5e-4, "clip": 0.1}
 _CLASSIC = {**_OWN, "hr_patch": 48, "batch": 64}
@@ -38,20 +30,17 @@ def split(low: int, high: int) -> str:
 HIGH_STAGE = [split(6, high) for high in (3, 4, 5)]  # Table 1
 LOW_STAGE = [split(low, 4) for low in (5, 6, 7, 8, 9)]  # Table 2
 SPLITS = [split(low, 10 - low) for low in range(10, -1, -1)]  # Figure 3
-BLOCKS = ["btsrn_pixelcnn", "btsrn_pixelcnn_gated", "btsrn_pixelcnnpp", "btsrn_pconv"]  # Figure 4
+_LABELS = {"pixelcnn": "PixelCNN", "pixelcnn_gated": "PixelCNN gated", "pixelcnnpp": "PixelCNN++ gated", "pconv": "PConv"}
+BLOCKS = [f"btsrn_{block}" for block in _LABELS]  # Figure 4
 
 
-def _ablations() -> dict[str, Method]:
-    methods = {}
-    for name in dict.fromkeys(HIGH_STAGE + LOW_STAGE + SPLITS):
-        low, high = (int(n) for n in name.removeprefix("btsrn_").split("+"))
-        label = f"BTSRN {low}+{high}"
-        methods[name] = Method("btsrn", label, {"low": low, "high": high, "width": 128, "bottleneck": 64}, _OWN)
-    labels = ("PixelCNN", "PixelCNN gated", "PixelCNN++ gated", "PConv")
-    for name, label in zip(BLOCKS, labels, strict=True):
-        block = name.removeprefix("btsrn_")
-        methods[name] = Method("btsrn", label, {"block": block, "width": 128, "bottleneck": 32}, _OWN)
-    return methods
+def _split(name: str) -> Method:
+    low, high = map(int, name.removeprefix("btsrn_").split("+"))
+    return Method("btsrn", f"BTSRN {low}+{high}", {"low": low, "high": high, "width": 128, "bottleneck": 64}, _OWN)
+
+
+def _block(block: str, label: str) -> Method:
+    return Method("btsrn", label, {"block": block, "width": 128, "bottleneck": 32}, _OWN)
 
 
 SCALES = (2, 3, 4)
@@ -73,6 +62,9 @@ PAPER = Paper(
     ),
     compared=("btsrn", "vdsr", "bicubic"),
     scales=SCALES,
-    ablations=_ablations(),
+    ablations={
+        **{name: _split(name) for name in HIGH_STAGE + LOW_STAGE + SPLITS},
+        **{f"btsrn_{block}": _block(block, label) for block, label in _LABELS.items()},
+    },
     profiles={"released": {"ablation_tests": "Set14"}},
 )

@@ -21,21 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError, unknown
+from srlib.core.errors import SRError, check_int, unknown
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.borders import crop_centre, mirror
 
 SLOPE = 0.2
-
-
-class Block(nn.Module):
-    """A pre-activation residual block: `body(x)` plus `x`, cropped to its size where the body does not pad."""
-
-    body: nn.Module
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.body(x)
-        return y.add_(crop_centre(x, *y.shape[-2:]))  # in place, as HR-sized tensors dominate memory
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -45,31 +35,39 @@ class LeakyReLU(nn.LeakyReLU):
         return F.leaky_relu_(x.clone(), self.negative_slope) if x.requires_grad else super().forward(x)
 
 
+class Block(nn.Module):
+    """A pre-activation residual block: `body(x)` plus `x`, cropped to its size where the body does not pad."""
+
+    def __init__(self, *body: nn.Module):
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return y.add_(crop_centre(x, *y.shape[-2:]))  # in place, as HR-sized tensors dominate memory
+
+
+def projected(width: int, bottleneck: int, out: int, padding: int) -> list[nn.Module]:
+    """Return the projected convolution: 1x1 to the bottleneck, 3x3 to `out` channels, each after a LeakyReLU."""
+    first, second = nn.Conv2d(width, bottleneck, 1), nn.Conv2d(bottleneck, out, 3, padding=padding)
+    return [LeakyReLU(SLOPE), first, nn.LeakyReLU(SLOPE, inplace=True), second]
+
+
 class PConv(Block):
     """Projected convolution (Fig. 2d, the paper's block): 1x1 to the bottleneck, 3x3 back to full width."""
 
     def __init__(self, width: int, bottleneck: int, padding: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            LeakyReLU(SLOPE),
-            nn.Conv2d(width, bottleneck, 1),
-            nn.LeakyReLU(SLOPE, inplace=True),
-            nn.Conv2d(bottleneck, width, 3, padding=padding),
-        )
+        super().__init__(*projected(width, bottleneck, width, padding))
 
 
 class PixelCNN(Block):
     """Bottleneck block of PixelCNN (Fig. 2a): 1x1, 3x3, 1x1, each after a ReLU."""
 
     def __init__(self, width: int, bottleneck: int, padding: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(width, bottleneck, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(bottleneck, bottleneck, 3, padding=padding),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(bottleneck, width, 1),
+        super().__init__(
+            *(nn.ReLU(), nn.Conv2d(width, bottleneck, 1)),
+            *(nn.ReLU(inplace=True), nn.Conv2d(bottleneck, bottleneck, 3, padding=padding)),
+            *(nn.ReLU(inplace=True), nn.Conv2d(bottleneck, width, 1)),
         )
 
 
@@ -91,14 +89,7 @@ class PixelCNNGated(Block):
     value: type[nn.Module] = nn.Tanh
 
     def __init__(self, width: int, bottleneck: int, padding: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            LeakyReLU(SLOPE),
-            nn.Conv2d(width, bottleneck, 1),
-            nn.LeakyReLU(SLOPE, inplace=True),
-            nn.Conv2d(bottleneck, 2 * width, 3, padding=padding),
-            Gate(self.value()),
-        )
+        super().__init__(*projected(width, bottleneck, 2 * width, padding), Gate(self.value()))
 
 
 class PixelCNNPP(PixelCNNGated):
@@ -131,7 +122,7 @@ class BTSRN(nn.Module):
     width, bottleneck: channels between and inside the blocks (submission 128, 64; block comparison 128, 32).
     padding: "same" or "valid"; in training "valid" returns only the centre that has its full receptive field.
     Parameters: x2 887,683, x3 969,603, x4 1,035,459.
-    Raises SRError for values that do not fit, and with "valid" for training patches without such a centre.
+    Raises SRError for values that do not fit, and for training patches without such a centre.
     """
 
     channels = 3
@@ -153,20 +144,17 @@ class BTSRN(nn.Module):
             raise unknown("padding", padding, ["same", "valid"])
         if scale not in (2, 3, 4):
             raise SRError(f"scale (={scale}) of BTSRN must be 2, 3 or 4")
-        if low < 0 or high < 0:
-            raise SRError(f"low (={low}) and high (={high}) must not be negative")
+        check_int("low", low, 0)
+        check_int("high", high, 0)
         self.scale, self.valid_padding = scale, padding == "valid"
-        same = padding == "same"
 
         def blocks(n: int) -> list[nn.Module]:
-            return [BLOCKS[block](width, bottleneck, padding=int(same)) for _ in range(n)]
+            return [BLOCKS[block](width, bottleneck, padding=int(padding == "same")) for _ in range(n)]
 
         self.entry = nn.Conv2d(3, width, 1)
         self.low = nn.Sequential(*blocks(low))
-        if scale == 4:
-            self.up = nn.Sequential(Upsample(width, 2), *blocks(1), Upsample(width, 2))
-        else:
-            self.up = nn.Sequential(Upsample(width, scale))
+        steps = [Upsample(width, 2), *blocks(1), Upsample(width, 2)] if scale == 4 else [Upsample(width, scale)]
+        self.up = nn.Sequential(*steps)
         self.high = nn.Sequential(*blocks(high))
         self.exit = nn.Sequential(LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1))
         # One pixel per block, in LR pixels; the extra block of x4 runs at half the final resolution.
@@ -178,16 +166,16 @@ class BTSRN(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, lr: Tensor) -> Tensor:
-        base = upsample_bicubic(lr, self.scale)
-        framed = self.valid_padding and not self.training
-        if self.valid_padding and self.training and min(lr.shape[-2:]) <= 2 * self.reach:
+        x, frame = lr, 2 * (self.reach,)
+        if self.valid_padding and not self.training:
+            x = mirror(lr, frame, frame)
+        elif self.valid_padding and min(lr.shape[-2:]) <= sum(frame):
             raise SRError(
-                f"a patch of {min(lr.shape[-2:])} LR pixels is too small: padding='valid' leaves out {2 * self.reach}; "
-                f"set hr_patch to more than {2 * self.reach * self.scale}"
+                f"a patch of {min(lr.shape[-2:])} LR pixels is too small: padding='valid' leaves out {sum(frame)}; "
+                f"set hr_patch to more than {sum(frame) * self.scale}"
             )
-        x = mirror(lr, (self.reach, self.reach), (self.reach, self.reach)) if framed else lr
         x = self.low(self.entry(x - 0.5))  # (N, width, H, W), with "valid" smaller
         residual = self.exit(self.high(self.up(x)))  # (N, 3, scale*H, scale*W)
-        height = min(base.shape[-2], residual.shape[-2])
-        width = min(base.shape[-1], residual.shape[-1])
-        return crop_centre(base, height, width) + crop_centre(residual, height, width)
+        base = upsample_bicubic(lr, self.scale)  # (N, 3, scale*H, scale*W)
+        size = [min(sides) for sides in zip(base.shape[-2:], residual.shape[-2:], strict=True)]
+        return crop_centre(base, *size) + crop_centre(residual, *size)

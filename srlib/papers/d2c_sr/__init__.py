@@ -19,9 +19,9 @@ X, in both sizes.
 from typing import Any
 
 from srlib.nn import models
-from srlib.papers.base import CITY100_NOISE, Method, Paper
+from srlib.papers.base import CITY100, CITY100_NOISE, EMBEDDED_CAMERA, Method, Paper, camera_sets
 from srlib.papers.d2c_sr import analysis
-from srlib.papers.d2c_sr.bodies import BodyTree, D2CBody
+from srlib.papers.d2c_sr.bodies import D2CBody
 from srlib.papers.d2c_sr.loss import divergence_and_fusion, divergence_loss
 from srlib.papers.d2c_sr.model import D2C, DivergenceNet
 from srlib.scoring import evaluation
@@ -29,7 +29,6 @@ from srlib.train import losses
 
 models.register("divergence", DivergenceNet, models.PAIRS)
 models.register("d2c_sr", D2C, models.PAIRS)
-models.register("d2c_tree", BodyTree, models.PAIRS)
 models.register("d2c", D2CBody, models.PAIRS)
 evaluation.SCORERS["parts"] = analysis.evaluate_parts
 losses.register("divergence", divergence_loss)
@@ -38,16 +37,8 @@ losses.register("divergence_and_fusion", divergence_and_fusion, options_of=diver
 EPOCH = 459 // 4
 ALPHA = 0.1
 ALPHAS = (0, 2e-5, 0.01, 0.03, 0.1, 0.3, 1)
-_TRAINING = {
-    "lr_patch": 96,
-    "batch": 4,
-    "steps": 20_000 * EPOCH,
-    "schedule": "steps",
-    "drops": 10,
-    "factor": 0.5,
-    "learning_rate": 1e-4,
-    "loss": "mse",
-}
+_SCHEDULE = {"schedule": "steps", "drops": 10, "factor": 0.5, "learning_rate": 1e-4}
+_TRAINING = {"lr_patch": 96, "batch": 4, "steps": 20_000 * EPOCH, **_SCHEDULE, "loss": "mse"}
 _FUSION_TRAINING = {**_TRAINING, "steps": 2_000 * EPOCH, "drops": 1}
 _SHORT = {"batch": 4, "learning_rate": 1e-3, "clip": 1.0}
 # At the others' learning rate, and half of it, VDSR's ReLUs die and it outputs LR; at this one its training loss falls.
@@ -88,7 +79,7 @@ def _body(name: str, label: str, blocks: int | None = None, **short: float) -> M
     return _at_once("d2c", f"D2C-{label}", {"body": name}, small, **short)
 
 
-def _size(groups: int, blocks: int, width: int) -> Method:
+def _size(width: int, groups: int, blocks: int) -> Method:
     args = {"groups": groups, "blocks": blocks, "width": width}
     return _at_once("d2c_sr", f"D2C-SR {width}-{groups}-{blocks}", args, args)
 
@@ -109,7 +100,8 @@ BODIES = ("srresnet", "vdsr", "rrdbnet", "rdn", "edsr", "imdn")  # Table 3
 PAIRED = tuple(name for body in BODIES for name in (f"{body}_rgb", f"d2c_{body}"))
 WIDTHS, DEPTHS = ((2, 1), (2, 2), (2, 3), (2, 4)), ((1, 2), (2, 2), (3, 2), (4, 2))  # Table 4, (L, C)
 TREES = tuple(dict.fromkeys((*WIDTHS, *DEPTHS)))
-SIZES = ("d2c_16_1_1", "d2c_16_2_1", "d2c_32_2_1", "d2c_64_2_1", "d2c_64_2_2", "d2c_64_2_4")  # Figure 7: width, G, B
+_SIZES = ((16, 1, 1), (16, 2, 1), (32, 2, 1), (64, 2, 1), (64, 2, 2), (64, 2, 4))  # Figure 7: width, G, B
+SIZES = {"d2c_{}_{}_{}".format(*size): size for size in _SIZES}
 VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
 PUBLISHED_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
@@ -133,13 +125,7 @@ PAPER = Paper(
         "rrdbnet_rgb": _plain("rrdbnet", "RRDBNet", {"growth": 32}, {"blocks": 3, "growth": 16}),
         "rdn_rgb": _plain("rdn", "RDN", {"blocks": 7, "layers": 6, "growth": 64}, {"blocks": 4, "layers": 8, "growth": 16}),
         "imdn_rgb": _plain("imdn", "IMDN", {}, {}),
-        "lp_kpn": Method(
-            "lp_kpn",
-            "LP-KPN",
-            fields=_TRAINING,
-            short={**_SHORT, "schedule": "warm_cosine", "model_args": {"basis": "dct"}},
-            scales=(1,),
-        ),
+        "lp_kpn": Method("lp_kpn", "LP-KPN", {}, _TRAINING, {**_small(basis="dct"), "schedule": "warm_cosine"}, scales=(1,)),
         "d2c_divergence": _divergence("D2C-SR, divergence network", ALPHA),
         "d2c_sr": _fusion("D2C-SR", "d2c_divergence"),
         "d2c_srresnet": _body("srresnet", "SRResNet"),
@@ -148,12 +134,7 @@ PAPER = Paper(
         "d2c_rdn": _body("rdn", "RDN", blocks=2),
         "d2c_edsr": _body("edsr", "EDSR", blocks=7),
         "d2c_imdn": _body("imdn", "IMDN", blocks=2),
-        "d2c_16_1_1": _size(1, 1, 16),
-        "d2c_16_2_1": _size(2, 1, 16),
-        "d2c_32_2_1": _size(2, 1, 32),
-        "d2c_64_2_1": _size(2, 1, 64),
-        "d2c_64_2_2": _size(2, 2, 64),
-        "d2c_64_2_4": _size(2, 4, 64),
+        **{name: _size(*size) for name, size in SIZES.items()},
     },
     compared=("bicubic", "srresnet_rgb", "d2c_divergence", "d2c_sr"),
     scales=(1, 2, 3, 4, 8),
@@ -179,37 +160,10 @@ PAPER = Paper(
         **{f"between_{name}": f"d2c_{name}" for name in (*map(tag, ALPHAS), "code")},
     },
     profiles={
-        "smoke": {
-            "data": "embedded-camera",
-            "tests": ("embedded-camera-test",),
-            "scales": (1,),
-            "seeds": (0,),
-            "ablation_tests": "embedded-camera-test",
-            "ablation_images": 1,
-        },
-        "quick": {
-            "data": "embedded-camera",
-            "validation": "embedded-camera-test",
-            "tests": ("embedded-camera-test",),
-            "scales": (1,),
-            "ablation": {"steps": 30, "validation": ""},
-            "ablation_tests": "embedded-camera-test",
-        },
-        "released": {
-            "data": "City100-nikon/train13",
-            "validation": "City100-nikon/test",
-            "tests": ("City100-nikon/test", "City100-iphone/test"),
-            "scales": (1,),
-            "seeds": (0, 1, 2),
-            "ablation_tests": "City100-nikon/test",
-        },
-        "paper": {
-            "data": "RealSR-V3-x{scale}/train",
-            "validation": "RealSR-V3-x{scale}/test",
-            "tests": ("RealSR-V3-x{scale}/test", "DRealSR-x{scale}/test"),
-            "scales": (2, 3, 4),
-            "ablation_tests": "RealSR-V3-x{scale}/test",
-        },
+        "smoke": {**EMBEDDED_CAMERA, "validation": "", "seeds": (0,), "ablation_images": 1},
+        "quick": {**EMBEDDED_CAMERA, "ablation": {"steps": 30, "validation": ""}},
+        "released": {**CITY100, "seeds": (0, 1, 2)},
+        "paper": camera_sets("RealSR-V3-x{scale}/train", "RealSR-V3-x{scale}/test", "DRealSR-x{scale}/test", scales=(2, 3, 4)),
     },
     noise=CITY100_NOISE,
 )

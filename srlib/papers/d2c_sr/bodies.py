@@ -19,12 +19,13 @@ VDSR's tree works on the bicubic image, to which its leaves add. SRResNet's bili
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from srlib.baselines import imdn, rdn, rrdbnet, srresnet
-from srlib.core.errors import SRError, unknown
-from srlib.nn.blocks import ResidualBlock, conv, factors
+from srlib.core.errors import check_int, unknown
+from srlib.nn.blocks import ResidualBlock, conv, factors, init_he
 from srlib.papers.d2c_sr.model import Fused, Tree, leaf_tail
 
 DENSE_LAYERS = 8  # RDN's C
@@ -50,11 +51,9 @@ def _srresnet(blocks: int, width: int) -> nn.Module:
 
 
 def _vdsr(blocks: int, width: int) -> nn.Module:
-    layers = [conv(width, width) for _ in range(blocks)]
-    for layer in layers:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
-    return nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU(True))))
+    layers = nn.Sequential(*(layer for _ in range(blocks) for layer in (conv(width, width), nn.ReLU(True))))
+    init_he(layers)
+    return layers
 
 
 def _vdsr_tail(scale: int, width: int) -> nn.Module:
@@ -92,36 +91,17 @@ class BodyTree(Tree):
     body: "srresnet", "vdsr", "edsr", "rdn", "rrdbnet" or "imdn". blocks, width: of a branch; None: those of the table.
     """
 
-    def __init__(
-        self,
-        scale: int,
-        body: str = "srresnet",
-        depth: int = 2,
-        children: int = 2,
-        blocks: int | None = None,
-        width: int | None = None,
-        deep_residual: bool = True,
-    ):
+    def __init__(self, scale: int, body: str = "srresnet", blocks: int | None = None, width: int | None = None):
         if body not in BODIES:
             raise unknown("body", body, BODIES)
         spec = BODIES[body]
-        blocks = spec.blocks if blocks is None else blocks
-        width = spec.width if width is None else width
-        if blocks < 1 or width < 4:
-            raise SRError(f"blocks (={blocks}) must be at least 1 and width (={width}) at least 4")
-        super().__init__(
-            scale,
-            depth,
-            children,
-            width,
-            branch=lambda: spec.branch(blocks, width),
-            tail=lambda: spec.tail(scale, width),
-            deep_residual=deep_residual,
-            enlarge=spec.enlarge,
-        )
+        blocks = check_int("blocks", spec.blocks if blocks is None else blocks, 1)
+        width = check_int("width", spec.width if width is None else width, 4)
+        branch, tail = partial(spec.branch, blocks, width), partial(spec.tail, scale, width)
+        super().__init__(scale, width, branch, tail, enlarge=spec.enlarge)
         if spec.reach is not None:
             # Head, branches and skips on the path to a leaf, the steps of its up-sampler, and at most two more convolutions.
-            reach = 1 + depth * (spec.reach(blocks) + 1) + len(factors(scale)) + 2
+            reach = 1 + self.depth * (spec.reach(blocks) + 1) + len(factors(scale)) + 2
             self.context = 4 + -(-reach // scale) if spec.enlarge else reach
 
 
@@ -129,14 +109,6 @@ class D2CBody(Fused):
     """D2C-X, both networks. Arguments: those of `BodyTree`, and `freeze` (see `Fused`)."""
 
     def __init__(
-        self,
-        scale: int,
-        body: str = "srresnet",
-        depth: int = 2,
-        children: int = 2,
-        blocks: int | None = None,
-        width: int | None = None,
-        deep_residual: bool = True,
-        freeze: bool = True,
+        self, scale: int, body: str = "srresnet", blocks: int | None = None, width: int | None = None, freeze: bool = True
     ):
-        super().__init__(BodyTree(scale, body, depth, children, blocks, width, deep_residual), freeze)
+        super().__init__(BodyTree(scale, body, blocks, width), freeze)

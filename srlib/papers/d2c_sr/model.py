@@ -30,9 +30,8 @@ Departures:
 """
 
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from functools import partial
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +40,7 @@ from srlib.core.errors import SRError
 from srlib.nn.bicubic import upsample_bicubic
 from srlib.nn.blocks import MEAN, conv, single, tail
 
-GIB = 2**30
+MOST_LEAVES = 64
 
 
 def branch_module(groups: int, blocks: int, width: int) -> nn.Sequential:
@@ -67,9 +66,8 @@ class Tree(nn.Module):
     """A divergence network of any branches and tails: RGB `(N, 3, H, W)` in 0..1 -> predictions `(N, P, 3, scale*H, scale*W)`.
 
     branch, tail: constructors of a module that keeps `width` channels, and of one from these to RGB. enlarge: work on the bicubic
-    image, to which every prediction is added (VDSR).
-    Returns the predictions in training mode and their mean in evaluation mode.
-    Raises SRError for depth or children below 1, and for a tree whose weights alone do not fit into memory.
+    image, to which every prediction is added (VDSR). Returns the predictions in training mode and their mean in evaluation mode.
+    Raises SRError for depth or children below 1, and for more than `MOST_LEAVES` leaves.
     """
 
     channels = 3
@@ -78,19 +76,18 @@ class Tree(nn.Module):
     def __init__(
         self,
         scale: int,
-        depth: int,
-        children: int,
         width: int,
         branch: Callable[[], nn.Module],
         tail: Callable[[], nn.Module],
+        depth: int = 2,
+        children: int = 2,
         deep_residual: bool = True,
         enlarge: bool = False,
     ):
         super().__init__()
-        if depth < 1 or children < 1:
-            raise SRError(f"depth (={depth}) and children (={children}) of the tree must be at least 1")
+        if min(depth, children) < 1 or children**depth > MOST_LEAVES:
+            raise SRError(f"depth (={depth}) and children (={children}) must make a tree of 1 to {MOST_LEAVES} leaves")
         skips = depth if deep_residual else 1
-        _check_size(depth, children, branch, lambda: nn.ModuleList([tail(), *(conv(width, width) for _ in range(skips))]))
         self.scale, self.depth, self.branching = scale, depth, children
         self.leaves, self.deep_residual, self.enlarge = children**depth, deep_residual, enlarge
         self.subtract_mean, self.add_mean = mean_shift(-1), mean_shift(1)
@@ -130,7 +127,7 @@ class Tree(nn.Module):
 
 
 class DivergenceNet(Tree):
-    """The paper's divergence network. Arguments: see the symbols above; width: channels. See `Tree` for inputs and outputs.
+    """The paper's divergence network, a `Tree`. Arguments: see the symbols above; width: channels.
 
     Parameters: x2 5,132,644, x3 5,871,204, x4 5,723,492, x8 6,314,340. Its attention depends on the whole image.
     """
@@ -145,15 +142,8 @@ class DivergenceNet(Tree):
         width: int = 64,
         deep_residual: bool = True,
     ):
-        super().__init__(
-            scale,
-            depth,
-            children,
-            width,
-            branch=lambda: branch_module(groups, blocks, width),
-            tail=lambda: leaf_tail(scale, width),
-            deep_residual=deep_residual,
-        )
+        branch, tail = partial(branch_module, groups, blocks, width), partial(leaf_tail, scale, width)
+        super().__init__(scale, width, branch, tail, depth, children, deep_residual)
 
 
 class ConvergenceNet(nn.Module):
@@ -230,17 +220,3 @@ class D2C(Fused):
         freeze: bool = True,
     ):
         super().__init__(DivergenceNet(scale, depth, children, groups, blocks, width, deep_residual), freeze)
-
-
-def _check_size(depth: int, children: int, branch: Callable[[], nn.Module], leaf: Callable[[], nn.Module]) -> None:
-    """Raise SRError, before anything is built, for a tree that is larger than the free memory."""
-    with torch.device("meta"):
-        per_branch, per_leaf = (sum(p.numel() for p in make().parameters()) for make in (branch, leaf))
-    count = children**depth * per_leaf + sum(children**level for level in range(1, depth + 1)) * per_branch
-    free = psutil.virtual_memory().available
-    if 4 * count > free:
-        size = f"{Decimal(count):.3g} parameters, {Decimal(4 * count) / GIB:.3g} GiB"
-        raise SRError(
-            f"depth (={depth}) and children (={children}): the tree's {Decimal(children**depth):.3g} leaves would have {size}, "
-            f"more than the free memory of {free / GIB:.3g} GiB, before any training; make it smaller, or lower its width"
-        )

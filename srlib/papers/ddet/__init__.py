@@ -16,37 +16,25 @@ the paper's, the residual networks are small: `short` holds their arguments. The
 """
 
 from srlib.nn import models
-from srlib.papers.base import CITY100_NOISE, Method, Paper
+from srlib.papers.base import CITY100, CITY100_NOISE, EMBEDDED_CAMERA, Method, Paper, camera_sets
 from srlib.papers.ddet.model import DDet
 
 models.register("ddet", DDet, models.SAME_SIZE)
 
-_TRAINING = {
-    "hr_patch": 192,
-    "batch": 16,
-    "steps": 100_000,
-    "schedule": "steps",
-    "learning_rate": 1e-4,
-    "loss": "mse",
-}
+_TRAINING = {"hr_patch": 192, "batch": 16, "steps": 100_000, "schedule": "steps", "learning_rate": 1e-4, "loss": "mse"}
 # Adam's first steps move all weights of all kernels together, which changes the brightness: the learning rate is warmed up.
 _SHORT = {"hr_patch": 64, "batch": 4, "schedule": "warm_cosine", "clip": 1.0}
 # In budgets that are not the paper's, heads predict the DCT of a kernel (`baselines.kpn`): predicted in pixels, kernels
 # hardly vary over the image. KPN after 3,000 steps on City100-nikon/train80: its shape deviates over pixels by 0.01 of the mean
 # kernel in pixels at 1e-4 (at 5e-4 its units die), and by 0.42 and 0.47 in cosines at 1e-4 and 5e-4; 30.06, 30.03 and 30.13 dB.
 _COSINES = {"basis": "dct"}
-_TEST = "embedded-camera-test"
-_EMBEDDED = {"data": "embedded-camera", "tests": (_TEST,), "ablation_tests": _TEST, "scales": (1,), "seeds": (0,), "ablation": {}}
+_SCALED = {"res_scale": 0.1}
+_EMBEDDED = {**EMBEDDED_CAMERA, "seeds": (0,)}
 
 
-def _ddet(label: str, **args) -> Method:
+def _kernels(model: str, label: str, **args) -> Method:
     args = {"width": 64, **args}
-    return Method("ddet", label, args, _TRAINING, {**_SHORT, "model_args": {**args, **_COSINES}})
-
-
-def _kpn(kernel: int) -> Method:
-    args = {"width": 64, "kernel": kernel}
-    return Method("kpn", f"KPN (K={kernel})", args, _TRAINING, {**_SHORT, "model_args": {**args, **_COSINES}})
+    return Method(model, label, args, _TRAINING, {**_SHORT, "model_args": {**args, **_COSINES}})
 
 
 def _residual(model: str, label: str, full: dict, small: dict) -> Method:
@@ -54,7 +42,7 @@ def _residual(model: str, label: str, full: dict, small: dict) -> Method:
 
 
 LADDER = ("kpn", "ddet_refine", "ddet_cdm", "ddet")  # Table II
-SIZES = ("kpn_5", "kpn", "kpn_13", "kpn_19")  # one kernel per pixel, of K x K
+SIZES = {"kpn_5": 5, "kpn": 7, "kpn_13": 13, "kpn_19": 19}  # one kernel per pixel, of K x K
 RIVALS = ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "edrn", *SIZES, "lp_kpn", "ddet")  # Tables I and III, in their order
 VARIANTS = ("ddet", "ddet_wide", "ddet_paper")  # the code's network, its x3 and x4 files, the text's
 DISPLACED = ("bicubic", "srresnet_rgb", "edsr_rgb", "kpn", "lp_kpn", "ddet_cdm", "ddet")  # inputs shifted by some pixels
@@ -68,24 +56,19 @@ PAPER = Paper(
     methods={
         "bicubic": Method("bicubic", "LR as it is"),
         "srresnet_rgb": _residual("srresnet", "SRResNet", {"norm": False}, {"width": 32, "norm": False}),
-        "edsr_rgb": _residual(
-            "edsr", "EDSR", {"blocks": 32, "width": 256, "res_scale": 0.1}, {"blocks": 16, "width": 32, "res_scale": 0.1}
-        ),
+        "edsr_rgb": _residual("edsr", "EDSR", {"blocks": 32, "width": 256, **_SCALED}, {"blocks": 16, "width": 32, **_SCALED}),
         "rcan_rgb": _residual("rcan", "RCAN", {}, {"groups": 3, "blocks": 3, "width": 32}),
-        "kpn_5": _kpn(5),
-        "kpn": _kpn(7),
-        "kpn_13": _kpn(13),
-        "kpn_19": _kpn(19),
-        "lp_kpn": Method("lp_kpn", "LP-KPN (K=5)", {"width": 64}, _TRAINING, {**_SHORT, "model_args": {"width": 64, **_COSINES}}),
-        "ddet_refine": _ddet("w/ PR", mda=False, cdm=False),
-        "ddet_cdm": _ddet("w/ CDM", mda=False),
-        "ddet": _ddet("DDet"),
+        **{name: _kernels("kpn", f"KPN (K={kernel})", kernel=kernel) for name, kernel in SIZES.items()},
+        "lp_kpn": _kernels("lp_kpn", "LP-KPN (K=5)"),
+        "ddet_refine": _kernels("ddet", "w/ PR", mda=False, cdm=False),
+        "ddet_cdm": _kernels("ddet", "w/ CDM", mda=False),
+        "ddet": _kernels("ddet", "DDet"),
     },
     compared=("bicubic", "srresnet_rgb", "kpn", "lp_kpn", "ddet"),
     scales=(1,),
     ablations={
-        "ddet_wide": _ddet("DDet, 128 channels before the heads", wide=True),
-        "ddet_paper": _ddet("DDet, as the text has it", variant="paper"),
+        "ddet_wide": _kernels("ddet", "DDet, 128 channels before the heads", wide=True),
+        "ddet_paper": _kernels("ddet", "DDet, as the text has it", variant="paper"),
     },
     parts={
         **PUBLISHED_METHODS,  # in claims: rows that no network here stands for
@@ -95,28 +78,10 @@ PAPER = Paper(
     },
     part_of={**dict.fromkeys(("ddet_no_cdm", "ddet_no_refine"), "ddet"), **{f"{name}_off": name for name in _OFF}},
     profiles={
-        "smoke": {**_EMBEDDED, "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}},
-        "quick": {
-            **_EMBEDDED,
-            "validation": _TEST,
-            "overrides": {"steps": 100, "batch": 4, "learning_rate": 1e-4},
-            "ablation": {"validation": ""},
-        },
-        "released": {
-            "data": "City100-nikon/train13",
-            "validation": "City100-nikon/test",
-            "tests": ("City100-nikon/test", "City100-iphone/test"),
-            "ablation_tests": "City100-nikon/test",
-            "scales": (1,),
-            "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 1e-4},
-        },
-        "paper": {
-            "data": "RealSR-V2-x2/train",
-            "validation": "RealSR-V2-x2/test",
-            "tests": ("RealSR-V2-x2/test",),
-            "ablation_tests": "RealSR-V2-x2/test",
-            "scales": (1,),
-        },
+        "smoke": {**_EMBEDDED, "validation": "", "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}, "ablation": {}},
+        "quick": {**_EMBEDDED, "overrides": {"steps": 100, "batch": 4, "learning_rate": 1e-4}, "ablation": {"validation": ""}},
+        "released": {**CITY100, "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 1e-4}},
+        "paper": camera_sets("RealSR-V2-x2/train", "RealSR-V2-x2/test"),
     },
     noise=CITY100_NOISE,
     borrows={name: "d2c_sr" for name in ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "lp_kpn")},

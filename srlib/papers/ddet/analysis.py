@@ -5,7 +5,7 @@ Y. Shi et al., "DDet", IEEE SPL 2020: section II-B (kernels), section II-C (disp
 
 import copy
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pandas as pd
@@ -48,12 +48,9 @@ def inspect(
 
 def reshape_kernels(kernels: list[Tensor], height: int, width: int) -> list[np.ndarray]:
     """Return the kernels of an image, `(1, K*K, >= height, >= width)` per head, as `(height, width, K, K)`."""
-    reshaped = []
-    for per_pixel in kernels:
-        size = round(per_pixel.shape[1] ** 0.5)
-        inside = per_pixel[0, :, :height, :width]
-        reshaped.append(inside.unflatten(0, (size, size)).permute(2, 3, 0, 1).numpy())
-    return reshaped
+    inside = [per_pixel[0, :, :height, :width] for per_pixel in kernels]
+    sizes = [round(len(elements) ** 0.5) for elements in inside]
+    return [x.unflatten(0, (size, size)).permute(2, 3, 0, 1).numpy() for x, size in zip(inside, sizes, strict=True)]
 
 
 @torch.no_grad()
@@ -87,10 +84,9 @@ def representative_pixels(image: np.ndarray, margin: int = 16) -> dict[str, tupl
     By the structure tensor over 17x17 pixels, with eigenvalues a >= b: an edge maximises a - 4 b, texture b, and a flat region
     -(a + b). margin: pixels at the border that are left out.
     """
-    if min(image.shape[:2]) <= 2 * margin + NEIGHBOURHOOD:
-        raise SRError(
-            f"image is {image.shape[0]}x{image.shape[1]}, expected more than {2 * margin + NEIGHBOURHOOD} pixels a side"
-        )
+    least = 2 * margin + NEIGHBOURHOOD
+    if min(image.shape[:2]) <= least:
+        raise SRError(f"image is {image.shape[0]}x{image.shape[1]}, expected more than {least} pixels a side")
     down, right = np.gradient(to_y(to_rgb(image), rounded=False))
     xx, yy, xy = (window_sums(product, NEIGHBOURHOOD) for product in (right**2, down**2, right * down))
     middle, half = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
@@ -111,11 +107,6 @@ def center_crops(dataset: str, side: int | None = CROP, limit: int | None = None
         size = side or max(hr.shape)
         top, left = (max((length - size) // 2, 0) for length in hr.shape[:2])
         yield name, lr[top : top + size, left : left + size], hr[top : top + size, left : left + size]
-
-
-def _displacements(shifts: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Return (shift, down, right): each shift in both directions, none once."""
-    return [offset for shift in shifts for offset in dict.fromkeys([(shift, 0, shift), (shift, shift, 0)])]
 
 
 def evaluate_displaced(
@@ -143,16 +134,12 @@ def evaluate_displaced(
         def crop(image: np.ndarray, down: int, right: int, height: int = height, width: int = width) -> np.ndarray:
             return image[farthest - down :, farthest - right :][:height, :width]
 
-        for method, net in networks.items():
-            psnrs: dict[int, list[tuple[float, float]]] = {shift: [] for shift in shifts}
-            for shift, down, right in _displacements(shifts):
+        for (method, net), shift in product(networks.items(), shifts):
+            for down, right in {(0, shift), (shift, 0)}:
                 sr = upscale(net, model_input(net, crop(lr, down, right), protocol, rounded=protocol.round_y))
-                scores = (psnr(sr, crop(hr, *place), protocol, 1) for place in ((0, 0), (down, right)))
-                psnrs[shift].append(tuple(scores))
-            for shift, scores in psnrs.items():
-                in_place, followed = np.mean(scores, axis=0)
+                in_place, followed = (psnr(sr, crop(hr, *place), protocol, 1) for place in ((0, 0), (down, right)))
                 rows.append({"method": method, "image": name, "shift": shift, "psnr": in_place, "followed": followed})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).groupby(["method", "image", "shift"], sort=False, as_index=False).mean()
 
 
 def psnr_change(rows: pd.DataFrame, shift: int) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from srlib.baselines.kpn import SMALL, KernelLayer, Trunk, check_arguments, head_features, initialise
+from srlib.baselines.kpn import SMALL, KernelLayer, Trunk, head_features, initialise
 from srlib.core.errors import SRError, unknown
 from srlib.nn.blocks import conv
 from srlib.nn.dynamic_filter import dynamic_filter
@@ -71,12 +71,10 @@ def refinement(variant: str, width: int) -> nn.Sequential:
 @torch.no_grad()
 def init_identity(layers: nn.Sequential) -> None:
     """Initialise a refinement near the identity for positive inputs: its first channel carries the image."""
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            layer.weight[0] = 0
-            layer.weight[0, 0, 1, 1] = 1
-    last = layers[-1]
-    nn.init.normal_(last.weight[:, 1:], std=SMALL)
+    for layer in layers[::2]:
+        layer.weight[0] = 0
+        layer.weight[0, 0, 1, 1] = 1
+    nn.init.normal_(layers[-1].weight[:, 1:], std=SMALL)
 
 
 class DDet(SameSize):
@@ -107,26 +105,22 @@ class DDet(SameSize):
         if wide and variant == "paper":
             raise SRError("wide (=True) is of the official variant: the paper's network has one width; leave it out")
         sizes = HEADS[variant] if mda else KPN_HEADS
-        check_arguments(init, sizes[0][0], basis)
         out = 2 * width if wide else width
         self.trunk = Trunk(width, blocks)
         self.features = head_features(width, CELL, out)
         self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
         self.cdm = detail_path(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None
-        self.context = self._context(max(kernel for kernel, _ in sizes))
+        # Convolutions, every other layer, after the trunk and on the way of the pixels: the larger receptive field counts.
+        after = len(self.refine[::2]) if refine else 0
+        predicted = 2 + max(len(layers[::2]) for layers in self.heads)
+        filtered = max(kernel for kernel, _ in sizes) // 2 + (3 if cdm else 0)
+        self.context = max(context(after + predicted, self.trunk.cells), context(after + filtered, 0))
         initialise(self, init, [self.features[-2]], [layers[-1] for layers in self.heads], share=1 / len(sizes))
         if init == "identity" and cdm:
             nn.init.normal_(self.cdm[-1].weight, std=SMALL)
         if init == "identity" and refine:
             init_identity(self.refine)
-
-    def _context(self, kernel: int) -> int:
-        """Return the receptive radius of an output pixel: the larger of that through the trunk and that through the pixels."""
-        after = sum(isinstance(layer, nn.Conv2d) for layer in self.refine) if self.refine else 0
-        predicted = 2 + max(sum(isinstance(layer, nn.Conv2d) for layer in layers) for layers in self.heads)
-        filtered = kernel // 2 + (3 if self.cdm else 0)
-        return max(context(after + predicted, self.trunk.cells), context(after + filtered, 0))
 
     def _corrected(self, lr: Tensor) -> Tensor:
         return lr if self.cdm is None else lr + self.cdm(lr)  # eq. 10

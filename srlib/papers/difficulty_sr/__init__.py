@@ -18,8 +18,7 @@ IDN row cannot serve as one: it is the original network, trained on 291 images, 
 from srlib.nn import models
 from srlib.papers.base import Method, Paper, with_official
 from srlib.papers.difficulty_sr import analysis
-from srlib.papers.difficulty_sr.loss import difficulty_class
-from srlib.papers.difficulty_sr.model import Identifier, PlainCNN, difficulty_sr
+from srlib.papers.difficulty_sr.model import Identifier, PlainCNN, difficulty_class, difficulty_sr
 from srlib.papers.difficulty_sr.signs import IDENTIFIER
 from srlib.scoring import evaluation, vitals
 from srlib.train import losses
@@ -35,16 +34,8 @@ vitals.register(IDENTIFIER)
 EPOCH = 200
 SCALES = (2, 3, 4)
 
-_OWN = {
-    "lr_patch": 48,
-    "batch": 64,
-    "steps": 100 * EPOCH,
-    "schedule": "steps",
-    "drops": 1,
-    "factor": 0.5,
-    "learning_rate": 1e-4,
-    "loss": "l1",
-}
+_SCHEDULE = {"steps": 100 * EPOCH, "schedule": "steps", "drops": 1, "factor": 0.5, "learning_rate": 1e-4}
+_OWN = {"lr_patch": 48, "batch": 64, **_SCHEDULE, "loss": "l1"}
 _JOINT = {**_OWN, "steps": 500 * EPOCH, "drops": 5}
 _MSE = {**_OWN, "loss": "mse"}
 # For budgets of hundreds or thousands of steps; smaller rates for networks that start from trained weights.
@@ -58,10 +49,18 @@ _ORIGINAL = {"width": 64, "grouped": True}
 # A+ is fitted in closed form, to the patches of as many steps.
 _FITTED, _SHORT_FITTED = {**_OWN, "steps": 2_000}, {"hr_patch": 96, "batch": 32, "steps": 150}
 
-# LR pixels, in the authors' final test script
-OVERLAP = 36
-ROUTED = {"complex": "idn", "complex_args": {"width": 64}, "overlap": OVERLAP}
-_SHORT_ROUTED = {**_SHORT_JOINT, "model_args": {**ROUTED, "complex_args": _ORIGINAL}}
+OVERLAP = 36  # LR pixels, in the authors' final test script
+
+
+def _idn(label: str, fields: dict, short: dict, **start: dict) -> Method:
+    return Method("idn", label, {"width": 64}, fields, {**short, "model_args": _ORIGINAL}, **start)
+
+
+def _routed(label: str, **args) -> Method:
+    args = {"complex": "idn", "complex_args": {"width": 64}, "overlap": OVERLAP, **args}
+    short = {**_SHORT_JOINT, "model_args": {**args, "complex_args": _ORIGINAL}}
+    return Method("difficulty_sr", label, args, _JOINT, short, start={"identifier": "identifier", "complex": "idn"})
+
 
 PARTS = {
     "difficulty_sr_no_overlap": "Difficulty-SR, patches that do not overlap",
@@ -85,40 +84,17 @@ PAPER = Paper(
             "memnet": Method("memnet", "MemNet", {"width": 64}, {**_MSE, "clip": 0.01}, {**_SHORT, "learning_rate": 5e-4}),
             "edsr": Method("edsr", "EDSR-baseline", {"width": 64}, _OWN, {**_SHORT, "learning_rate": 2e-4}),
             "identifier": Method("identifier", "Identifier", fields={**_OWN, "loss": "difficulty"}, short=_SHORT_IDENTIFIER),
-            "idn": Method("idn", "IDN", {"width": 64}, _OWN, {**_SHORT_IDN, "model_args": _ORIGINAL}),
-            "idn_grouped": Method("idn", "IDN, original", {"width": 64, "grouped": True}, _OWN, _SHORT_IDN),
-            "idn_longer": Method(
-                "idn",
-                "IDN, same total steps (no routing)",
-                {"width": 64},
-                _JOINT,
-                {**_SHORT_JOINT, "model_args": _ORIGINAL},
-                start={"": "idn"},
-            ),
-            "difficulty_sr": Method(
-                "difficulty_sr",
-                "Difficulty-SR",
-                ROUTED,
-                _JOINT,
-                _SHORT_ROUTED,
-                start={"identifier": "identifier", "complex": "idn"},
-            ),
+            "idn": _idn("IDN", _OWN, _SHORT_IDN),
+            "idn_grouped": Method("idn", "IDN, original", _ORIGINAL, _OWN, _SHORT_IDN),
+            "idn_longer": _idn("IDN, same total steps (no routing)", _JOINT, _SHORT_JOINT, start={"": "idn"}),
+            "difficulty_sr": _routed("Difficulty-SR"),
         },
         scales=SCALES,
     ),
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
     scales=SCALES,
     reference_methods=("aplus", "fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
-    ablations={
-        "dual_cnn": Method(
-            "difficulty_sr",
-            "Difficulty-SR, plain branch of the code",
-            {**ROUTED, "plain": "plain_cnn"},
-            _JOINT,
-            {**_SHORT_ROUTED, "model_args": {**_SHORT_ROUTED["model_args"], "plain": "plain_cnn"}},
-            start={"identifier": "identifier", "complex": "idn"},
-        ),
-    },
+    ablations={"dual_cnn": _routed("Difficulty-SR, plain branch of the code", plain="plain_cnn")},
     parts=PARTS,
     part_of=dict.fromkeys(PARTS, "difficulty_sr"),
     derived=dict.fromkeys(("patches", "easy patches", "hard patches"), "Urban100"),

@@ -41,12 +41,12 @@ def patches(dataset: str, scale: int, limit: int | None = None) -> Iterator[Patc
         hr = hr if hr.ndim == 2 else to_y(hr, rounded=True)
         corners = tuple(product(*(range(0, side - PATCH + 1, PATCH) for side in lr.shape)))
         if corners:
-            yield Patches(name, corners, _cut(lr, corners, PATCH, 1), _cut(hr, corners, PATCH * scale, scale))
+            yield Patches(name, corners, _cut(lr, corners, 1), _cut(hr, corners, scale))
 
 
-def _cut(image: np.ndarray, corners: tuple[tuple[int, int], ...], side: int, scale: int) -> Tensor:
-    crops = [image[y * scale :, x * scale :][:side, :side] for y, x in corners]
-    return torch.from_numpy(np.stack(crops)[:, None]).float() / 255  # (M, 1, side, side)
+def _cut(image: np.ndarray, corners: tuple[tuple[int, int], ...], scale: int) -> Tensor:
+    crops = [image[y * scale : (y + PATCH) * scale, x * scale : (x + PATCH) * scale] for y, x in corners]
+    return torch.from_numpy(np.stack(crops)[:, None]).float() / 255  # (M, 1, 48*scale, 48*scale)
 
 
 def patch_psnr(sr: Tensor, hr: Tensor) -> np.ndarray:
@@ -67,28 +67,8 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
     Raises SRError where all images of the set are smaller than a patch.
     """
     modes = {name: net.training for name, net in networks.items()}
-    try:
-        for net in networks.values():
-            net.eval().to(memory_format=torch.channels_last)
-        return _compare(networks, dataset, scale, limit)
-    finally:
-        for name, net in networks.items():
-            net.train(modes[name])
-
-
-def score(net: DualBranchSR, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
-    """Return `compare` of the "identifier" and the "complex" branch of a Difficulty-SR network; protocol: not used."""
-    return compare({"identifier": net.identifier, "complex": net.complex}, dataset, net.scale, limit)
-
-
-def overlap_note(networks: Mapping[str, nn.Module]) -> str:
-    """Return a sentence for captions: by how many LR pixels the patches of each Difficulty-SR network overlap, by its label; ""
-    where there is no such network."""
-    overlaps = [f"{label} {net.overlap}" for label, net in networks.items() if isinstance(net, DualBranchSR)]
-    return f"LR pixels by which {PATCH}x{PATCH} patches overlap: {', '.join(overlaps)}." if overlaps else ""
-
-
-def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int | None) -> pd.DataFrame:
+    for net in networks.values():
+        net.eval().to(memory_format=torch.channels_last)
     frames = []
     for image in patches(dataset, scale, limit):
         bicubic = difficulty(image.lr, image.hr)
@@ -104,9 +84,23 @@ def _compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: in
             else:
                 rows[name] = patch_psnr(outputs, image.hr)
         frames.append(pd.DataFrame(rows))
+    for name, net in networks.items():
+        net.train(modes[name])
     if not frames:
         raise SRError(f"{dataset} has no image of {PATCH}x{PATCH} LR pixels at scale {scale}; choose larger images")
     return pd.concat(frames, ignore_index=True)
+
+
+def score(net: DualBranchSR, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
+    """Return `compare` of the "identifier" and the "complex" branch of a Difficulty-SR network; protocol: not used."""
+    return compare({"identifier": net.identifier, "complex": net.complex}, dataset, net.scale, limit)
+
+
+def overlap_note(networks: Mapping[str, nn.Module]) -> str:
+    """Return a sentence for captions: by how many LR pixels the patches of each Difficulty-SR network overlap, by its label; ""
+    where there is no such network."""
+    overlaps = [f"{label} {net.overlap}" for label, net in networks.items() if isinstance(net, DualBranchSR)]
+    return f"LR pixels by which {PATCH}x{PATCH} patches overlap: {', '.join(overlaps)}." if overlaps else ""
 
 
 def choose(rows: pd.DataFrame, plain: str = "bicubic", complex: str = "complex") -> pd.DataFrame:

@@ -26,16 +26,8 @@ losses.ADVERSARIAL |= {"patch": gan.PATCH, "image": gan.IMAGE}
 CROPS, BATCH, PASSES = 125_000, 64, 150
 LAMBDA = 1e-2
 
-_OWN = {
-    "hr_patch": 128,
-    "batch": BATCH,
-    "steps": CROPS * PASSES // BATCH,
-    "schedule": "steps",
-    "drops": 4,
-    "factor": 0.5,
-    "learning_rate": 1e-4,
-    "loss": "charbonnier",
-}
+_SCHEDULE = {"steps": CROPS * PASSES // BATCH, "schedule": "steps", "drops": 4, "factor": 0.5, "learning_rate": 1e-4}
+_OWN = {"hr_patch": 128, "batch": BATCH, **_SCHEDULE, "loss": "charbonnier"}
 _MSE = {**_OWN, "loss": "mse"}
 _GAN = {**_OWN, "steps": CROPS * 10 // BATCH, "learning_rate": 1e-5}
 # For budgets of hundreds or thousands of steps: a larger rate. (At this rate as at the paper's, lambda = 1e-2 sharpens far beyond

@@ -13,12 +13,14 @@ interpolation: with the generator's trained up-sampling the generator could chan
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.core.errors import SRError
 from srlib.nn.bicubic import upsample_bicubic
+from srlib.nn.blocks import conv
 from srlib.train.losses import Adversarial
 
 SMALLEST = 16  # pixels; four strides of two leave one
@@ -29,23 +31,18 @@ def _convolutions(channels: int, width: int) -> nn.Sequential:
 
     Channels at width 64, s2 for stride 2: 64, 64 s2, 128, 128 s2, 256, 256 s2, 512, 512 s2.
     """
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-    before = width
-    for i in range(1, 8):
-        after = width * 2 ** (i // 2)
-        convolution = nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1)
-        layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-        before = after
+    widths = [width * 2 ** (i // 2) for i in range(8)]
+    layers: list[nn.Module] = [conv(channels, width), nn.LeakyReLU(0.2)]
+    for i, (before, after) in enumerate(pairwise(widths), start=1):
+        layers += [nn.Conv2d(before, after, 3, stride=1 + i % 2, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
 
 def _check(image: Tensor) -> None:
     height, width = image.shape[-2:]
     if min(height, width) < SMALLEST:
-        raise SRError(
-            f"a discriminator needs images of at least {SMALLEST}x{SMALLEST} pixels at every level, got {height}x{width}; "
-            "give a larger hr_patch"
-        )
+        needed = f"a discriminator needs images of at least {SMALLEST}x{SMALLEST} pixels at every level"
+        raise SRError(f"{needed}, got {height}x{width}; give a larger hr_patch")
 
 
 class PatchDiscriminator(nn.Module):
@@ -54,7 +51,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, channels: int = 1, width: int = 64):
         super().__init__()
         self.features = _convolutions(channels, width)
-        self.head = nn.Conv2d(8 * width, 1, 3, padding=1)
+        self.head = conv(8 * width, 1)
 
     def forward(self, image: Tensor, lr: Tensor) -> Tensor:
         _check(image)
@@ -71,9 +68,8 @@ class ImageDiscriminator(nn.Module):
     def __init__(self, channels: int = 3, width: int = 64):
         super().__init__()
         self.features = _convolutions(channels, width)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(8 * width * 36, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 1)
-        )
+        dense = nn.Linear(8 * width * 36, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 1)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(), *dense)
 
     def forward(self, image: Tensor, lr: Tensor) -> Tensor:
         _check(image)

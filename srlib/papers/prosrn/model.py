@@ -20,14 +20,13 @@ Structures (Figure 6), each of `depth` convolutions:
 - "residual": units of two convolutions with an identity skip; depth is even.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.core.errors import SRError, unknown
-from srlib.nn.progressive import SLOPE, bilinear, context, double, initialise
+from srlib.core.errors import SRError, check_int, unknown
+from srlib.nn.blocks import conv
+from srlib.nn.progressive import SLOPE, bilinear, context, double, doublings, initialise
 
 
 class Convolutions(nn.Module):
@@ -35,7 +34,7 @@ class Convolutions(nn.Module):
 
     def __init__(self, depth: int, width: int):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.layers = nn.ModuleList(conv(width, width) for _ in range(depth))
 
 
 class General(Convolutions):
@@ -71,7 +70,7 @@ class Memory(Convolutions):
         return h
 
 
-STRUCTURES: dict[str, Callable[[int, int], nn.Module]] = {"memory": Memory, "general": General, "residual": Residual}
+STRUCTURES = {"memory": Memory, "general": General, "residual": Residual}
 
 
 class ProSRN(nn.Module):
@@ -87,15 +86,12 @@ class ProSRN(nn.Module):
         super().__init__()
         if structure not in STRUCTURES:
             raise unknown("structure", structure, STRUCTURES)
-        if scale < 2 or scale & (scale - 1):
-            raise SRError(f"scale (={scale}) of ProSRN must be a power of two: 2, 4, 8, 16, ...")
-        if depth < 1:
-            raise SRError(f"depth (={depth}) must be at least 1")
-        self.scale, self.levels = scale, scale.bit_length() - 1
-        self.entry = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(SLOPE))
+        check_int("depth", depth, 1)
+        self.scale, self.levels = scale, doublings(scale)
+        self.entry = nn.Sequential(conv(1, width), nn.LeakyReLU(SLOPE))
         self.extract = STRUCTURES[structure](depth, width)
         self.up = nn.Sequential(double(width), nn.LeakyReLU(SLOPE))
-        self.fusion = nn.Conv2d(width, 1, 3, padding=1)
+        self.fusion = conv(width, 1)
         self.image_up = bilinear()
         self.context = context(depth + 2, self.levels)  # entry, each convolution, up and fusion together
         initialise(self, last=self.fusion)

@@ -12,17 +12,7 @@ from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
 from srlib.nn import models
 from srlib.papers.difficulty_sr import analysis
-from srlib.papers.difficulty_sr.analysis import (
-    CLASSES,
-    as_scores,
-    choose,
-    compare,
-    confusion,
-    identify,
-    patch_psnr,
-    patches,
-    sweep,
-)
+from srlib.papers.difficulty_sr.analysis import CLASSES, as_scores, choose, compare, confusion, identify, patches, sweep
 from srlib.papers.difficulty_sr.model import EASIEST, Identifier
 from srlib.scoring.evaluation import evaluate, measure
 
@@ -59,23 +49,19 @@ def test_grey_images_are_luma_in_both_resolutions(tmp_path):
 
 def test_patch_psnr_is_exact_and_infinite_for_a_perfect_patch():
     hr = torch.zeros(2, 1, 4, 4)
-    assert patch_psnr(torch.stack([hr[0], hr[1] + 0.1]), hr).tolist() == [math.inf, pytest.approx(20, abs=1e-5)]
+    assert analysis.patch_psnr(torch.stack([hr[0], hr[1] + 0.1]), hr).tolist() == [math.inf, pytest.approx(20, abs=1e-5)]
 
 
 def test_compare_scores_branches_and_identifiers_patch_by_patch(data):
-    rows = compare({"complex": models.create("bicubic", 2), "told": Identifier(2)}, data, 2)
+    identifier, frozen = Identifier(2), Identifier(2).eval()
+    rows = compare({"complex": models.create("bicubic", 2), "frozen": frozen, "identifier": identifier}, data, 2)
+    assert identifier.training and identifier.classify.training and not frozen.training
     assert len(rows) == 6 and rows["actual"].tolist() == [EASIEST, *[0] * 5]
     assert np.allclose(rows["complex"][1:], rows["bicubic"][1:], atol=1e-3)  # the same network
     assert np.allclose(rows[[f"p{i}" for i in range(5)]].sum(axis=1), 1, atol=1e-5)
     table = confusion(rows)
+    assert len(CLASSES) == EASIEST + 1 == 5
     assert table.to_numpy().sum() == 6 and tuple(table.columns) == CLASSES and table.iloc[1:4].to_numpy().sum() == 0
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_compare_leaves_networks_in_their_mode(data, training):
-    net = Identifier(2).train(training)
-    compare({"told": net}, data, 2)
-    assert net.training == net.classify.training == training
 
 
 def test_an_identifier_is_scored_by_its_accuracy(data):
@@ -130,7 +116,3 @@ def test_sweep_goes_from_all_plain_to_none_and_ends_with_the_truth():
     image_a = -10 * math.log10((10**-5 + 10**-3) / 2), -10 * math.log10((10**-4.8 + 10**-3.3) / 2)
     image_b = -10 * math.log10((10**-4.8 + 10**-2) / 2), -10 * math.log10((0 + 10**-2.5) / 2)
     assert table["psnr"].tolist()[:3:2] == [pytest.approx((image_a[k] + image_b[k]) / 2) for k in (0, 1)]
-
-
-def test_classes_have_a_name_each():
-    assert len(CLASSES) == EASIEST + 1 == 5 and analysis.PATCH == 48
