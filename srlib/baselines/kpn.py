@@ -19,6 +19,9 @@ Departures:
   with "dct", with 0.23 dB more. A larger start of the heads (1e-3) gives 0.004, no warm-up 0.00004.
 - LP-KPN's pyramid is Burt and Adelson's with the binomial filter (1 4 6 4 1) / 16 and a border that repeats its last pixel. The
   code supervises the three levels of the pyramid, which `levels` and `laplacian` give; `forward` gives the image.
+
+Two arguments are for the authors' weights (`srlib.official`): `columns_first`, as MATLAB orders the pixels of a shuffle's cell,
+and `border="zeros"`, the code's border of the pyramid.
 """
 
 import math
@@ -55,9 +58,21 @@ class Trunk(nn.Module):
         return x + self.body(x)
 
 
-def head_features(width: int, factor: int, out: int | None = None) -> nn.Sequential:
+class ColumnShuffle(nn.Module):
+    """Pixel shuffle that fills cells column by column: `(N, C, H, W)` -> `(N, C/factor^2, factor*H, factor*W)`."""
+
+    def __init__(self, factor: int):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = x.unflatten(1, (-1, self.factor, self.factor))  # (N, C/f^2, column, row, H, W)
+        return F.pixel_shuffle(cells.transpose(2, 3).flatten(1, 3), self.factor)
+
+
+def head_features(width: int, factor: int, out: int | None = None, columns_first: bool = False) -> nn.Sequential:
     """Return the layers from trunk to kernel head: pixel shuffle by `factor`, two convolutions with ReLU, `out` channels."""
-    shuffle = nn.PixelShuffle(factor) if factor > 1 else nn.Identity()
+    shuffle = nn.Identity() if factor == 1 else (ColumnShuffle if columns_first else nn.PixelShuffle)(factor)
     return nn.Sequential(shuffle, conv(width // factor**2, width), nn.ReLU(), conv(width, out or width), nn.ReLU())
 
 
@@ -127,15 +142,22 @@ class KPN(SameSize):
     """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size.
 
     kernel: K. width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct".
-    Parameters: K=5 1,281,625, K=7 1,295,473, K=13 1,364,713, K=19 1,475,497.
+    columns_first: see above. Parameters: K=5 1,281,625, K=7 1,295,473, K=13 1,364,713, K=19 1,475,497.
     """
 
     def __init__(
-        self, scale: int = 1, kernel: int = 7, width: int = 64, blocks: int = 16, init: str = "identity", basis: str = "pixels"
+        self,
+        scale: int = 1,
+        kernel: int = 7,
+        width: int = 64,
+        blocks: int = 16,
+        init: str = "identity",
+        basis: str = "pixels",
+        columns_first: bool = False,
     ):
         super().__init__(scale)
         self.trunk = Trunk(width, blocks)
-        self.features = head_features(width, CELL)
+        self.features = head_features(width, CELL, columns_first=columns_first)
         self.head = KernelLayer(width, kernel, basis)
         self.context = max(context(3, self.trunk.cells), kernel // 2)
         initialise(self, init, [self.features[-2]], [self.head], share=1.0)
@@ -152,6 +174,7 @@ class KPN(SameSize):
 
 
 LEVELS = 3
+BORDERS = {"replicate": "replicate", "zeros": "constant"}  # of the pyramid -> mode of F.pad
 
 
 def _binomial(image: Tensor) -> Tensor:
@@ -159,45 +182,61 @@ def _binomial(image: Tensor) -> Tensor:
     return torch.outer(taps, taps)[None, None]
 
 
-def reduce(image: Tensor) -> Tensor:
+def reduce(image: Tensor, border: str = "replicate") -> Tensor:
     """Blur `(N, 1, H, W)` and subsample by two: REDUCE of Burt and Adelson 1983."""
-    return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), _binomial(image), stride=2)
+    return F.conv2d(F.pad(image, (2, 2, 2, 2), mode=BORDERS[border]), _binomial(image), stride=2)
 
 
-def expand(image: Tensor) -> Tensor:
+def expand(image: Tensor, border: str = "replicate") -> Tensor:
     """Interpolate `(N, 1, H, W)` to twice its size by the same filter: EXPAND of Burt and Adelson 1983."""
-    enlarged = F.conv_transpose2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 4 * _binomial(image), stride=2)
+    enlarged = F.conv_transpose2d(F.pad(image, (1, 1, 1, 1), mode=BORDERS[border]), 4 * _binomial(image), stride=2)
     height, width = image.shape[-2:]
     return enlarged[..., 4 : 4 + 2 * height, 4 : 4 + 2 * width]
 
 
-def laplacian(image: Tensor) -> list[Tensor]:
+def laplacian(image: Tensor, border: str = "replicate") -> list[Tensor]:
     """Return the Laplacian pyramid of `(N, 1, H, W)`, sides multiples of four: full, half, quarter size."""
     bands = []
     for _ in range(LEVELS - 1):
-        smaller = reduce(image)
-        bands.append(image - expand(smaller))
+        smaller = reduce(image, border)
+        bands.append(image - expand(smaller, border))
         image = smaller
     return [*bands, image]
 
 
-def collapse(bands: list[Tensor]) -> Tensor:
+def collapse(bands: list[Tensor], border: str = "replicate") -> Tensor:
     """Undo `laplacian`."""
     *bands, image = bands
     for band in reversed(bands):
-        image = band + expand(image)
+        image = band + expand(image, border)
     return image
 
 
 class LPKPN(SameSize):
-    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size; arguments as those of KPN. Parameters: K=5 1,430,539."""
+    """Luma `(N, 1, H, W)` in 0..1 -> luma of the same size; arguments as those of KPN. Parameters: K=5 1,430,539.
+
+    border: of the pyramid, "replicate" or "zeros".
+    """
 
     def __init__(
-        self, scale: int = 1, kernel: int = 5, width: int = 64, blocks: int = 16, init: str = "identity", basis: str = "pixels"
+        self,
+        scale: int = 1,
+        kernel: int = 5,
+        width: int = 64,
+        blocks: int = 16,
+        init: str = "identity",
+        basis: str = "pixels",
+        columns_first: bool = False,
+        border: str = "replicate",
     ):
         super().__init__(scale)
+        if border not in BORDERS:
+            raise unknown("border", border, BORDERS)
+        self.border = border
         self.trunk = Trunk(width, blocks)
-        self.features = nn.ModuleList(head_features(width, CELL // 2**level) for level in range(LEVELS))
+        self.features = nn.ModuleList(
+            head_features(width, CELL // 2**level, columns_first=columns_first) for level in range(LEVELS)
+        )
         self.heads = nn.ModuleList(KernelLayer(width, kernel, basis) for _ in range(LEVELS))
         # The quarter level has the largest receptive field: three layers, REDUCE or the kernels, and two EXPANDs.
         self.context = context(3, max(self.trunk.cells + 3, kernel // 2 + 2) + 2)
@@ -210,7 +249,7 @@ class LPKPN(SameSize):
 
     def levels(self, lr: Tensor) -> list[Tensor]:
         """Return the filtered Laplacian levels of an image whose sides are multiples of four: full, half, quarter size."""
-        return [dynamic_filter(*pair) for pair in zip(laplacian(lr), self.kernels(lr), strict=True)]
+        return [dynamic_filter(*pair) for pair in zip(laplacian(lr, self.border), self.kernels(lr), strict=True)]
 
     def enhance(self, lr: Tensor) -> Tensor:
-        return collapse(self.levels(lr))
+        return collapse(self.levels(lr), self.border)

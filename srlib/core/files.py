@@ -136,6 +136,15 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def git_blob(file: Path) -> str:
+    """Return the id that git gives a file's content: the SHA-1 of its type and size and of the content."""
+    digest = hashlib.sha1(b"blob %d\0" % os.stat(file).st_size)
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _cache_file(folder: Path) -> Path:
     name = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:24]
     return paths.cache_dir() / "hashes" / f"{name}.json"

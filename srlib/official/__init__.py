@@ -2,7 +2,8 @@
 
 `load("idn", 2)` gives a network of `srlib.baselines` with the arguments that the authors' code needs. The files are fetched like
 images (`python -m srlib data official`), by address and hash; most of their repositories state no licence, so that neither they
-nor conversions are part of this project. `sources.csv` has the origin and licence of each.
+nor conversions are part of this project. `sources.csv` has the origin and licence of each. `unseen` registers files that were
+not seen here, those of DDet, KPN, LP-KPN and D2C-SR.
 """
 
 from functools import lru_cache
@@ -16,12 +17,14 @@ from torch import nn
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write, sha256, write_json
 from srlib.core.paths import cache_dir, data_dir
+from srlib.core.pickles import read_arrays
 from srlib.data import registry
 from srlib.nn import models
+from srlib.official import unseen
 from srlib.official.maps import MAPS
 from srlib.official.readers import caffemodel, mat, params, pth
 
-READERS = {".mat": mat.read, ".caffemodel": caffemodel.read, ".params": params.read, ".pth": pth.read}
+READERS = {".mat": mat.read, ".caffemodel": caffemodel.read, ".params": params.read, ".pth": pth.read, ".pkl": read_arrays}
 SOURCES = Path(__file__).with_name("sources.csv")
 
 
@@ -32,19 +35,20 @@ def sources() -> pd.DataFrame:
 
 
 def available() -> list[tuple[str, int]]:
-    """Return every network and scale with official weights."""
+    """Return every network and scale whose official weights are fetched and were measured here."""
     return [(row.network, int(scale)) for row in sources().itertuples() for scale in row.scales.split(";")]
 
 
 def source(name: str, scale: int) -> pd.Series:
-    """Return the row of `sources` for a network and scale; raises SRError where there is none."""
-    rows = sources()
+    """Return the row of `sources`, or of `unseen.sources`, for a network and scale; raises SRError where there is none."""
+    rows = pd.concat([sources(), unseen.sources()], ignore_index=True).fillna("")
     if name not in set(rows["network"]):
         raise unknown("network with official weights", name, rows["network"].unique())
-    for _, row in rows[rows["network"] == name].iterrows():
-        if str(scale) in row["scales"].split(";"):
+    rows = rows[rows["network"] == name]
+    for _, row in rows.iterrows():
+        if str(scale) in row["scales"].split(";") or not row["scales"]:
             return row
-    known = ", ".join(f"x{known_scale}" for network, known_scale in available() if network == name)
+    known = ", ".join(f"x{known_scale}" for scales in rows["scales"] for known_scale in scales.split(";"))
     raise SRError(f"scale (={scale}): official weights of {name} are of {known}")
 
 
@@ -53,8 +57,7 @@ def load(name: str, scale: int) -> nn.Module:
 
     Raises SRError for a network or scale without any, and for a file that is missing, or not the registered one.
     """
-    (file,) = registry.paths(_dataset(name, scale))
-    return convert(file, name, scale)
+    return convert(_file(name, scale), name, scale)
 
 
 def weights_file(name: str, scale: int) -> Path:
@@ -62,7 +65,7 @@ def weights_file(name: str, scale: int) -> Path:
 
     Raises as `load`. The card has no steps: how long the authors trained is not known, and no budget here.
     """
-    (source_file,) = registry.paths(_dataset(name, scale))
+    source_file = _file(name, scale)
     file = cache_dir() / "official" / f"official_{name}_x{scale}-{sha256(source_file)[:10]}.safetensors"
     data = save(convert(source_file, name, scale).state_dict())
     if not file.exists() or file.read_bytes() != data:
@@ -74,11 +77,16 @@ def weights_file(name: str, scale: int) -> Path:
 
 def fetched(name: str, scale: int) -> bool:
     """Whether the file of official weights is here."""
-    return all((data_dir() / file).is_file() for file in registry.files(_dataset(name, scale)).file)
+    return (data_dir() / "official" / source(name, scale)["file"]).is_file()
 
 
-def _dataset(name: str, scale: int) -> str:
-    return f"official/{Path(source(name, scale)['file']).stem}"
+def _file(name: str, scale: int) -> Path:
+    """Return the file of official weights after checking its hash; raises SRError as `load`."""
+    row = source(name, scale)
+    if row["url"]:
+        return unseen.path(row)
+    (file,) = registry.paths(f"official/{Path(row['file']).stem}")
+    return file
 
 
 def convert(file: Path, name: str, scale: int) -> nn.Module:
@@ -90,11 +98,11 @@ def convert(file: Path, name: str, scale: int) -> nn.Module:
         raise SRError(
             f"{file.name} has no layer {error.args[0]!r}, which {name} x{scale} needs; it is of another network"
         ) from None
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise SRError(f"{file.name} is not of {name} x{scale}: {error}") from None
     if arrays:
         raise SRError(f"{file.name} has layers that {name} x{scale} lacks: {', '.join(list(arrays)[:3])}")
-    net = models.create(name, scale, **arguments)
+    net = models.create(arguments.pop("model", name), arguments.pop("scale", scale), **arguments)
     _check_shapes(net, state, file.name)
     net.load_state_dict(state)
     return net.eval()

@@ -1,11 +1,13 @@
 """From the arrays of official weights to the networks here: one function for each network.
 
 Each takes what a reader of `official.readers` returns, and the scale, and returns the arguments of the network and its
-state_dict. What conversions have to do was found by measuring: the papers' PSNR on Set5 comes out (tests/test_official.py).
+state_dict. What conversions have to do was found by measuring: the papers' PSNR on Set5 comes out (tests/test_official.py). Those
+of `official.unseen` are written from the authors' code instead.
 """
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,6 +128,94 @@ def drrn(arrays: Arrays, scale: int) -> Mapped:
     return {"rectified": True}, state
 
 
+def _transposed(side: int) -> np.ndarray:
+    """Return the order that takes the cells of a square from column by column to row by row."""
+    return np.arange(side**2).reshape(side, side).T.ravel()
+
+
+TRUNK = {"trunk.entry": "conv1", "trunk.body.16": "conv34"} | {
+    f"trunk.body.{block}.body.{2 * i}": f"conv{2 * block + 2 + i}" for block in range(16) for i in (0, 1)
+}
+
+
+def _kernel_network(arrays: Arrays, places: dict[str, str], heads: dict[str, int]) -> dict[str, Tensor]:
+    """Return the state of a network that predicts kernels. heads: its last layers, with the size of their kernels.
+
+    The authors' test code (Test.m of csjcai/RealSR) hands MATLAB's images to Caffe as they are, which has them transposed. Here
+    the kernels of all layers are transposed instead, and so are the cells of the first layer and the predicted kernels.
+    """
+    state = {}
+    for ours, theirs in (TRUNK | places).items():
+        weight, bias = arrays.pop(f"{theirs}[0]"), arrays.pop(f"{theirs}[1]").ravel()
+        weight = weight.swapaxes(2, 3)  # (out, in, k, k)
+        if ours == "trunk.entry":
+            weight = weight[:, _transposed(4)]
+        if ours in heads and len(weight) == heads[ours] ** 2:
+            weight, bias = (array[_transposed(heads[ours])] for array in (weight, bias))
+        state[f"{ours}.weight"], state[f"{ours}.bias"] = _tensor(weight), _tensor(bias)
+    return state
+
+
+def ddet(arrays: Arrays, scale: int) -> Mapped:
+    """The files of x3 and x4 are the wide network."""
+    places = {"features.1": "conv35", "features.3": "conv36", "refine.0": "conv_f1", "refine.2": "conv_f2"}
+    places |= {f"cdm.{2 * i}": f"convp{i + 1}" for i in range(3)}
+    places |= {"heads.0.0": "Kernel", "heads.1.0": "Kernel_c10", "heads.1.2": "Kernel_c12"}
+    places |= {"heads.2.0": "Kernel_c20", "heads.2.2": "Kernel_c22"}
+    state = _kernel_network(arrays, places, {"heads.0.0": 9, "heads.1.2": 7, "heads.2.2": 5})
+    return {"scale": 1, "wide": scale != 2, "columns_first": True}, state
+
+
+def kpn(arrays: Arrays, scale: int, kernel: int) -> Mapped:
+    places = {"features.1": "conv35", "features.3": "conv36", "head": "Kernel"}
+    state = _kernel_network(arrays, places, {"head": kernel})
+    return {"model": "kpn", "scale": 1, "kernel": kernel, "columns_first": True}, state
+
+
+def lp_kpn(arrays: Arrays, scale: int) -> Mapped:
+    """Levels C, B, A of the file are those of full, half and quarter size; K = 5."""
+    places = {}
+    for level, letter in enumerate("CBA"):
+        places |= {f"features.{level}.1": f"conv{letter}35", f"features.{level}.3": f"conv{letter}36"}
+        places[f"heads.{level}"] = f"Kernel{letter}"
+    state = _kernel_network(arrays, places, {f"heads.{level}": 5 for level in range(3)})
+    return {"scale": 1, "columns_first": True, "border": "zeros"}, state
+
+
+def d2c_sr(arrays: Arrays, scale: int) -> Mapped:
+    """Two groups of four blocks. The authors' images are BGR: channels of colour are reversed."""
+    places = {"divergence.subtract_mean": "sub_mean", "divergence.add_mean": "add_mean", "divergence.head": "head.0"}
+    for level, bodies in enumerate((("1", "2"), ("11", "12", "21", "22"))):
+        for branch, body in enumerate(bodies):
+            here, there = f"divergence.levels.{level}.{branch}", f"body{body}"
+            for group in range(2):
+                for block in range(4):
+                    ours, theirs = (f"{name}.{group}.body.{block}.body" for name in (here, there))
+                    places |= {f"{ours}.{i}": f"{theirs}.{i}" for i in (0, 2)}
+                    places |= {f"{ours}.3.weigh.{i + 1}": f"{theirs}.3.conv_du.{i}" for i in (0, 2)}
+                places[f"{here}.{group}.body.4"] = f"{there}.{group}.body.4"
+            places[f"{here}.2"] = f"{there}.2"
+    steps = 1 if scale == 3 else scale.bit_length() - 1  # of the up-sampler
+    for leaf, name in enumerate(("11", "12", "21", "22")):
+        places |= {f"divergence.skips.{leaf}.{i}": f"res_conv{2 * leaf + i + 1}" for i in (0, 1)}
+        places |= {f"divergence.tails.{leaf}.{2 * i}": f"tail{name}.0.{2 * i}" for i in range(steps)}
+        places[f"divergence.tails.{leaf}.{2 * steps}"] = f"tail{name}.1"
+    state = {}
+    for ours, theirs in places.items():
+        weight, bias = arrays.pop(f"state_dict_D.{theirs}.weight"), arrays.pop(f"state_dict_D.{theirs}.bias").ravel()
+        if weight.shape[1] == 3:
+            weight = weight[:, ::-1]
+        if weight.shape[0] == 3:
+            weight, bias = weight[::-1], bias[::-1]
+        state[f"{ours}.weight"], state[f"{ours}.bias"] = _tensor(weight), _tensor(bias)
+    for i in range(3):
+        weight = arrays.pop(f"state_dict_C.fusion_final.{i}.conv.weight")
+        if i == 0:  # (64, 4 predictions * 3 colours, 3, 3)
+            weight = weight.reshape(len(weight), -1, 3, 3, 3)[:, :, ::-1].reshape(weight.shape)
+        state[f"convergence.layers.{i}.weight"] = _tensor(weight)
+    return {}, state
+
+
 MAPS: dict[str, Callable[[Arrays, int], Mapped]] = {
     "vdsr": vdsr,
     "idn": idn,
@@ -134,4 +224,9 @@ MAPS: dict[str, Callable[[Arrays, int], Mapped]] = {
     "srcnn": srcnn,
     "fsrcnn": fsrcnn,
     "drrn": drrn,
+    "ddet": ddet,
+    "kpn": partial(kpn, kernel=7),
+    **{f"kpn_{kernel}": partial(kpn, kernel=kernel) for kernel in (5, 13, 19)},
+    "lp_kpn": lp_kpn,
+    "d2c_sr": d2c_sr,
 }

@@ -83,6 +83,7 @@ class DDet(SameSize):
     variant: "official" or "paper". wide: 128 channels before the heads instead of 64.
     cdm, mda, refine: False leaves that component out (the ladder of Table II).
     width: channels, a multiple of 16. blocks: residual blocks. init: "identity" or "caffe". basis: "pixels" or "dct" (see `kpn`).
+    columns_first: for the authors' weights (see `kpn`).
     Parameters: 1,428,919; wide 1,559,159; paper 1,353,246. Ladder: 1,295,473, 1,296,690, 1,334,835, 1,428,919.
     """
 
@@ -98,6 +99,7 @@ class DDet(SameSize):
         blocks: int = 16,
         init: str = "identity",
         basis: str = "pixels",
+        columns_first: bool = False,
     ):
         super().__init__(scale)
         if variant not in HEADS:
@@ -107,7 +109,7 @@ class DDet(SameSize):
         sizes = HEADS[variant] if mda else KPN_HEADS
         out = 2 * width if wide else width
         self.trunk = Trunk(width, blocks)
-        self.features = head_features(width, CELL, out)
+        self.features = head_features(width, CELL, out, columns_first)
         self.heads = nn.ModuleList(head(out, kernel, between, basis) for kernel, between in sizes)
         self.cdm = detail_path(width) if cdm else None
         self.refine = refinement(variant, width) if refine else None
