@@ -33,10 +33,9 @@ def pins():
 
 
 def requirements() -> dict[str, Requirement]:
-    """All that pyproject.toml asks for, with its extras but lpips, which no command installs."""
+    """All that pyproject.toml asks for, with its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "lpips"]
-    lines = [*project["dependencies"], *sum(extras, [])]
+    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
 
 
@@ -142,7 +141,7 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("srlib", ("notebooks", "workflow", "lpips")),
+        ("srlib", ("notebooks", "workflow")),
         ("notebooks", ("notebooks",)),
         ("workflow", ("workflow", "explore", "test")),
         ("tests", ("notebooks", "workflow", "test")),
@@ -162,7 +161,7 @@ def test_the_core_needs_no_extra():
     files = [file for file in files if file.stem not in ("figures", "explorer")] + [ROOT / "srlib" / "reproduce" / "verdicts.py"]
     needed = {str(file.relative_to(ROOT)): imported(file) - asked_for() for file in files}
     assert len(needed) > 70
-    assert {name: packages for name, packages in needed.items() if packages} == {"srlib/scoring/perceptual.py": {"lpips"}}
+    assert {name: packages for name, packages in needed.items() if packages} == {}
 
 
 def test_the_core_is_used():

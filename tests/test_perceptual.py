@@ -1,7 +1,5 @@
 """Perceptual measures: known answers, and the direction in which blur and noise move them."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from srlib.core.protocols import protocol
 from srlib.data.sets import open_set
 from srlib.nn import models
 from srlib.scoring import perceptual
+from srlib.scoring.lpips import is_fetched
 
 
 @pytest.fixture
@@ -50,14 +49,7 @@ def test_a_picture_that_is_too_small():
 def test_scores_of_a_set():
     rows = perceptual.score(models.create("bicubic", 1), "embedded-camera-test", protocol("d2c"), 2)
     assert list(rows["image"]) == ["camera", "chelsea"] and rows["gmsd"].gt(0).all() and rows["sharpness"].lt(1).all()
-    assert ("lpips" in rows) == (importlib.util.find_spec("lpips") is not None)
-
-
-def test_lpips_is_none_where_it_is_not_installed(monkeypatch):
-    monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: None)
-    perceptual.lpips.cache_clear()
-    assert perceptual.lpips() is None and "pip install" in perceptual.NO_LPIPS
-    perceptual.lpips.cache_clear()
+    assert ("lpips" in rows) == is_fetched()
 
 
 def test_luma_alone_is_refused():

@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     data = commands.add_parser("data", help="fetch and verify the public test and training sets, and official weights")
-    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all in the registry)")
+    data.add_argument("datasets", nargs="*", metavar="DATASET", help="names to fetch (default: all but lpips)")
     data.add_argument("--official", action="store_true", help="fetch the official weights alone, as DATASET official")
     data.add_argument("--check", action="store_true", help="verify what is there, download nothing")
     data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")

@@ -16,7 +16,7 @@ def _data(args: argparse.Namespace) -> None:
 
     damaged = []
     names = [*args.datasets, *([registry.OFFICIAL] if args.official else [])]
-    for name in names or registry.datasets():
+    for name in names or (name for name in registry.datasets() if name not in registry.OPTIONAL):
         if args.check:
             status = registry.verify(name)
             print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")

@@ -28,7 +28,8 @@ RETRY_STATUS = (408, 429, 500, 502, 503, 504)  # transient HTTP errors
 DATA_REMEDY = "set SRLIB_DATA to a folder that can be written"
 
 DIV2K_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
-OFFICIAL = "official"  # weights, not images; see `srlib.official`
+OFFICIAL, LPIPS = "official", "lpips"  # weights, not images; see `srlib.official` and `scoring.lpips`
+OPTIONAL = (LPIPS,)  # fetched by name only
 MANUAL = ("DIV2K", "DIV2K-val")  # archives of several GB
 
 # Splits of City100's 100 scenes in addition to the authors' train (95) and test (5), the same for both cameras.

@@ -103,7 +103,7 @@ class ImageSet:
 def known_sets() -> list[str]:
     """Return the names that `open_set` takes, besides folder:PATH, pairs:PATH and sums of names."""
     parts = [f"{name}/{split}" for name in registry.CITY100 if name in registry.datasets() for split in registry.splits(name)]
-    images = [name for name in registry.datasets() if name != registry.OFFICIAL]
+    images = [name for name in registry.datasets() if name not in (registry.OFFICIAL, registry.LPIPS)]
     return [*images, *parts, "embedded", "embedded-test", *CAMERA, *DIV2K, *layouts.LAYOUTS]
 
 

@@ -1,13 +1,10 @@
-"""Perceptual metrics: GMSD and gradient energy, which need no weights, and LPIPS where it is installed.
+"""Perceptual metrics: GMSD and gradient energy, which need no weights, and LPIPS where its weights are fetched.
 
 GMSD: W. Xue et al., "Gradient Magnitude Similarity Deviation: A Highly Efficient Perceptual Image Quality Index", IEEE TIP 2014.
-LPIPS: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018; its weights come with
-the optional package `lpips`, which downloads AlexNet through torchvision.
+LPIPS: see `scoring.lpips`.
 """
 
-import importlib.util
 from collections.abc import Callable
-from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -20,9 +17,10 @@ from srlib.core.errors import SRError
 from srlib.core.protocols import Protocol
 from srlib.data.sets import open_set
 from srlib.scoring.evaluation import super_resolve
+from srlib.scoring.lpips import is_fetched, load_lpips
 
 GMSD_C = 170.0  # stabilising constant for 0..255
-NO_LPIPS = "LPIPS is omitted: the package lpips is not installed (pip install -e .[lpips])"
+NO_LPIPS = "LPIPS is omitted: its weights are not fetched (python -m srlib data lpips/alex, 10 MB)"
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
@@ -51,30 +49,31 @@ def sharpness(sr: np.ndarray, hr: np.ndarray) -> float:
     return float(a / b) if b else np.nan
 
 
-@cache
 def lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
-    """Return the LPIPS (AlexNet) function of two images in 0..255, lower is better; None where the package is missing."""
-    if importlib.util.find_spec("lpips") is None:
-        return None
-    import lpips as package
+    """Return the LPIPS (AlexNet) function of two images in 0..255, lower is better; None where its weights are not fetched.
 
-    net = package.LPIPS(net="alex", verbose=False).eval()
+    Raises SRError for weights that are damaged.
+    """
+    if not is_fetched():
+        return None
+    net = load_lpips()
 
     def distance(sr: np.ndarray, hr: np.ndarray) -> float:
-        pair = (torch.from_numpy(to_rgb(x).clip(0, 255).transpose(2, 0, 1)[None] / 127.5 - 1).float() for x in (sr, hr))
+        pair = (torch.from_numpy(to_rgb(image).clip(0, 255).transpose(2, 0, 1)[None] / 255).float() for image in (sr, hr))
         with torch.no_grad():
-            return float(net(*pair))
+            return net(*pair).item()
 
     return distance
 
 
 def score(model: nn.Module, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
-    """Return a row per image of a set: `image`, `gmsd`, `sharpness`, and `lpips` where it is installed.
+    """Return a row per image of a set: `image`, `gmsd`, `sharpness`, and `lpips` where its weights are fetched.
 
     limit: only the first images. Images are degraded and cropped as the protocol says, without shaving a border. Raises SRError
     for a luma network, whose output does not have the range of RGB images.
     """
-    metrics = {"gmsd": gmsd, "sharpness": sharpness} | ({"lpips": lpips()} if lpips() else {})
+    metrics, distance = {"gmsd": gmsd, "sharpness": sharpness}, lpips()
+    metrics |= {"lpips": distance} if distance else {}
     images, rows = open_set(dataset), []
     for i, (image, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, model.scale) if images.paired else None

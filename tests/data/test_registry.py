@@ -78,7 +78,7 @@ def test_a_damaged_registry_is_named(root):
 def test_the_projects_registry_is_sound():
     rows = registry.table()
     counts = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "T91": 91, "BSD400": 400}
-    counts |= {"City100-nikon": 200, "City100-iphone": 200, "RealSR-NTIRE19": 32, "DIV2K-x4lr": 800, "official": 17}
+    counts |= {"City100-nikon": 200, "City100-iphone": 200, "RealSR-NTIRE19": 32, "DIV2K-x4lr": 800, "official": 17, "lpips": 2}
     assert rows.groupby("dataset").size().to_dict() == counts
     assert registry.datasets() == list(counts)
     assert rows.file.is_unique and rows.url.is_unique
@@ -86,7 +86,7 @@ def test_the_projects_registry_is_sound():
     assert rows.sha256.str.fullmatch("[0-9a-f]{64}").all()
     assert rows.url.str.startswith("https://").all() and (rows.bytes > 0).all()
     assert (rows.file.str.split("/").str[0] == rows.dataset.str.split("-").str[0]).all()
-    cities, weights = rows.dataset.str.startswith("City100"), rows.dataset == "official"
+    cities, weights = rows.dataset.str.startswith("City100"), rows.dataset.isin(["official", "lpips"])
     assert rows[~cities & ~weights].groupby("dataset").split.nunique().eq(1).all()
     for name, scenes in rows[cities].groupby("dataset"):
         assert scenes.groupby("split").size().to_dict() == {"train": 190, "test": 10}, name
