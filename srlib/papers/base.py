@@ -75,7 +75,9 @@ def with_official(methods: dict[str, Method], scales: Collection[int]) -> dict[s
         rows[name] = method
         published = tuple(scale for network, scale in official.available() if network == name and scale in scales)
         if published:
-            label = f"{method.label}, official weights"
+            trained_by_others = official.source(name, published[0])["origin"] == "a third party's training"
+            whose = "a third party's" if trained_by_others else "official"
+            label = f"{method.label}, {whose} weights"
             rows[name + OFFICIAL] = Method(method.model, label, scales=published, official=name)
     return rows
 
