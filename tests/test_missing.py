@@ -26,7 +26,7 @@ def noted(paper, table, scale, ours, order, also=()) -> dict[tuple[str, str], st
 
 def test_prosrns_table_6():
     order = ["bicubic", "selfexsr", "drcn", "drrn", "drrn_official", "lapsrn", "prosrn"]
-    ours = {"bicubic": ["Set5", "Urban100"], "drrn_official": ["Set5"], "lapsrn": ["Set5"]}
+    ours = {"bicubic": ["Set5", "Urban100", "embedded-test"], "drrn_official": ["Set5"], "lapsrn": ["Set5"]}
     notes = noted("prosrn", "Table 6", 2, ours, order, also=["drrn"])
     assert notes["Set5", "bicubic"] == notes["Set5", "lapsrn"] == ""
     assert notes["Set5", "selfexsr"] == "no network here"
@@ -36,6 +36,7 @@ def test_prosrns_table_6():
     assert {note.partition(";")[0] for (name, _), note in notes.items() if name == "Manga109"} == {"images not public"}
     assert notes["Urban100", "drrn_official"] == "scored on Set5, Set14, B100 only; the paper prints none"
     assert not any(name == "drrn" for _, name in notes)  # its other row says enough
+    assert notes["embedded-test", "bicubic"] == "" and ("embedded-test", "drrn_official") not in notes  # no set of the paper
 
 
 def test_a_method_with_neither_number_has_rows():

@@ -20,12 +20,14 @@ def explain(
 ) -> pd.DataFrame:
     """Return a table of `tables.paper_table` with a column `note`: why a row lacks our number, or the paper's.
 
-    also: methods that the paper does not print, which get a row for every set, if only for the note. The paper's number is
-    noted as missing for these, and for a method that it prints elsewhere in the table.
+    also: methods that the paper does not print, which get a row for each of its sets, if only for the note. The paper's number is
+    noted as missing, on these sets, for such methods and for those that it prints elsewhere in the table.
     """
+    published, ours = f"{metric}_published", f"{metric}_ours"
+    printed_sets = set(table.loc[table[published].notna(), "dataset"])
     unprinted = {name: [labels[row] for row in (name, name + OFFICIAL) if row in labels] for name in also}
     present, rows = set(table["method"]), []
-    for (dataset, scale), block in table.groupby(["dataset", "scale"], sort=False):
+    for (dataset, scale), block in table[table["dataset"].isin(printed_sets)].groupby(["dataset", "scale"], sort=False):
         for own, *official in unprinted.values():
             if not {own, *official} & set(block["method"]):
                 rows.append({"dataset": dataset, "scale": scale, "method": official[0] if present & {*official} else own})
@@ -33,9 +35,9 @@ def explain(
     whole = pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table.copy()
     whole = whole.sort_values("dataset", key=lambda column: column.map(order.index), kind="stable", ignore_index=True)
 
-    printed = {*whole.loc[whole[f"{metric}_published"].notna(), "method"], *sum(unprinted.values(), [])}
-    ours = whole[whole[f"{metric}_ours"].notna()]
-    scored, public = set(zip(ours["method"], ours["scale"], strict=True)), set(known_sets())
+    printed = {*whole.loc[whole[published].notna(), "method"], *sum(unprinted.values(), [])}
+    with_ours = whole[whole[ours].notna()]
+    scored, public = set(zip(with_ours["method"], with_ours["scale"], strict=True)), set(known_sets())
     names = {label: name for name, label in labels.items()}
 
     def unscored(name: str, dataset: str, scale: int) -> str:
@@ -56,9 +58,9 @@ def explain(
         return "not trained here" + ("; published weights have a row" if (official.label, scale) in scored else "")
 
     def note(row: dict) -> str:
-        ours = unscored(names[row["method"]], row["dataset"], row["scale"]) if pd.isna(row[f"{metric}_ours"]) else ""
-        theirs = pd.isna(row[f"{metric}_published"]) and row["method"] in printed
-        return "; ".join(filter(None, (ours, "the paper prints none" if theirs else "")))
+        reason = unscored(names[row["method"]], row["dataset"], row["scale"]) if pd.isna(row[ours]) else ""
+        unprinted_here = pd.isna(row[published]) and row["method"] in printed and row["dataset"] in printed_sets
+        return "; ".join(filter(None, (reason, "the paper prints none" if unprinted_here else "")))
 
     whole["note"] = [note(row) for row in whole.to_dict("records")]
     whole.attrs = table.attrs
