@@ -5,6 +5,7 @@ import io
 import re
 from html.parser import HTMLParser
 
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.draw import styling
+from srlib.draw.style import note, save_figure
 from srlib.papers.profiles import profile as find_profile
 from srlib.reproduce import claims, notebooks, report, verdicts
 
@@ -195,6 +197,21 @@ def test_no_page_needs_anything_from_outside(executed):
                 goal = page.parent / file if file else page
                 assert goal.is_file(), (page, target)
                 assert not anchor or f'id="{anchor}"' in goal.read_text(), (page, target)
+
+
+def test_pictures_have_an_alternative_text(executed):
+    """In the index the words of the figure itself, in a notebook's page the heading above it."""
+    figure, axes = plt.subplots()
+    axes.set(title="Set14 \u00d72", xlabel="mult-adds (G)", ylabel="PSNR (dB)")
+    note(figure, "protocol btsrn; 3 seeds <each>")
+    save_figure(figure, notebooks.figures_folder(PROFILE, "btsrn"), "figure_3")
+    save(notebook(shown(**{"image/png": base64.b64encode(png("red")).decode()}), title="Figure 1: the *network*"), "btsrn/render")
+    index = report.build(PROFILE)
+    assert (
+        'alt="Figure 3: Set14 \u00d72; PSNR (dB) against mult-adds (G); protocol btsrn; 3 seeds &lt;each&gt;"'
+        in index.read_text()
+    )
+    assert 'alt="Figure 1: the network"' in (index.parent / "btsrn" / "render.html").read_text()
 
 
 def test_scripts_in_tables_claims_and_outputs_are_texts(executed):

@@ -17,6 +17,7 @@ from srlib.draw.columns import write_files
 DPI = 300
 PALETTE = [tuple(color) for color in sns.color_palette("colorblind")]
 GREY = "0.45"
+DESCRIPTION = 600  # characters at most
 LOOK = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -48,17 +49,31 @@ def note(fig: Figure, text: str) -> None:
         fig.supxlabel(lines, x=0.01, ha="left", fontsize=8.5, color=GREY)
 
 
+def describe(fig: Figure) -> str:
+    """Return the words of a figure for readers who do not see it: its titles, what is drawn against what, the note below it."""
+    words = [fig.get_suptitle()]
+    for axes in fig.axes:
+        words += [
+            axes.get_title("left"),
+            axes.get_title(),
+            " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel()))),
+        ]
+    words = [" ".join(text.split()) for text in (*words, fig.get_supxlabel())]
+    return textwrap.shorten("; ".join(dict.fromkeys(filter(None, words))), DESCRIPTION, placeholder=" ...")
+
+
 def save_figure(fig: Figure, folder: Path, name: str, points: pd.DataFrame | None = None) -> list[Path]:
     """Write `name`.png (300 dpi), `name`.svg, and where they are given `name`.csv of the points that it draws, each whole or not
-    at all; return their paths.
+    at all; return their paths. Both pictures carry `describe` as their description.
 
     Raises SRError for a name that is no file name.
     """
     contents: dict[str, bytes | str] = {}
+    text = describe(fig) or None
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         out = io.BytesIO()
         with plt.rc_context({"svg.hashsalt": "srlib"}):
-            fig.savefig(out, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
+            fig.savefig(out, format=suffix, dpi=DPI, metadata={**metadata, "Description": text}, facecolor="white")
         contents[suffix] = out.getvalue()
     if points is not None:
         contents["csv"] = points.to_csv(index=False, float_format="%.8g")

@@ -52,20 +52,29 @@ def _sanitize(html: str) -> str:
 
 def _title(notebook: nbformat.NotebookNode, name: str) -> str:
     """Return the first heading of a notebook, else its name."""
-    for cell in notebook.cells:
-        heading = re.search(r"^#\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
-        if heading:
-            return re.sub(r"[*`_$]", "", heading[1]).strip()
-    return name
+    headings = [heading for cell in notebook.cells for level, heading in _headings(cell) if level == 1]
+    return headings[0] if headings else name
+
+
+def _headings(cell: nbformat.NotebookNode) -> list[tuple[int, str]]:
+    """Return level and plain text of the headings in a Markdown cell."""
+    lines = re.findall(r"^(#+)\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+    return [(len(marks), re.sub(r"[*`_$]", "", text).strip()) for marks, text in lines]
 
 
 def _prepare(notebook: nbformat.NotebookNode) -> bool:
-    """Join streams, replace widgets (they need a kernel) by a note, sanitize HTML; return whether a cell shows an error."""
+    """Join streams, replace widgets (they need a kernel) by a note, sanitize HTML, name pictures by the heading above them.
+
+    Returns whether a cell shows an error.
+    """
     CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
     notebook.metadata.pop("widgets", None)
-    failed = False
+    failed, heading = False, ""
     for cell in notebook.cells:
+        heading = (_headings(cell) or [(0, heading)])[-1][1]
         for output in cell.get("outputs", ()):
+            if heading and "image/png" in output.get("data", {}):
+                output.metadata.setdefault("image/png", {})["alt"] = heading
             failed |= output.output_type == "error"
             if WIDGET in output.get("data", {}):
                 output.data = nbformat.from_dict({"text/html": f"<p><em>{WIDGET_NOTE}</em></p>"})
@@ -130,10 +139,11 @@ def _copy(figures: Path, out: Path) -> tuple[list[dict], list[dict]]:
             tables.append({"name": name, "caption": unescape(caption), "links": links, "body": body, "collapsed": collapsed})
         if file.suffix == ".png":
             with Image.open(file) as image:
+                alt = ": ".join(filter(None, (name, image.info.get("Description"))))
                 image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
                 image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
             others = {kind.upper(): f"{link}.{kind}" for kind in ("svg", "csv") if kind in kinds}
-            pictures.append({"name": name, "preview": f"{link}.preview.png", "png": f"{link}.png", "others": others})
+            pictures.append({"name": name, "alt": alt, "preview": f"{link}.preview.png", "png": f"{link}.png", "others": others})
     return tables, pictures
 
 
