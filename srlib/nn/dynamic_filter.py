@@ -125,4 +125,8 @@ def dynamic_filter(image: Tensor, kernels: Tensor) -> Tensor:
     if image.shape[0] != kernels.shape[0] or image.shape[2:] != kernels.shape[2:]:
         got = f"image {tuple(image.shape)} and kernels {tuple(kernels.shape)}"
         raise SRError(f"{got} differ in batch, height or width; expected one kernel per pixel of the image")
+    if torch.onnx.is_in_onnx_export():  # the K*K offsets as one-hot convolutions, whose graph holds for every size
+        count = int(kernels.shape[1])
+        one_hot = torch.eye(count).view(count, 1, side(count), side(count))
+        return (F.conv2d(image, one_hot, padding=side(count) // 2) * kernels).sum(1, keepdim=True)
     return _DynamicFilter.apply(image, kernels)
