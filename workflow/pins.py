@@ -14,14 +14,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+UNPINNED = "spandrel"  # an extra that no command of ours installs: it brings torchvision
 GPU = re.compile(r"nvidia-|cuda-|triton")  # torch asks for exact versions of these on machines with a GPU
 HEADER = "# The exact versions that `make setup` installs on Linux with Python 3.11; written by `make pins`.\n"
 
 
 def requirements() -> list[Requirement]:
-    """Return what pyproject.toml asks for, with all its extras."""
+    """Return what pyproject.toml asks for, with all its extras but `UNPINNED`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(line) for line in (*project["dependencies"], *sum(project["optional-dependencies"].values(), []))]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != UNPINNED]
+    return [Requirement(line) for line in (*project["dependencies"], *sum(extras, []))]
 
 
 def resolve(wanted: Iterable[Requirement]) -> dict[str, str]:

@@ -29,5 +29,5 @@ fi
 rm -f "$venv/.installed"
 echo "Installing into $venv; the first time this takes some minutes."
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks,workflow,explore,cluster,test]"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks,workflow,explore,cluster,export,test]"
 printf "%s\n" "$PWD" >"$venv/.installed"

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 PRECISIONS = ("fp32", "bf16")
+FOREIGN = "a weights file (.pth, .safetensors), or module:function, which returns a torch.nn.Module"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--workers", type=int, default=4, help="parallel downloads (default 4)")
 
     listing = commands.add_parser("list", help="list models, experiments, datasets, released weights or runs")
-    listing.add_argument("what", choices=("models", "experiments", "datasets", "released", "runs"))
+    kinds = ("models", "experiments", "datasets", "released", "runs")
+    listing.add_argument("what", nargs="?", default="released", choices=kinds, help="default: released")
 
     train = commands.add_parser("train", help="train an experiment; a killed training continues")
     train.add_argument("experiment", help="a name from `list experiments`")
@@ -40,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
     train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
 
-    evaluate = commands.add_parser("evaluate", help="score released weights or a run on test sets")
-    evaluate.add_argument("name", help="bicubic, a released experiment, or the directory of a run")
+    evaluate = commands.add_parser("evaluate", help="score released weights, a run or anybody's network on test sets")
+    evaluate.add_argument("name", help=f"bicubic, a released experiment, the directory of a run, {FOREIGN}")
     evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
     evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
     evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
@@ -73,4 +75,16 @@ def parser() -> argparse.ArgumentParser:
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
     release.add_argument("run", type=Path, help="the directory of a run")
     release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
+
+    export = commands.add_parser("export", help="write networks for other tools")
+    export.add_argument("names", nargs="+", metavar="NAME", help="released experiments or runs")
+    export.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
+    forms = "tensors with metadata, an ONNX graph for any size, a folder with a model card, or tensors that spandrel can load"
+    export.add_argument("--to", required=True, choices=("safetensors", "onnx", "hub", "spandrel"), help=forms)
+    export.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="of tensors (default fp32); ONNX is fp32")
+    export.add_argument("--output", type=Path, default=Path(), help="a folder (default: the working directory)")
+
+    count = commands.add_parser("count", help="count parameters and mult-adds for a 1280x720 output")
+    count.add_argument("names", nargs="+", metavar="NAME", help=f"from `list models`, {FOREIGN}")
+    count.add_argument("--scale", type=int, help="default: that of the network, or 2, or the smallest that it has")
     return top

@@ -1,4 +1,4 @@
-"""The command line: `python -m srlib data | list | train | evaluate | upscale | release`."""
+"""The command line: `python -m srlib data | list | train | evaluate | upscale | release | export | count`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from srlib.cli.arguments import parser
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, batch_error
 from srlib.core.output import tolerant
 
 
@@ -125,9 +125,13 @@ def _trained(name: str, scale: int | None):
     from srlib import papers
     from srlib.nn import models
     from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
+    from srlib.share import foreign
 
     if (Path(name) / "config.json").exists():
         return load_run(Path(name), scale)
+    if foreign.is_foreign(name):
+        label = Path(name).stem if name.endswith(foreign.FILES) else name.replace(":", ".")
+        return Trained(label, label, foreign.load(name, scale), Path())
     if "/" in name and name.partition("/")[0] not in papers.names():
         raise SRError(f"no run in {name}; `python -m srlib list runs` shows which there are")
     if name == "bicubic":
@@ -165,9 +169,13 @@ def _evaluate(args: argparse.Namespace) -> None:
         open_set(dataset)
     if args.csv:
         check_writable(args.csv)
-    frames = []
+    frames, failures = [], []
     for dataset in args.datasets:
-        rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
+        try:
+            rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
+        except SRError as error:  # the other sets may do
+            failures.append(str(error))
+            continue
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
         if "accuracy" in rows:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
@@ -180,6 +188,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         if args.csv:  # after each set, so that nothing is lost where a later one fails
             with atomic(args.csv) as temporary:
                 pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8
+    if failures:
+        raise batch_error(failures, len(args.datasets), "sets were not scored")
 
 
 def _upscale(args: argparse.Namespace) -> None:
@@ -205,6 +215,18 @@ def _release(args: argparse.Namespace) -> None:
     print(release(run, args.datasets, protocol("y")))
 
 
+def _export(args: argparse.Namespace) -> None:
+    from srlib.cli.sharing import export_networks
+
+    export_networks(args, _trained)
+
+
+def _count(args: argparse.Namespace) -> None:
+    from srlib.cli.sharing import count_costs
+
+    count_costs(args)
+
+
 COMMANDS = {
     "data": _data,
     "list": _list,
@@ -212,6 +234,8 @@ COMMANDS = {
     "evaluate": _evaluate,
     "upscale": _upscale,
     "release": _release,
+    "export": _export,
+    "count": _count,
 }
 
 

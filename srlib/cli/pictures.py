@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from srlib.cli.inputs import plan
 from srlib.core.color import to_rgb, to_uint8
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, batch_error
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
 from srlib.core.output import tolerant
@@ -220,7 +220,5 @@ def upscale_files(
             tqdm.write(upscale_file(trained.model, source, target, **options))
         except SRError as error:
             failures.append(str(error))
-    if failures and total == 1:
-        raise SRError(failures[0])
     if failures:
-        raise SRError("\n  ".join([f"{len(failures)} of {total} images were not upscaled:", *failures]))
+        raise batch_error(failures, total, "images were not upscaled")

@@ -5,7 +5,7 @@ the remedy. The command line prints the message without a traceback; notebooks p
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 
@@ -19,6 +19,17 @@ def unknown(what: str, got: object, known: Iterable[str]) -> SRError:
     matches = difflib.get_close_matches(str(got), known, n=1)
     hint = f" Did you mean {matches[0]!r}?" if matches else ""
     return SRError(f"unknown {what} {got!r}.{hint} Known: {', '.join(known)}")
+
+
+def failure(what: str, error: Exception) -> SRError:
+    """Return the error for an exception of other people's code: its type and the first line of its message."""
+    reason = next(iter(str(error).strip().splitlines()), "")
+    return SRError(f"{what}: {type(error).__name__}{f': {reason}' if reason else ''}")
+
+
+def batch_error(failures: Sequence[str], total: int, what: str) -> SRError:
+    """Return the error of a batch that went on: the failure of its only item, else "2 of 5 `what`:" and a line each."""
+    return SRError(failures[0] if total == 1 else "\n  ".join([f"{len(failures)} of {total} {what}:", *failures]))
 
 
 def check_int(name: str, value: object, minimum: int) -> int:

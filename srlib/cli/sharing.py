@@ -1,0 +1,72 @@
+"""The commands `export` and `count`: networks for other tools, and the cost of anybody's."""
+
+import argparse
+from collections.abc import Callable, Iterable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from srlib.core.errors import SRError, batch_error
+from srlib.nn import models
+from srlib.nn.cost import OUTPUT_PIXELS, PROBE, summary
+from srlib.reproduce.store import Trained
+from srlib.share import export, foreign
+
+SUFFIXES = {"safetensors": ".safetensors", "spandrel": ".safetensors", "onnx": ".onnx", "hub": ""}
+
+
+def _each(names: Iterable[str], work: Callable[[str], str]) -> None:
+    """Print what `work` returns for each name; SRError at the end says which failed and why."""
+    names, failures = list(dict.fromkeys(names)), []
+    for name in names:
+        try:
+            print(work(name), flush=True)
+        except SRError as error:
+            failures.append(str(error))
+    if failures:
+        raise batch_error(failures, len(names), "failed")
+
+
+def export_networks(args: argparse.Namespace, load: Callable[[str, int | None], Trained]) -> None:
+    """Export networks, each by itself; load: returns a network by name and scale."""
+    targets = {}
+
+    def work(name: str) -> str:
+        if foreign.is_foreign(name):
+            raise SRError(f"{name} is not one of ours; export takes released experiments and runs")
+        trained, note = load(name, args.scale), ""
+        target = args.output / f"{trained.name}_x{trained.model.scale}{SUFFIXES[args.to]}"
+        if targets.setdefault(target, name) != name:
+            raise SRError(f"{name}: {target} is the export of {targets[target]}; export it by itself with --output")
+        if args.to == "onnx":
+            note = f", differs from torch by {export.to_onnx(trained, target):.1e} at most"
+        elif args.to == "hub":
+            target = export.to_hub(trained, target, args.precision)
+        else:
+            export.to_safetensors(trained, target, args.precision, named=args.to == "spandrel")
+        return f"{target}: {target.stat().st_size / 1e6:.2f} MB{note}"
+
+    _each(args.names, work)
+
+
+def count_costs(args: argparse.Namespace) -> None:
+    """Print parameters and mult-adds of networks: names of ours, weights files, or functions as module:function."""
+
+    def work(name: str) -> str:
+        if foreign.is_foreign(name):
+            model = foreign.load(name, args.scale)
+        else:
+            known = models.scales(name)
+            model = models.create(name, args.scale or (2 if 2 in known else known[0])).eval()
+        cost, side = summary(model), getattr(model, "probe", PROBE)
+        line = f"{name} x{model.scale}: {cost.parameters:,} parameters, {cost.mult_adds / 1e9:.2f} G mult-adds for 1280x720"
+        if round(cost.mult_adds_carn / 1e9, 2) != round(cost.mult_adds / 1e9, 2):
+            line += f" ({cost.mult_adds_carn / 1e9:.2f} G with transposed convolutions at output resolution)"
+        with FlopCounterMode(display=False) as counter, torch.no_grad():  # two per mult-add
+            model(torch.zeros(1, model.channels or 3, side, side))
+        products = counter.get_total_flops() / 2 * OUTPUT_PIXELS / (side * model.scale) ** 2
+        if products > 1.005 * cost.mult_adds:
+            line += f"; {products / 1e9:.2f} G with all matrix products (linear layers, attention), from {side}x{side} LR pixels"
+        return line
+
+    _each(args.names, work)
