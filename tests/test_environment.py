@@ -10,17 +10,21 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import date
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+CARRIED = [f"{name}.{suffix}" for name in ("btsrn/btsrn_x2", "prosrn/prosrn_x2") for suffix in ("json", "safetensors")]
 CONDA_NAMES = {
     "pytorch": "torch",
     "snakemake-minimal": "snakemake",
@@ -180,7 +184,8 @@ def installed(tmp_path_factory) -> Path:
     """What `pip install .` puts into site-packages, unpacked in a folder of its own."""
     folder = tmp_path_factory.mktemp("wheel")
     files = subprocess.run(["git", "ls-files", "-z", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in ["pyproject.toml", "README.md", "LICENSE", *filter(None, files.split("\0"))]:
+    weights = [f"data/weights/{name}" for name in CARRIED]
+    for name in ["pyproject.toml", "setup.py", "README.md", "LICENSE", *weights, *filter(None, files.split("\0"))]:
         if (ROOT / name).exists():
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / "source" / name)
@@ -197,7 +202,11 @@ def test_the_wheel_holds_all_files_of_the_package(installed):
     files = subprocess.run(["git", "ls-files", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     files = {name for name in files if (ROOT / name).exists()}
     held = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
-    assert {name for name in held if not name.startswith("srlib-")} == files
+    carried = {f"srlib/released/weights/{name}" for name in CARRIED}
+    assert {name for name in held if not name.startswith("srlib-")} == files | carried
+    for name in CARRIED:
+        assert (installed / "srlib/released/weights" / name).read_bytes() == (ROOT / "data/weights" / name).read_bytes()
+    assert sum((installed / name).stat().st_size for name in carried) < 4e6
     (scripts,) = installed.glob("srlib-*.dist-info/entry_points.txt")
     assert "srlib = srlib.cli.main:main" in scripts.read_text()
 
@@ -213,20 +222,37 @@ def test_an_installed_package_works_without_the_checkout(installed, tmp_path):
 import srlib
 from srlib import papers
 from srlib.core import paths
+from srlib.core.errors import SRError
 from srlib.reproduce import claims, report
 print(srlib.__file__)
 for name in papers.names():
     assert len(papers.published(name)) > 10 and len(claims.load_claims(name)) > 3, name
 assert {file.name for file in report.TEMPLATES.iterdir()} >= {"index.html.j2"}
 print(paths.runs_dir())
+try:
+    paths.home()
+except SRError as error:
+    print("set SRLIB_HOME to the checkout" in str(error))
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs")]
+    assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs"), "True"]
     done = python("-m", "srlib", "list", "models")
     assert done.returncode == 0 and "btsrn" in done.stdout, done.stderr
-    done = python("-m", "srlib", "list", "released")
-    assert done.returncode == 2 and "set SRLIB_HOME to the checkout" in done.stderr
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    commands = """
+from srlib.cli.main import main
+for command in ("list", "upscale photo.jpg", "upscale photo.jpg --model prosrn --scale 4", "upscale photo.jpg --model btsrn/vdsr",
+                "export btsrn --to safetensors"):
+    print(command, "->", main(command.split()), flush=True)
+"""
+    done = python("-c", commands)
+    assert [line[-1] for line in done.stdout.splitlines() if " -> " in line] == ["0", "0", "0", "2", "0"], done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[:2]] == ["btsrn/btsrn_x2", "prosrn/prosrn_x2"]
+    for name, size in (("btsrn_x2", (60, 80)), ("prosrn_x4", (120, 160))):
+        assert Image.open(tmp_path / f"photo_{name}.png").size == size
+    assert "no released weights of btsrn for vdsr x2; there are: btsrn_x2" in done.stderr
+    assert (tmp_path / "btsrn_x2.safetensors").is_file()
     budget = ["--profile", "smoke", "--scale", "2", "--steps", "1", "--batch", "1", "--hr-patch", "16"]
     done = python("-m", "srlib", "train", "btsrn/btsrn", *budget)
     assert done.returncode == 0 and (tmp_path / "runs" / "experiments").is_dir(), done.stderr
@@ -282,5 +308,6 @@ def test_the_citation_is_of_this_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= set(citation)
+    assert date.fromisoformat(str(citation["date-released"]))
     assert (citation["title"], citation["version"]) == (project["name"], project["version"])
     assert (citation["license"], citation["abstract"].rstrip(".")) == (project["license"]["text"], project["description"])

@@ -1,9 +1,9 @@
 """Folders: the repository, the datasets, the cache, the runs.
 
-`SRLIB_HOME` names the repository when srlib is not imported from its own checkout; only notebooks, released weights and the
-plan need it. `SRLIB_DATA` names the
-folder of datasets. `SRLIB_CACHE` names the folder of derived files (packed training images), by default
-the user's cache. `SRLIB_RUNS` names the folder of all outputs, `SRLIB_FIGURES` that of tables and figures only.
+`SRLIB_HOME` names the repository when srlib is not imported from its own checkout; only notebooks, the plan and all released
+weights but the two of the wheel need it. `SRLIB_DATA` names the folder of datasets. `SRLIB_CACHE` names the folder of derived
+files (packed training images), by default the user's cache. `SRLIB_RUNS` names the folder of all outputs, `SRLIB_FIGURES` that
+of tables and figures only.
 """
 
 import os
@@ -28,6 +28,12 @@ def home() -> Path:
     if not (root / "notebooks").is_dir():
         raise SRError(f"{root} is not an srlib repository (no notebooks); set SRLIB_HOME to the checkout")
     return root
+
+
+def released_dir() -> Path:
+    """Return the folder of released weights and scores: `data` of the repository, or the part of it that a wheel carries."""
+    carried = SOURCE / "srlib" / "released"
+    return carried if carried.is_dir() and not os.environ.get("SRLIB_HOME") else home() / "data"
 
 
 def cache_dir() -> Path:

@@ -47,12 +47,12 @@ def released_file(paper: str, name: str, scale: int, seed: int) -> Path:
 
 def weights_dir() -> Path:
     """Return the folder of released weights, with a subfolder per paper."""
-    return paths.home() / "data" / "weights"
+    return paths.released_dir() / "weights"
 
 
 def kept_scores(weights: Path) -> Path:
     """Return the folder of released weights in `data/scores/`, named by stem and SHA-256 of the weights."""
-    return paths.home() / "data" / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
+    return paths.released_dir() / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
 
 
 def read_card(file: Path) -> dict:
