@@ -1,4 +1,4 @@
-"""The command line: `python -m srlib data | list | train | evaluate | upscale | release`."""
+"""The command line: `python -m srlib data | list | train | evaluate | upscale | verify | release`."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from srlib.cli.arguments import parser
+from srlib.cli.verify import run_verify
 from srlib.core.errors import SRError
 from srlib.core.output import tolerant
 
@@ -211,6 +212,7 @@ COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "upscale": _upscale,
+    "verify": run_verify,
     "release": _release,
 }
 

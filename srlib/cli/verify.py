@@ -1,0 +1,63 @@
+"""`srlib verify`: which protocol gives a published number."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_verify(commands: argparse._SubParsersAction) -> None:
+    """Add the arguments of `verify`."""
+    verify = commands.add_parser(
+        "verify",
+        help="find the protocol that gives a published number, from SR and HR pictures",
+        description="Score a folder of SR pictures under all named protocols, and under every colour, rounding, border and SSIM "
+        "window that papers use; with published numbers, say which of them give these. Pictures are paired by name.",
+    )
+    verify.add_argument("sr", type=Path, metavar="SR_FOLDER", help="SR pictures; with several sets, a folder of each set's name")
+    verify.add_argument("--hr", type=Path, required=True, metavar="HR_FOLDER", help="the ground truth, laid out like SR_FOLDER")
+    verify.add_argument("--scale", type=int, required=True)
+    verify.add_argument(
+        "--published", action="append", default=[], metavar="[SET=]PSNR[/SSIM]", help="e.g. 32.62 or Set5=32.21/0.8948; once per set"
+    )
+    verify.add_argument("--published-ssim", action="append", default=[], metavar="[SET=]SSIM", help="where only SSIM is printed")
+    verify.add_argument("--lr", type=Path, metavar="LR_FOLDER", help="the networks' input: say which resize made it")
+    verify.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
+    verify.add_argument("--csv", type=Path, metavar="FILE", help="write the scores of all combinations, a row each")
+
+
+def run_verify(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from srlib.core.errors import SRError
+    from srlib.core.files import atomic_write, check_writable
+    from srlib.core.imresize import integer_scale
+    from srlib.verify import report
+    from srlib.verify.degradation import compare_lr
+    from srlib.verify.detective import folder_of, score_sets
+    from srlib.verify.published import parse_published, search
+
+    published = parse_published(args.published, args.published_ssim)
+    for file in filter(None, (args.json, args.csv)):
+        check_writable(file)
+    names = [entry.dataset for entry in published] or [""]
+    scored = score_sets(args.sr, args.hr, names, integer_scale(args.scale), sys.stderr.isatty())
+    table = search({one.dataset: one.table for one in scored}, published, args.scale) if published else None
+    grey_hr = any(pair.grey_hr for one in scored for pair in one.pairs)
+    lr = {}
+    for one in scored:
+        print(f"{one.dataset or args.sr} x{one.scale}: {len(one.pairs)} pictures")
+        print("\n".join([*(f"  {line}" for line in one.notes), *(f"  not scored: {line}" for line in one.failures)] + report.named_lines(one)))
+        if args.lr:
+            lr[one.dataset] = compare_lr(*(folder_of(root, one.dataset, one.scale) for root in (args.lr, args.hr)), one.scale)
+            print("\n".join(report.lr_lines(lr[one.dataset])))
+    if table is not None:
+        print("\n".join(report.search_lines(table, published, grey_hr)))
+    print("\n".join(report.trap_lines(scored, table, published, bool(args.lr))))
+    if args.csv:
+        rows = pd.concat([one.table.assign(dataset=one.dataset) for one in scored])
+        atomic_write(args.csv, rows.to_csv(index=False))
+    if args.json:
+        atomic_write(args.json, json.dumps(report.to_json(scored, table, published, lr), indent=1))
+    if failures := [line for one in scored for line in one.failures]:
+        raise SRError(f"{len(failures)} of {len(failures) + sum(len(one.pairs) for one in scored)} pictures were not scored, see above")
