@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from srlib.cli.arguments import parser
-from srlib.cli.verify import run_verify
+from srlib.cli.verify import run_claim, run_compare, run_verify
 from srlib.core.errors import SRError
 from srlib.core.output import tolerant
 
@@ -213,6 +213,8 @@ COMMANDS = {
     "evaluate": _evaluate,
     "upscale": _upscale,
     "verify": run_verify,
+    "claim": run_claim,
+    "compare": run_compare,
     "release": _release,
 }
 

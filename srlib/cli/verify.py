@@ -1,4 +1,4 @@
-"""`srlib verify`: which protocol gives a published number."""
+"""`srlib verify`, `claim`, `compare`: what published numbers, stored evaluations and commits say."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:
-    """Add the arguments of `verify`."""
+    """Add the arguments of these commands."""
     verify = commands.add_parser(
         "verify",
         help="find the protocol that gives a published number, from SR and HR pictures",
@@ -18,12 +18,34 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--hr", type=Path, required=True, metavar="HR_FOLDER", help="the ground truth, laid out like SR_FOLDER")
     verify.add_argument("--scale", type=int, required=True)
     verify.add_argument(
-        "--published", action="append", default=[], metavar="[SET=]PSNR[/SSIM]", help="e.g. 32.62 or Set5=32.21/0.8948; once per set"
+        "--published",
+        action="append",
+        default=[],
+        metavar="[SET=]PSNR[/SSIM]",
+        help="e.g. 32.62 or Set5=32.21/0.8948; once per set",
     )
     verify.add_argument("--published-ssim", action="append", default=[], metavar="[SET=]SSIM", help="where only SSIM is printed")
     verify.add_argument("--lr", type=Path, metavar="LR_FOLDER", help="the networks' input: say which resize made it")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
     verify.add_argument("--csv", type=Path, metavar="FILE", help="write the scores of all combinations, a row each")
+
+    claim = commands.add_parser("claim", help="give the verdict of two stored evaluations")
+    claim.add_argument("claim", help='e.g. "difficulty_sr > idn on Urban100 x4"; also of two files of `evaluate --csv`')
+    compare = commands.add_parser("compare", help="list every score and verdict that changed between two commits, as Markdown")
+    compare.add_argument("old", metavar="REV1")
+    compare.add_argument("new", metavar="REV2")
+
+
+def run_claim(args: argparse.Namespace) -> None:
+    from srlib.reproduce.stored import judge
+
+    print("{}: {}".format(*judge(args.claim)))
+
+
+def run_compare(args: argparse.Namespace) -> None:
+    from srlib.reproduce.changes import compare
+
+    print(compare(args.old, args.new), end="")
 
 
 def run_verify(args: argparse.Namespace) -> None:
@@ -46,18 +68,22 @@ def run_verify(args: argparse.Namespace) -> None:
     grey_hr = any(pair.grey_hr for one in scored for pair in one.pairs)
     lr = {}
     for one in scored:
-        print(f"{one.dataset or args.sr} x{one.scale}: {len(one.pairs)} pictures")
-        print("\n".join([*(f"  {line}" for line in one.notes), *(f"  not scored: {line}" for line in one.failures)] + report.named_lines(one)))
+        print(f"{one.label} x{one.scale}: {len(one.pairs)} pictures")
+        for line in [*one.notes, *(f"not scored: {line}" for line in one.failures)]:
+            print(f"  {line}")
+        print("\n".join(report.named_lines(one)))
         if args.lr:
-            lr[one.dataset] = compare_lr(*(folder_of(root, one.dataset, one.scale) for root in (args.lr, args.hr)), one.scale)
-            print("\n".join(report.lr_lines(lr[one.dataset])))
-    if table is not None:
-        print("\n".join(report.search_lines(table, published, grey_hr)))
-    print("\n".join(report.trap_lines(scored, table, published, bool(args.lr))))
+            lr[one.label] = compare_lr(*(folder_of(root, one.dataset, one.scale) for root in (args.lr, args.hr)), one.scale)
+            print(report.lr_line(lr[one.label]))
+    lines = report.search_lines(table, published, grey_hr) if published else []
+    for line in lines + report.trap_lines(scored, table, published, bool(args.lr)):
+        print(line)
     if args.csv:
         rows = pd.concat([one.table.assign(dataset=one.dataset) for one in scored])
         atomic_write(args.csv, rows.to_csv(index=False))
     if args.json:
         atomic_write(args.json, json.dumps(report.to_json(scored, table, published, lr), indent=1))
     if failures := [line for one in scored for line in one.failures]:
-        raise SRError(f"{len(failures)} of {len(failures) + sum(len(one.pairs) for one in scored)} pictures were not scored, see above")
+        raise SRError(
+            f"{len(failures)} of {len(failures) + sum(len(one.pairs) for one in scored)} pictures were not scored, see above"
+        )

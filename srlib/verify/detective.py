@@ -27,6 +27,10 @@ class Scored:
     notes: list[str]
     failures: list[str]
 
+    @property
+    def label(self) -> str:
+        return self.dataset or self.pairs[0].sr.parent.name
+
     def named(self) -> dict[str, dict[str, float]]:
         """Return the metrics of each named protocol."""
         rows = named_rows(self.table, self.scale)
@@ -67,7 +71,10 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
             return pair, None, str(error)
 
     scored = []
-    with ThreadPoolExecutor(WORKERS) as pool, tqdm(total=len(everything), unit="picture", disable=not progress, leave=False) as bar:
+    with (
+        ThreadPoolExecutor(WORKERS) as pool,
+        tqdm(total=len(everything), unit="picture", disable=not progress, leave=False) as bar,
+    ):
         for dataset, matched, notes, failures in found:
             bar.set_description(dataset or None)
             results, counts = [], Counter()
@@ -81,6 +88,7 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
             if not results:
                 raise SRError(f"{dataset or sr}: no picture can be scored: {'; '.join(failures[:3])}")
             notes += [f"{difference}: {count} of {len(matched)}" for difference, count in counts.items()]
+            notes += ["one picture: protocols often agree on one; take a whole set"] if len(results) == 1 else []
             table = lattice.table([scores for _, scores in results], chosen, parts)
             scored.append(Scored(dataset, scale, [pair for pair, _ in results], table, notes, failures))
     return scored

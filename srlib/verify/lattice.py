@@ -64,7 +64,10 @@ class Region(NamedTuple):
 
 def variants(grey_hr: bool, luma_sr: bool) -> list[Variant]:
     """Return the variants that differ for a set; grey_hr, luma_sr: whether it has grey HR, and grey SR of colour HR."""
-    greys, sources = ("convert", "as_y") if grey_hr else ("convert",), ("luma", "rebuilt", "rebuilt_float", "grey") if luma_sr else ("",)
+    greys, sources = (
+        ("convert", "as_y") if grey_hr else ("convert",),
+        ("luma", "rebuilt", "rebuilt_float", "grey") if luma_sr else ("",),
+    )
 
     def differs(v: Variant) -> bool:
         return not (
@@ -187,7 +190,9 @@ def _plane_scores(sr: np.ndarray, hr: np.ndarray, outputs: list[tuple], rects: n
         for metric in metrics:
             own = columns[gain, offset, metric]
             padded = metric == "ssim_padded"
-            scores[:, 1 + SSIMS.index(metric)] = maps[own[0]].mean() / len(sr) if padded else [inside[f][k] for k, f in enumerate(own)]
+            scores[:, 1 + SSIMS.index(metric)] = (
+                maps[own[0]].mean() / len(sr) if padded else [inside[f][k] for k, f in enumerate(own)]
+            )
         yield scores
 
 

@@ -51,8 +51,8 @@ def parse(path: Path) -> Name:
     parts = [str(int(part)) if part.isdecimal() else part for part in re.findall(r"\d+|[^\W\d_]+", stem)]
     words, scale, i = [], None, 0
     while i < len(parts):
-        following = parts[i + 1] if i + 1 < len(parts) else ""
-        number = following if parts[i] in SCALES else parts[i] if following == "x" else ""
+        following, then = [*parts[i + 1 : i + 3], "", ""][:2]
+        number = following if parts[i] in SCALES else parts[i] if following == "x" and not then.isdecimal() else ""
         if number.isdecimal() and int(number) <= MAX_SCALE:
             scale, i = int(number), i + 2
         else:
@@ -87,7 +87,9 @@ def match(sr_folder: Path, hr_folder: Path, scale: int) -> tuple[list[tuple[Path
         names = [parse(path) for path in list_images(folder)]
         other = [name for name in names if name.scale not in (None, scale)]
         if other and any(name.scale == scale for name in names):  # else the numbers may mean something else
-            notes.append(f"{kind} files whose names state another scale than x{scale}, left out: {listed([n.path.name for n in other])}")
+            notes.append(
+                f"{kind} files whose names state another scale than x{scale}, left out: {listed([n.path.name for n in other])}"
+            )
             names = [name for name in names if name not in other]
         sides.append([name for name in names if kind == "SR" or "lr" not in name.marks])
     rest, free, pairs = *sides, {}
@@ -103,7 +105,9 @@ def match(sr_folder: Path, hr_folder: Path, scale: int) -> tuple[list[tuple[Path
     ambiguous = [sr.path.name for sr in rest if any(rule(sr, hr) for rule in RULES for hr in free)]
     unknown = [sr.path.name for sr in rest if sr.path.name not in ambiguous]
     if not pairs:
-        examples = "; ".join(f"{k} has {listed([n.path.name for n in side]) or 'none'}" for k, side in zip(("SR", "HR"), sides, strict=True))
+        examples = "; ".join(
+            f"{k} has {listed([n.path.name for n in side]) or 'none'}" for k, side in zip(("SR", "HR"), sides, strict=True)
+        )
         raise SRError(f"no SR file in {sr_folder} can be told to belong to an HR file in {hr_folder} by its name: {examples}")
     if ambiguous:
         notes.append(f"ambiguous, left out: {listed(ambiguous)}, of several SR for one HR or several HR for one SR")

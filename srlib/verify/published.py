@@ -20,13 +20,20 @@ TOLERANCE = {"psnr": 0.005, "ssim": 0.00005}  # half of the last digit that pape
 class Published:
     """What a paper prints for a set: PSNR in dB, SSIM, or both. dataset: "" where there is one folder only.
 
-    tolerances: half of the last printed digit, but no less than `TOLERANCE`.
+    printed: the numbers as typed. tolerances: half of the last printed digit, but no less than `TOLERANCE`.
     """
 
     dataset: str
     psnr: float | None = None
     ssim: float | None = None
-    tolerances: dict[str, float] = field(default_factory=dict)
+    printed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        return {m: max(0.5 * 10.0 ** -len(text.partition(".")[2]), TOLERANCE[m]) for m, text in self.printed.items()}
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {'/'.join(self.printed.values())}".strip()
 
 
 def parse_published(psnrs: Iterable[str], ssims: Iterable[str] = ()) -> list[Published]:
@@ -49,27 +56,25 @@ def parse_published(psnrs: Iterable[str], ssims: Iterable[str] = ()) -> list[Pub
                 raise SRError(f"--published{option} {given}: {metric.upper()}{f' of {dataset}' * bool(dataset)} is given twice")
             if not (value <= 1 if metric == "ssim" else 1 < value < 100):
                 raise SRError(f"--published{option} {given}: {text} is no {metric.upper()}; expected {example}")
-            tolerance = max(0.5 * 10.0 ** -len(text.partition(".")[2]), TOLERANCE[metric]) + 1e-9
-            entries[dataset] = replace(entry, **{metric: value}, tolerances=entry.tolerances | {metric: tolerance})
+            entries[dataset] = replace(entry, **{metric: value}, printed=entry.printed | {metric: text})
     if "" in entries and len(entries) > 1:
         raise SRError("--published: got a number with a set and one without; name the set of each, as in Set5=32.62")
     return list(entries.values())
 
 
 def _deviation(tables: dict[str, pd.DataFrame], published: list[Published], metric: str, column: str) -> pd.Series:
-    """Return how far a column is from the printed numbers, in tolerances: the largest over sets; 0 where none is printed."""
+    """Return how far a column is from the printed numbers, in tolerances: the largest over sets."""
     printed = [entry for entry in published if getattr(entry, metric) is not None]
-    first = next(iter(tables.values()))
     off = [(tables[entry.dataset][column] - getattr(entry, metric)).abs() / entry.tolerances[metric] for entry in printed]
-    return pd.concat(off, axis=1).max(axis=1, skipna=False) if off else pd.Series(0.0, first.index)
+    return pd.concat(off, axis=1).max(axis=1, skipna=False)
 
 
 def search(tables: dict[str, pd.DataFrame], published: list[Published], scale: int) -> pd.DataFrame:
     """Return a row per combination that was tried, the nearest first, named protocols first among equals.
 
     tables: of `lattice.table`, by set, over the same variants and regions. Columns: `lattice.AXES`, `psnr_by` and `ssim_by` (the
-    tables' columns that stand for the two metrics, "" where none is printed), `deviation` (in tolerances, the largest over sets and
-    metrics; at most 1 is a match), `protocols` (names, ";" between them), and each printed number's `SET psnr`, `SET ssim`.
+    tables' columns that stand for the two metrics, "" where none is printed), `match`, `deviation` (in tolerances, the largest over sets and
+    metrics), `protocols` (names, ";" between them), and each printed number's `SET psnr`, `SET ssim`.
     """
     has = {metric: any(getattr(entry, metric) is not None for entry in published) for metric in TOLERANCE}
     axes = next(iter(tables.values()))[AXES]
@@ -79,7 +84,10 @@ def search(tables: dict[str, pd.DataFrame], published: list[Published], scale: i
         used = (("psnr", psnr_by), ("ssim", ssim_by))
         off = [_deviation(tables, published, metric, column) for metric, column in used if column]
         frame = axes.assign(psnr_by=psnr_by, ssim_by=ssim_by, deviation=np.maximum.reduce([o.to_numpy() for o in off]))
-        own = {row: [p for p in of if psnr_by != "psnr_pooled" and ssim_by in ("", *PROTOCOLS[p].metrics)] for row, of in names.items()}
+        own = {
+            row: [p for p in of if psnr_by != "psnr_pooled" and ssim_by in ("", *PROTOCOLS[p].metrics)]
+            for row, of in names.items()
+        }
         frame["protocols"] = [";".join(own.get(row, [])) for row in frame.index]
         for entry in published:
             for metric, column in used:
@@ -89,6 +97,7 @@ def search(tables: dict[str, pd.DataFrame], published: list[Published], scale: i
             frame = frame[[Region(*row) == Region(0) for row in frame[list(Region._fields)].itertuples(index=False)]]
         frames.append(frame.dropna(subset="deviation"))
     table = pd.concat(frames, ignore_index=True)
+    table["match"] = table["deviation"] <= 1 + 1e-6
     order = pd.DataFrame({"deviation": table["deviation"].round(6), "unnamed": table["protocols"] == ""})
     return table.loc[order.sort_values(["deviation", "unnamed"], kind="stable").index].reset_index(drop=True)
 

@@ -1,17 +1,15 @@
 """What `srlib verify` says: named protocols, what matches published numbers, traps."""
 
-from pathlib import Path
+import math
 
 import pandas as pd
 
-from srlib.core.protocols import PROTOCOLS
 from srlib.verify.degradation import SAME
 from srlib.verify.detective import Scored
-from srlib.verify.lattice import AXES, GAIN, Region
+from srlib.verify.lattice import GAIN
 from srlib.verify.published import Published
 
 SHOWN = 10  # matches
-FULL_RANGE = 1.32  # dB: 20 log10(255 / 219), the gain of PSNR from full to studio range
 ENSEMBLE = (0.02, 0.35)  # dB that a self-ensemble brings
 SSIM_WORDS = {
     "ssim": "Gaussian 11x11",
@@ -53,7 +51,11 @@ def named_lines(scored: Scored) -> list[str]:
     for (psnr, ssim), names in by_scores.items():
         lines.append(f"  {', '.join(names):{width}s}  {psnr:7.3f} dB  {ssim:.4f}")
         for name in names:
-            own = [f"{value:.4f} with {SSIM_WORDS[m]} ({name})" for m, value in scored.named()[name].items() if m not in ("psnr", "ssim")]
+            own = [
+                f"{value:.4f} with {SSIM_WORDS[m]} ({name})"
+                for m, value in scored.named()[name].items()
+                if m not in ("psnr", "ssim")
+            ]
             lines += [f"  {'':{width}s}              {text}" for text in own]
     return lines
 
@@ -71,21 +73,17 @@ def _numbers(row: pd.Series, published: list[Published]) -> str:
 
 def search_lines(table: pd.DataFrame, published: list[Published], grey_hr: bool) -> list[str]:
     """Return what `published.search` found."""
-    matches = table[table["deviation"] <= 1]
-    printed = ", ".join(
-        f"{entry.dataset} {'/'.join(str(v) for v in (entry.psnr, entry.ssim) if v is not None)}".strip() for entry in published
-    )
-    within = " and ".join(
-        text for text, used in (("0.005 dB", "psnr_by"), ("0.00005 of SSIM", "ssim_by")) if table[used].iloc[0]
-    )
-    head = f"Published {printed}: {len(table):,} combinations tried, "
+    matches = table[table["match"]]
+    largest = {m: max((e.tolerances[m] for e in published if m in e.printed), default=None) for m in ("psnr", "ssim")}
+    within = " and ".join(f"{value:g}{' dB' if m == 'psnr' else ' in SSIM'}" for m, value in largest.items() if value)
+    head = f"Published {', '.join(map(str, published))}: {len(table):,} combinations tried, "
     if matches.empty:
-        lines = [f"{head}not reproduced by any protocol (none is within {within}). Nearest:"]
+        lines = [f"{head}not reproduced by any protocol, none is within {within}; nearest:"]
         matches, most = table, 3
     else:
         names = sorted({name for text in matches["protocols"] for name in text.split(";") if name})
         known = f"named protocols among them: {', '.join(names)}" if names else "no named protocol among them"
-        lines, most = [f"{head}{len(matches):,} within {within}; {known}"], SHOWN
+        lines, most = [f"{head}{len(matches):,} within {within}; {known}:"], SHOWN
     for _, row in matches.head(most).iterrows():
         name = f"{row['protocols'].replace(';', ', ')}: " if row["protocols"] else ""
         lines.append(f"  {_numbers(row, published)}  {name}{describe(row, grey_hr)}")
@@ -99,19 +97,21 @@ def trap_lines(scored: list[Scored], table: pd.DataFrame | None, published: list
     lines = []
     for one in scored:
         grey = [pair.hr.stem for pair in one.pairs if pair.grey_hr]
-        rows = one.table[(one.table["color"] == "y") & one.table["rounded"] & ~one.table["clipped"] & (one.table["border"] == one.scale)]
+        rows = one.table[
+            (one.table["color"] == "y") & one.table["rounded"] & ~one.table["clipped"] & (one.table["border"] == one.scale)
+        ]
         by_grey = rows.drop_duplicates("grey").set_index("grey")["psnr"]
         if grey and len(by_grey) == 2:
             lines.append(
-                f"{', '.join(grey)} of {one.dataset or 'this set'} is grey: taken as luma the mean PSNR is {by_grey['as_y']:.2f} dB, converted "
+                f"{', '.join(grey)} of {one.label} is grey: taken as luma the mean PSNR is {by_grey['as_y']:.2f} dB, converted "
                 f"like a colour picture {by_grey['convert']:.2f} dB; papers do both."
             )
     if table is None:
         return lines
-    nearest, found = table.iloc[0], table["deviation"].iloc[0] <= 1
+    nearest, found = table.iloc[0], table["match"].any()
     if found and nearest["color"] == "full":
         lines.append(
-            f"Full-range luma (0..255: YIQ, OpenCV's and Pillow's grey) reads {FULL_RANGE} dB below luma of 16..235 in PSNR; numbers of one "
+            f"Full-range luma (0..255: YIQ, OpenCV's and Pillow's grey) reads {-20 * math.log10(GAIN):.2f} dB below luma of 16..235 in PSNR; numbers of one "
             "cannot stand beside those of the other."
         )
     if found:
@@ -124,31 +124,39 @@ def trap_lines(scored: list[Scored], table: pd.DataFrame | None, published: list
             f"{ENSEMBLE[1]} dB; so do other weights."
         )
     if not has_lr:
-        lines.append("LR made by another resize moves PSNR by tenths of a dB: give the network's input with --lr to have it compared.")
+        lines.append(
+            "LR made by another resize moves PSNR by tenths of a dB: give the network's input with --lr to have it compared."
+        )
     return lines
 
 
-def lr_lines(differences: dict[str, float]) -> list[str]:
+def lr_line(differences: dict[str, float]) -> str:
     """Return what `degradation.compare_lr` found."""
     (best, least), (second, more), *_ = differences.items()
-    rest = f"next is {second} with {more:.2f}"
-    if least <= SAME:
-        warning = "" if best == "MATLAB's imresize" else "; papers' numbers are for MATLAB's imresize, as a rule"
-        return [f"LR was made by {best} (mean difference {least:.3f} grey levels; {rest}){warning}"]
-    return [f"LR was made by none of the known resizes: nearest is {best}, {least:.2f} grey levels off on average; {rest}"]
+    rest = f"{second} is {more:.2f} off"
+    if least > SAME:
+        return f"LR was made by none of the known resizes: {best} is nearest, {least:.2f} grey levels off on average; {rest}"
+    warning = "" if best == "MATLAB's imresize" else "; most papers use MATLAB's imresize"
+    return f"LR was made by {best} ({least:.3f} grey levels off on average; {rest}){warning}"
 
 
-def to_json(scored: list[Scored], table: pd.DataFrame | None, published: list[Published], lr: dict[str, dict[str, float]]) -> dict:
+def to_json(
+    scored: list[Scored], table: pd.DataFrame | None, published: list[Published], lr: dict[str, dict[str, float]]
+) -> dict:
     """Return all that was found, for a JSON file."""
     sets = {
-        one.dataset: {
-            "pictures": len(one.pairs), "protocols": one.named(), "notes": one.notes, "failures": one.failures, "lr": lr.get(one.dataset)
+        one.label: {
+            "pictures": len(one.pairs),
+            "protocols": one.named(),
+            "notes": one.notes,
+            "failures": one.failures,
+            "lr": lr.get(one.label),
         }
         for one in scored
     }
     result = {"scale": scored[0].scale, "sets": sets}
     if table is not None:
-        matches = table[table["deviation"] <= 1]
+        matches = table[table["match"]]
         result |= {"published": [{"dataset": e.dataset, "psnr": e.psnr, "ssim": e.ssim} for e in published], "tried": len(table)}
         result |= {"matches": matches.to_dict("records"), "nearest": table.iloc[0].to_dict()}
     return result
