@@ -129,12 +129,19 @@ class TestNames:
         assert {(a.stem, b.stem) for a, b in pairs} == {(sr, hr), ("other_SR", "other")} and not notes
 
     def test_longest_name_wins_and_numbers_are_whole(self, tmp_path):
-        for folder, names in (("sr", ("baby_face_NET", "img_10_NET", "img_1_NET")), ("hr", ("baby", "baby_face", "img_1", "img_10"))):
+        for folder, names in (
+            ("sr", ("baby_face_NET", "img_10_NET", "img_1_NET")),
+            ("hr", ("baby", "baby_face", "img_1", "img_10")),
+        ):
             for name in names:
                 write_image(tmp_path / folder / f"{name}.png", picture(8, 8))
         pairs, notes = match(tmp_path / "sr", tmp_path / "hr", 4)
-        assert {(a.stem, b.stem) for a, b in pairs} == {("baby_face_NET", "baby_face"), ("img_10_NET", "img_10"), ("img_1_NET", "img_1")}
-        assert notes == ["HR without SR: baby.png. A published mean is of all 4 pictures, this one of 3"]
+        assert {(a.stem, b.stem) for a, b in pairs} == {
+            ("baby_face_NET", "baby_face"),
+            ("img_10_NET", "img_10"),
+            ("img_1_NET", "img_1"),
+        }
+        assert notes == ["HR without SR: baby.png; a published mean is of all 4 pictures, this one of 3"]
 
     def test_what_is_left_over_is_listed(self, tmp_path):
         sr = ("baby_A_x4", "baby_B_x4", "bird_x4", "bird_x2", "moon_x4")
@@ -143,7 +150,12 @@ class TestNames:
                 write_image(tmp_path / folder / f"{name}.png", picture(8, 8))
         pairs, notes = match(tmp_path / "sr", tmp_path / "hr", 4)
         assert [(a.stem, b.stem) for a, b in pairs] == [("bird_x4", "bird")]
-        expected = ("another scale than x4.*bird_x2", "ambiguous.*baby_A_x4.png, baby_B_x4", "without HR.*moon_x4", "without SR: baby")
+        expected = (
+            "another scale than x4.*bird_x2",
+            "ambiguous.*baby_A_x4.png, baby_B_x4",
+            "without HR.*moon_x4",
+            "without SR: baby",
+        )
         assert len(notes) == 4
         for note, pattern in zip(notes, expected, strict=True):
             assert pd.Series([note]).str.contains(pattern).all(), note
@@ -270,7 +282,7 @@ class TestBadInput:
         assert image_kind(sr / "p1_x2.png") == (True, 16) and image_kind(sr / "p2_x2.jpg") == (False, 8)
         assert verify(folders) == 0
         out = capsys.readouterr().out
-        for text in ("HR not cropped to SR's size: 1 of 3", "16-bit files, scored in 8 bits: p1", "JPEG", "grey SR of colour HR: p1"):
+        for text in ("HR not cropped to SR's size: 1 of 3", "16 bits, scored in 8: p1", "JPEG", "grey SR of colour HR"):
             assert text in out
 
     def test_grey_hr_beside_colour(self, folders, capsys):

@@ -229,9 +229,9 @@ def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
 def moments(x: np.ndarray, y: np.ndarray, *windows: str) -> Iterator[tuple[str, slice, np.ndarray, np.ndarray]]:
     """Filter two float64 planes (h, w) by SSIM windows, in strips of rows that fit the CPU cache.
 
-    windows: "gaussian11", "uniform7". The output is the valid region of the largest, (h - taps + 1, w - taps + 1). Yields for each
-    strip and window its name, the rows of the output, the filtered x, y, x^2 + y^2 and xy (4, rows, w - taps + 1), and scratch
-    space of one such plane; both are overwritten by the next.
+    windows: "gaussian11", "uniform7". The output is the valid region of the largest, (h - taps + 1, w - taps + 1). Yields for
+    each strip and window its name, the rows of the output, the filtered x, y, x^2 + y^2 and xy (4, rows, w - taps + 1), and
+    scratch space of one such plane; both are overwritten by the next.
     """
     taps = max(len(_window(window)) for window in windows)
     height = x.shape[0] - taps + 1

@@ -31,7 +31,9 @@ def judge(text: str) -> tuple[str, str]:
     """
     parts = FORM.fullmatch(text.strip())
     if not parts:
-        raise SRError(f'claim {text!r}: expected e.g. "difficulty_sr > idn on Urban100 x4", also with "by 0.1" and "in ssim" after it')
+        raise SRError(
+            f'claim {text!r}: expected e.g. "difficulty_sr > idn on Urban100 x4", also with "by 0.1" and "in ssim" after it'
+        )
     left, relation, right, dataset, scale, margin, metric = parts.groups()
     sides = [left, right] if relation == ">" else [right, left]
     where = (dataset, int(scale), (metric or "psnr").lower(), float(margin or 0))
@@ -40,7 +42,9 @@ def judge(text: str) -> tuple[str, str]:
 
 def _judge_methods(sides: list[str], dataset: str, scale: int, metric: str, margin: float) -> tuple[str, str]:
     names = [side.rpartition("/")[2] for side in sides]
-    wanted = [papers.get(side.partition("/")[0]) for side in sides if "/" in side] or [papers.get(name) for name in papers.names()]
+    wanted = [papers.get(side.partition("/")[0]) for side in sides if "/" in side] or [
+        papers.get(name) for name in papers.names()
+    ]
     having = [paper for paper in wanted if {*names} <= {*paper.methods, *paper.ablations}]
     if not having:
         raise SRError(f"no paper has both {names[0]} and {names[1]}; `python -m srlib list experiments` has all names")
@@ -96,8 +100,13 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
     if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):
         raise SRError(f"{files[0]} and {files[1]} differ in pictures or protocol on {dataset} x{scale}; evaluate both alike")
     estimate, low, high = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
-    low, high = (estimate + sign * ((edge - estimate) ** 2 + SEED_NOISE[metric] ** 2) ** 0.5 for sign, edge in ((-1, low), (1, high)))
+    low, high = (
+        estimate + sign * ((edge - estimate) ** 2 + SEED_NOISE[metric] ** 2) ** 0.5 for sign, edge in ((-1, low), (1, high))
+    )
     word = HOLDS if low > margin else CONTRADICTED if high <= margin else UNDECIDED
     word = word if len(left) >= MIN_IMAGES else UNDECIDED
     numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
-    return word, f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; whether budgets are equal is not known"
+    return (
+        word,
+        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; whether budgets are equal is not known",
+    )

@@ -45,11 +45,11 @@ RESIZES = {
 
 
 def compare_lr(lr: Path, hr: Path, scale: int) -> dict[str, float]:
-    """Return the mean absolute difference in grey levels between LR files and what each of `RESIZES` makes of HR, the least first.
+    """Return the mean absolute difference (grey levels) of LR files to what each of `RESIZES` makes of HR, the least first.
 
     Raises SRError where no LR file belongs to an HR file, and for one that is not `scale` times smaller.
     """
-    files, _ = match(lr, hr, scale)
+    files, _ = match(lr, hr, scale, kind="LR")
     totals = dict.fromkeys(RESIZES, 0.0)
     for lr_file, hr_file in files[:MOST]:
         small, full = to_rgb(read_image(lr_file)), to_rgb(read_image(hr_file))

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from srlib.core.errors import SRError
 from srlib.core.protocols import PROTOCOLS
-from srlib.verify import degradation, lattice, pairs
+from srlib.verify import lattice, pairs
 from srlib.verify.published import named_rows
 
 WORKERS = 2  # threads: numpy lets them run at once

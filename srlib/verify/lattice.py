@@ -1,8 +1,8 @@
 """All protocols in one pass: the scores of a pair of 8-bit pictures for every colour, rounding, border and SSIM window.
 
-Protocols share their work. Squared errors and SSIM maps of a plane are computed once; each border is a sum over a part of them, as
-SSIM of cropped pictures is a crop of the map where only whole windows count. Full-range luma is studio-range luma up to a gain and
-an offset, and so are its filtered moments.
+Protocols share their work. Squared errors and SSIM maps of a plane are computed once, and each border is a sum over a part of
+them: the SSIM map of a cropped picture is a crop of the map, as only whole windows count. Full-range luma is studio-range luma up
+to a gain and an offset, and so are its filtered moments.
 """
 
 from collections.abc import Iterator
@@ -34,9 +34,9 @@ class Variant(NamedTuple):
     """How a file becomes what is compared.
 
     color: "y" (BT.601 luma, 16..235), "full" (the same in 0..255: YIQ's Y, the grey of OpenCV and Pillow), "bgr" ("y" of swapped
-    channels) or "rgb". rounded: luma in whole numbers. grey: "as_y" or "convert", as in `Protocol`. luma_sr: how grey SR of colour
-    HR is read: "luma", "rebuilt" (RGB with bicubic chroma, in 8 bits), "rebuilt_float", "grey" (R = G = B), "" where there is
-    none. clipped: SR luma from a grey file clipped to 16..235.
+    channels) or "rgb". rounded: luma in whole numbers. grey: as in `Protocol`. luma_sr: how grey SR of colour HR is read: "luma",
+    "rebuilt" (RGB with bicubic chroma, in 8 bits), "rebuilt_float", "grey" (R = G = B), "" where there is none. clipped: SR luma
+    from a grey file clipped to 16..235.
     """
 
     color: str
@@ -47,7 +47,7 @@ class Variant(NamedTuple):
 
     @property
     def ssims(self) -> tuple[str, ...]:
-        """The SSIMs that are tried; each costs a filtering, and those left out have not been seen in papers."""
+        """The SSIMs that are tried: each costs a filtering, so that unusual ones are left out."""
         if self.color == "y":
             return ("ssim", "ssim_padded") if self.rounded else SSIMS
         return () if self.color == "bgr" else ("ssim", "ssim_uniform7_255", "ssim_padded")
@@ -64,10 +64,8 @@ class Region(NamedTuple):
 
 def variants(grey_hr: bool, luma_sr: bool) -> list[Variant]:
     """Return the variants that differ for a set; grey_hr, luma_sr: whether it has grey HR, and grey SR of colour HR."""
-    greys, sources = (
-        ("convert", "as_y") if grey_hr else ("convert",),
-        ("luma", "rebuilt", "rebuilt_float", "grey") if luma_sr else ("",),
-    )
+    greys = ("convert", "as_y") if grey_hr else ("convert",)
+    sources = ("luma", "rebuilt", "rebuilt_float", "grey") if luma_sr else ("",)
 
     def differs(v: Variant) -> bool:
         return not (
@@ -102,11 +100,14 @@ def variant_of(protocol: Protocol, grey_hr: bool, luma_sr: bool) -> Variant:
 
 def _rects(region: Region, height: int, width: int, scale: int) -> list[tuple[int, int, int, int]]:
     """Return (top, bottom, left, right) of what is scored separately."""
-    unit, border = scale * region.multiple, region.border
-    height, width = height - height % unit, width - width % unit
-    tiles = windows(height // scale, width // scale, region) if region.window else [(0, 0, height / scale, width / scale)]
-    pixels = ([round(side * scale) for side in tile] for tile in tiles)
-    return [(top + border, top + h - border, left + border, left + w - border) for top, left, h, w in pixels]
+    if region.multiple > 1:
+        unit = scale * region.multiple
+        height, width = height - height % unit, width - width % unit
+    tiles = [(0, 0, height, width)]
+    if region.window:
+        tiles = [tuple(scale * side for side in tile) for tile in windows(height // scale, width // scale, region)]
+    b = region.border
+    return [(top + b, top + h - b, left + b, left + w - b) for top, left, h, w in tiles]
 
 
 def _over(ufunc: np.ufunc, plane: np.ndarray, rects: np.ndarray) -> np.ndarray:
@@ -177,7 +178,7 @@ def _plane_scores(sr: np.ndarray, hr: np.ndarray, outputs: list[tuple], rects: n
     if any("ssim_uniform7" in metrics for _, _, metrics in outputs):
         ranges = _over(np.maximum, inner[1].max(axis=0), rects) - _over(np.minimum, inner[1].min(axis=0), rects)
     columns = {}  # (output, metric) -> a form for each rectangle
-    for (gain, offset, metrics), metric in ((output, metric) for output in outputs for metric in output[2]):
+    for gain, offset, metric in ((*output[:2], metric) for output in outputs for metric in output[2]):
         spans = gain * ranges if metric == "ssim_uniform7" else np.full(len(rects), 255.0)
         shift = 0.0 if metric == "ssim_padded" else offset
         columns[gain, offset, metric] = [Form(WINDOWS[metric], gain, shift, float(span)) for span in spans]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,53 +71,48 @@ RULES = (  # an SR file belongs to an HR file, the surest rule first
 )
 
 
-def listed(names: list[str]) -> str:
+def listed(files: Sequence[Name | Pair]) -> str:
+    """Return the names of the first files, SR of pairs."""
+    names = [(file.sr if isinstance(file, Pair) else file.path).name for file in files]
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
-def match(sr_folder: Path, hr_folder: Path, scale: int) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Pair the images of two folders by name; return (SR, HR) files in the order of SR, and notes on what is left over.
+def match(folder: Path, hr_folder: Path, scale: int, kind: str = "SR") -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pair the images of two folders by name; return (file, HR file) in the order of the first folder, and notes on the rest.
 
-    Files whose names state another scale, where some state this one, and LR files beside HR, are left out. Raises SRError for a folder without images, one
-    folder given twice, and where no names are alike.
+    Files whose names state another scale, where some state this one, and LR files beside HR are left out. kind: "SR" or "LR", for
+    messages. Raises SRError for a folder without images, for one folder given twice, and where no names are alike.
     """
-    if sr_folder.resolve() == hr_folder.resolve():
-        raise SRError(f"SR and HR are the same folder, {sr_folder}; name the folder of outputs and that of the ground truth")
-    notes, sides = [], []
-    for kind, folder in (("SR", sr_folder), ("HR", hr_folder)):
-        names = [parse(path) for path in list_images(folder)]
+    if folder.resolve() == hr_folder.resolve():
+        raise SRError(f"{kind} and HR are the same folder, {folder}; name the folder of outputs and that of the ground truth")
+    notes, sides = [], {}
+    for side, place in ((kind, folder), ("HR", hr_folder)):
+        names = [parse(path) for path in list_images(place)]
         other = [name for name in names if name.scale not in (None, scale)]
         if other and any(name.scale == scale for name in names):  # else the numbers may mean something else
-            notes.append(
-                f"{kind} files whose names state another scale than x{scale}, left out: {listed([n.path.name for n in other])}"
-            )
+            notes.append(f"{side} of another scale than x{scale} by their names, left out: {listed(other)}")
             names = [name for name in names if name not in other]
-        sides.append([name for name in names if kind == "SR" or "lr" not in name.marks])
-    rest, free, pairs = *sides, {}
+        sides[side] = [name for name in names if side != "HR" or "lr" not in name.marks]
+    rest, free, pairs = *sides.values(), {}
     for rule in RULES:
-        wanted = {}
-        for sr in rest:
-            matches = [hr for hr in free if rule(sr, hr)]
-            most = max((len(hr.words) for hr in matches), default=0)
-            wanted[sr] = [hr for hr in matches if len(hr.words) == most]
+        wanted = {name: [hr for hr in free if rule(name, hr)] for name in rest}
+        for name, matches in wanted.items():
+            wanted[name] = [hr for hr in matches if len(hr.words) == max(len(other.words) for other in matches)]
         claims = Counter(hr for matches in wanted.values() for hr in matches)
-        pairs |= {sr: matches[0] for sr, matches in wanted.items() if len(matches) == 1 == claims[matches[0]]}
-        rest, free = [sr for sr in rest if sr not in pairs], [hr for hr in free if hr not in pairs.values()]
-    ambiguous = [sr.path.name for sr in rest if any(rule(sr, hr) for rule in RULES for hr in free)]
-    unknown = [sr.path.name for sr in rest if sr.path.name not in ambiguous]
+        pairs |= {name: matches[0] for name, matches in wanted.items() if len(matches) == 1 == claims[matches[0]]}
+        rest, free = [name for name in rest if name not in pairs], [hr for hr in free if hr not in pairs.values()]
     if not pairs:
-        examples = "; ".join(
-            f"{k} has {listed([n.path.name for n in side]) or 'none'}" for k, side in zip(("SR", "HR"), sides, strict=True)
-        )
-        raise SRError(f"no SR file in {sr_folder} can be told to belong to an HR file in {hr_folder} by its name: {examples}")
+        examples = "; ".join(f"{side} has {listed(names) or 'none'}" for side, names in sides.items())
+        raise SRError(f"no {kind} file in {folder} can be told to belong to an HR file in {hr_folder} by its name: {examples}")
+    ambiguous = [name for name in rest if any(rule(name, hr) for rule in RULES for hr in free)]
     if ambiguous:
-        notes.append(f"ambiguous, left out: {listed(ambiguous)}, of several SR for one HR or several HR for one SR")
-    if unknown:
-        notes.append(f"SR without HR, left out: {listed(unknown)}")
+        notes.append(f"ambiguous, left out: {listed(ambiguous)}, of several {kind} for one HR or several HR for one {kind}")
+    if unknown := [name for name in rest if name not in ambiguous]:
+        notes.append(f"{kind} without HR, left out: {listed(unknown)}")
     if free:
-        without = listed([hr.path.name for hr in free])
-        notes.append(f"HR without SR: {without}. A published mean is of all {len(sides[1])} pictures, this one of {len(pairs)}")
-    return [(sr.path, pairs[sr].path) for sr in sides[0] if sr in pairs], notes
+        count = f"a published mean is of all {len(sides['HR'])} pictures, this one of {len(pairs)}"
+        notes.append(f"HR without {kind}: {listed(free)}; {count}")
+    return [(name.path, pairs[name].path) for name in sides[kind] if name in pairs], notes
 
 
 def inspect(files: list[tuple[Path, Path]]) -> tuple[list[Pair], list[str], list[str]]:
@@ -129,13 +125,13 @@ def inspect(files: list[tuple[Path, Path]]) -> tuple[list[Pair], list[str], list
             failures.append(str(error))
             continue
         pairs.append(Pair(sr, hr, hr_grey, sr_grey and not hr_grey))
-        deep += [path.name for path, bits in ((sr, sr_bits), (hr, hr_bits)) if bits == 16]
-    notes = [f"16-bit files, scored in 8 bits: {listed(deep)}"] if deep else []
-    if jpegs := [pair.sr.name for pair in pairs if pair.sr.suffix.lower() in (".jpg", ".jpeg")]:
-        notes.append(f"SR saved as JPEG, which costs quality: {listed(jpegs)}")
-    if luma := [pair.sr.name for pair in pairs if pair.luma_sr]:
-        notes.append(f"grey SR of colour HR: {listed(luma)}; read as luma, as grey levels, and as RGB with bicubic chroma")
-    return pairs, notes, failures
+        deep += [pairs[-1]] * (16 in (sr_bits, hr_bits))
+    odd = {
+        "16 bits, scored in 8": deep,
+        "SR saved as JPEG, which costs quality": [pair for pair in pairs if pair.sr.suffix.lower() in (".jpg", ".jpeg")],
+        "grey SR of colour HR, read as luma, as grey levels and as RGB with bicubic chroma": [p for p in pairs if p.luma_sr],
+    }
+    return pairs, [f"{what}: {listed(those)}" for what, those in odd.items() if those], failures
 
 
 def read(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
