@@ -215,7 +215,7 @@ class TestCommand:
         for file in folders[1].iterdir():
             write_image(tmp_path / "lr" / f"{file.stem}x2.png", np.ascontiguousarray(RESIZES[name](read_image(file), 2)))
         assert verify(folders, "--lr", str(tmp_path / "lr")) == 0
-        assert f"LR was made by {name} (0.000" in capsys.readouterr().out
+        assert f"LR was made by {name}: 0.000" in capsys.readouterr().out
 
 
 class TestBadInput:
@@ -262,7 +262,7 @@ class TestBadInput:
         (sr / "p1_x2.png").write_bytes(b"not an image")
         assert verify(folders) == 2
         out, err = capsys.readouterr()
-        assert "sr x2: 1 pictures" in out and "one picture" in out
+        assert "sr x2: 1 picture\n" in out and "one picture" in out
         assert "p0_x2.png has 30x32 pixels, its HR p0.png 60x64; it looks like LR" in out
         assert "p1_x2.png: not an image" in out and "2 of 3 pictures were not scored" in err
 

@@ -62,27 +62,23 @@ def run_verify(args: argparse.Namespace) -> None:
     published = parse_published(args.published, args.published_ssim)
     for file in filter(None, (args.json, args.csv)):
         check_writable(file)
-    names = [entry.dataset for entry in published] or [""]
-    scored = score_sets(args.sr, args.hr, names, integer_scale(args.scale), sys.stderr.isatty())
-    table = search({one.dataset: one.table for one in scored}, published, args.scale) if published else None
-    grey_hr = any(pair.grey_hr for one in scored for pair in one.pairs)
-    lr = {}
+    names, scale = [entry.dataset for entry in published] or [""], integer_scale(args.scale)
+    roots = (args.lr, args.hr)
+    lr = {name: compare_lr(*(folder_of(root, name, scale) for root in roots), scale) for name in names if args.lr}
+    scored = score_sets(args.sr, args.hr, names, scale, sys.stderr.isatty())
     for one in scored:
-        print(f"{one.label} x{one.scale}: {len(one.pairs)} pictures")
-        for line in [*one.notes, *(f"not scored: {line}" for line in one.failures)]:
-            print(f"  {line}")
-        print("\n".join(report.named_lines(one)))
+        print("\n".join(report.set_lines(one)))
         if args.lr:
-            lr[one.label] = compare_lr(*(folder_of(root, one.dataset, one.scale) for root in (args.lr, args.hr)), one.scale)
-            print(report.lr_line(lr[one.label]))
-    lines = report.search_lines(table, published, grey_hr) if published else []
-    for line in lines + report.trap_lines(scored, table, published, bool(args.lr)):
+            print(report.lr_line(lr[one.dataset]))
+    table = search({one.dataset: one.table for one in scored}, published, scale) if published else None
+    lines = report.search_lines(table, published, scored) if published else []
+    for line in lines + report.trap_lines(table, published, scored, bool(args.lr)):
         print(line)
     if args.csv:
         rows = pd.concat([one.table.assign(dataset=one.dataset) for one in scored])
         atomic_write(args.csv, rows.to_csv(index=False))
     if args.json:
-        atomic_write(args.json, json.dumps(report.to_json(scored, table, published, lr), indent=1))
+        atomic_write(args.json, json.dumps(report.to_json(table, published, scored, lr), indent=1))
     if failures := [line for one in scored for line in one.failures]:
         raise SRError(
             f"{len(failures)} of {len(failures) + sum(len(one.pairs) for one in scored)} pictures were not scored, see above"

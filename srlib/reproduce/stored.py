@@ -17,7 +17,9 @@ from srlib.reproduce.judging import CONTRADICTED, HOLDS, MIN_IMAGES, SEED_NOISE,
 from srlib.reproduce.scores import read_scores
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
 
-FORM = re.compile(r"(\S+)\s*([<>])\s*(\S+)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.I)
+FORM = re.compile(
+    r"(\S+?)\s*([<>])\s*(\S+)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.IGNORECASE
+)
 MAX_SEEDS = 10
 
 

@@ -31,6 +31,11 @@ class Scored:
     def label(self) -> str:
         return self.dataset or self.pairs[0].sr.parent.name
 
+    @property
+    def grey(self) -> list[str]:
+        """The names of grey HR files."""
+        return [pair.hr.stem for pair in self.pairs if pair.grey_hr]
+
     def named(self) -> dict[str, dict[str, float]]:
         """Return the metrics of each named protocol."""
         rows = named_rows(self.table, self.scale)

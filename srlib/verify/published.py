@@ -32,6 +32,9 @@ class Published:
     def tolerances(self) -> dict[str, float]:
         return {m: max(0.5 * 10.0 ** -len(text.partition(".")[2]), TOLERANCE[m]) for m, text in self.printed.items()}
 
+    def only(self, metric: str) -> "Published":
+        return Published(self.dataset, printed={metric: self.printed[metric]}, **{metric: getattr(self, metric)})
+
     def __str__(self) -> str:
         return f"{self.dataset} {'/'.join(self.printed.values())}".strip()
 
@@ -72,9 +75,9 @@ def _deviation(tables: dict[str, pd.DataFrame], published: list[Published], metr
 def search(tables: dict[str, pd.DataFrame], published: list[Published], scale: int) -> pd.DataFrame:
     """Return a row per combination that was tried, the nearest first, named protocols first among equals.
 
-    tables: of `lattice.table`, by set, over the same variants and regions. Columns: `lattice.AXES`, `psnr_by` and `ssim_by` (the
-    tables' columns that stand for the two metrics, "" where none is printed), `match`, `deviation` (in tolerances, the largest over sets and
-    metrics), `protocols` (names, ";" between them), and each printed number's `SET psnr`, `SET ssim`.
+    tables: of `lattice.table`, by set, over the same variants and regions. Columns: `lattice.AXES`; `psnr_by` and `ssim_by`, the
+    tables' columns that stand for the two metrics, "" where none is printed; `deviation`, in tolerances, the largest over sets and
+    metrics; `match`; `protocols`, names with ";" between them; and, for each printed number, `SET psnr` or `SET ssim`.
     """
     has = {metric: any(getattr(entry, metric) is not None for entry in published) for metric in TOLERANCE}
     axes = next(iter(tables.values()))[AXES]
