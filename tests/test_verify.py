@@ -103,6 +103,12 @@ class TestLattice:
         expected = structural_similarity(sr[3:-3, 3:-3], hr[3:-3, 3:-3], channel_axis=2, data_range=255)
         assert own["ssim_uniform7_255"] == pytest.approx(expected, abs=1e-7)
 
+    @pytest.mark.filterwarnings("error")
+    def test_a_flat_hr_has_no_range(self):
+        hr = np.zeros((60, 60, 3), np.uint8)
+        own = row(scores(hr + np.eye(60, dtype=np.uint8)[..., None], hr, 2), protocol("prosrn"), 2)
+        assert np.isnan(own["ssim_uniform7"]) and own["ssim"] < 1 and own["psnr"] > 40
+
     def test_too_small_a_picture(self):
         with pytest.raises(SRError, match="30x40 pixels .* window of 11 .* border of 10"):
             scores(picture(30, 40, 3), picture(30, 40, 3), 4)

@@ -27,9 +27,9 @@ def judge(text: str) -> tuple[str, str]:
     """Return the verdict on a claim and one line of detail.
 
     text: "a > b on Urban100 x4", with "by 0.1" for a margin and "in ssim" for SSIM. a and b are methods, where needed as
-    PAPER/METHOD, or two files that `evaluate --csv` wrote. Methods are judged as the claims of their paper are (`verdicts`). Of files
-    the training is not known: pictures and the usual noise of seeds alone decide. Raises SRError for another form, and for a side
-    without scores on that set.
+    PAPER/METHOD, or two files that `evaluate --csv` wrote. Methods are judged as the claims of their paper are (`verdicts`). The
+    training behind files is not known: pictures and the usual noise of seeds alone decide. Raises SRError for another form, and
+    for a side without scores on that set.
     """
     parts = FORM.fullmatch(text.strip())
     if not parts:
@@ -110,5 +110,5 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
     numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
     return (
         word,
-        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; whether budgets are equal is not known",
+        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; training budgets not known",
     )

@@ -132,6 +132,7 @@ class Form(NamedTuple):
     span: float
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a flat HR has no range: 0 / 0, nan
 def _ssim_maps(sr: np.ndarray, hr: np.ndarray, forms: list[Form]) -> np.ndarray:
     """Return the SSIM map of each form, summed over planes (n, h + 2 PAD, w + 2 PAD): (forms, h, w), at the windows' centres."""
     maps = np.zeros((len(forms), sr.shape[1] - 2 * PAD, sr.shape[2] - 2 * PAD))

@@ -76,8 +76,8 @@ def search(tables: dict[str, pd.DataFrame], published: list[Published], scale: i
     """Return a row per combination that was tried, the nearest first, named protocols first among equals.
 
     tables: of `lattice.table`, by set, over the same variants and regions. Columns: `lattice.AXES`; `psnr_by` and `ssim_by`, the
-    tables' columns that stand for the two metrics, "" where none is printed; `deviation`, in tolerances, the largest over sets and
-    metrics; `match`; `protocols`, names with ";" between them; and, for each printed number, `SET psnr` or `SET ssim`.
+    tables' columns that stand for the two metrics, "" where none is printed; `deviation`, in tolerances, the largest over sets
+    and metrics; `match`; `protocols`, names with ";" between them; and, for each printed number, `SET psnr` or `SET ssim`.
     """
     has = {metric: any(getattr(entry, metric) is not None for entry in published) for metric in TOLERANCE}
     axes = next(iter(tables.values()))[AXES]

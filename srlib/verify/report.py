@@ -107,8 +107,8 @@ def trap_lines(table: pd.DataFrame | None, published: list[Published], scored: l
         rows = one.table[(one.table["color"] == "y") & one.table["rounded"] & (one.table["border"] == one.scale)]
         psnr = rows.drop_duplicates("grey").set_index("grey")["psnr"]
         lines.append(
-            f"{', '.join(one.grey)} of {one.label} is grey: taken as luma the mean PSNR is {psnr['as_y']:.2f} dB, converted like a "
-            f"colour picture {psnr['convert']:.2f} dB (rounded, border {one.scale}). Papers do both."
+            f"{', '.join(one.grey)} of {one.label} is grey: taken as luma the mean PSNR is {psnr['as_y']:.2f} dB, converted "
+            f"like a colour picture {psnr['convert']:.2f} dB (rounded, border {one.scale}). Papers do both."
         )
     if table is None:
         return lines
