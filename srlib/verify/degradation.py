@@ -35,7 +35,6 @@ def _opencv(mode: str, **options) -> Callable[[np.ndarray, int], np.ndarray]:
 
 RESIZES = {
     "MATLAB's imresize": lambda hr, scale: imresize(hr, 1 / scale),
-    "MATLAB's imresize without antialiasing": lambda hr, scale: imresize(hr, 1 / scale, antialias=False),
     "Pillow's bicubic": _pillow(Image.Resampling.BICUBIC),
     "Pillow's Lanczos": _pillow(Image.Resampling.LANCZOS),
     "OpenCV's INTER_CUBIC": _opencv("bicubic", align_corners=False),
