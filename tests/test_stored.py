@@ -59,11 +59,11 @@ class TestClaim:
             judge(text)
 
     def test_files_of_other_pictures_or_sets(self, tmp_path):
-        one, other = evaluation(tmp_path / "1.csv", 0.0), evaluation(tmp_path / "2.csv", 0.0, images=19)
+        first, other = evaluation(tmp_path / "1.csv", 0.0), evaluation(tmp_path / "2.csv", 0.0, images=19)
         with pytest.raises(SRError, match="differ in pictures or protocol"):
-            judge(f"{one} > {other} on Set9 x4")
+            judge(f"{first} > {other} on Set9 x4")
         with pytest.raises(SRError, match="no scores on Set5 x4; it has Set9"):
-            judge(f"{one} > {other} on Set5 x4")
+            judge(f"{first} > {other} on Set5 x4")
 
 
 @pytest.fixture

@@ -52,16 +52,22 @@ def row(table, by, scale, grey_hr=False, luma_sr=False) -> pd.Series:
 class TestLattice:
     """The lattice has the very numbers of `metrics.score`."""
 
-    @pytest.mark.parametrize("name", PROTOCOLS)
-    @pytest.mark.parametrize("kind", ["rgb", "grey", "luma"])
+    # SR of luma is made RGB first under "rgb" and `sr_rgb`, see below
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            (n, k)
+            for n, by in PROTOCOLS.items()
+            for k in ("rgb", "grey", "luma")
+            if k != "luma" or (by.color == "y" and not by.sr_rgb)
+        ],
+    )
     def test_equals_score(self, name, kind):
         by, scale = protocol(name), 4
         hr = picture(80, 96) if kind == "grey" else picture(80, 96, 3)
         sr = enlarged(hr, scale)
         if kind == "luma":
             sr = to_uint8(to_y(sr, rounded=True) * 1.1 - 10)  # also outside 16..235
-        if kind == "luma" and (by.color == "rgb" or by.sr_rgb):
-            pytest.skip("SR of luma is made RGB first, see test_luma_sr_is_made_rgb")
         table = scores(sr, hr, scale, kind == "grey", kind == "luma")
         own = row(table, by, scale, kind == "grey", kind == "luma")
         if name == "realsr":
@@ -205,6 +211,10 @@ class TestCommand:
         assert verify(folders, "--published-ssim", f"{float(full['ssim']):.6f}") == 0
         out = capsys.readouterr().out
         assert "full-range luma, border 0, SSIM Gaussian 11x11" in out and "reads 1.32 dB below" in out
+
+    def test_names_of_another_scale(self, folders, capsys):
+        assert verify(folders, scale=3) == 0
+        assert "names of SR state x2, scored with the borders of x3" in capsys.readouterr().out
 
     def test_a_number_that_no_protocol_gives(self, folders, capsys):
         assert verify(folders, "--published", "12.34") == 0

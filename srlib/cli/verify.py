@@ -66,20 +66,19 @@ def run_verify(args: argparse.Namespace) -> None:
     roots = (args.lr, args.hr)
     lr = {name: compare_lr(*(folder_of(root, name, scale) for root in roots), scale) for name in names if args.lr}
     scored = score_sets(args.sr, args.hr, names, scale, sys.stderr.isatty())
-    for one in scored:
-        print("\n".join(report.set_lines(one)))
+    for scored_set in scored:
+        print("\n".join(report.set_lines(scored_set)))
         if args.lr:
-            print(report.lr_line(lr[one.dataset]))
-    table = search({one.dataset: one.table for one in scored}, published, scale) if published else None
+            print(report.lr_line(lr[scored_set.dataset]))
+    table = search({scored_set.dataset: scored_set.table for scored_set in scored}, published, scale) if published else None
     lines = report.search_lines(table, published, scored) if published else []
     for line in lines + report.trap_lines(table, published, scored, bool(args.lr)):
         print(line)
     if args.csv:
-        rows = pd.concat([one.table.assign(dataset=one.dataset) for one in scored])
+        rows = pd.concat([scored_set.table.assign(dataset=scored_set.dataset) for scored_set in scored])
         atomic_write(args.csv, rows.to_csv(index=False))
     if args.json:
         atomic_write(args.json, json.dumps(report.to_json(table, published, scored, lr), indent=1))
-    if failures := [line for one in scored for line in one.failures]:
-        raise SRError(
-            f"{len(failures)} of {len(failures) + sum(len(one.pairs) for one in scored)} pictures were not scored, see above"
-        )
+    if failures := [line for scored_set in scored for line in scored_set.failures]:
+        count = len(failures) + sum(len(scored_set.pairs) for scored_set in scored)
+        raise SRError(f"{len(failures)} of {count} pictures were not scored, see above")

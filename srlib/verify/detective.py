@@ -51,7 +51,7 @@ def folder_of(root: Path, dataset: str, scale: int) -> Path:
     for folder in choices:
         if folder.is_dir():
             return folder
-    raise SRError(f"{root} has no folder {dataset}; with several sets, each has a folder of its name in both SR and HR")
+    raise SRError(f"{root} has no folder {dataset}; give one set without its name, and several as folders of their names")
 
 
 def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bool = False) -> list[Scored]:
@@ -59,12 +59,12 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
 
     Pictures that fail are left out, with a line in `failures`. Raises SRError where nothing is left of a set.
     """
-    found = []
+    matched_sets = []
     for dataset in datasets:
         files, notes = pairs.match(folder_of(sr, dataset, scale), folder_of(hr, dataset, scale), scale)
         matched, more, failures = pairs.inspect(files)
-        found.append((dataset, matched, notes + more, failures))
-    everything = [pair for _, matched, _, _ in found for pair in matched]
+        matched_sets.append((dataset, matched, notes + more, failures))
+    everything = [pair for _, matched, _, _ in matched_sets for pair in matched]
     chosen = lattice.variants(any(p.grey_hr for p in everything), any(p.luma_sr for p in everything))
     parts = lattice.regions(scale)
 
@@ -80,7 +80,7 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
         ThreadPoolExecutor(WORKERS) as pool,
         tqdm(total=len(everything), unit="picture", disable=not progress, leave=False) as bar,
     ):
-        for dataset, matched, notes, failures in found:
+        for dataset, matched, notes, failures in matched_sets:
             bar.set_description(dataset or None)
             results, counts = [], Counter()
             for pair, scores, remarks in pool.map(score, matched):

@@ -92,6 +92,9 @@ def match(folder: Path, hr_folder: Path, scale: int, kind: str = "SR") -> tuple[
         if other and any(name.scale == scale for name in names):  # else the numbers may mean something else
             notes.append(f"{side} of another scale than x{scale} by their names, left out: {listed(other)}")
             names = [name for name in names if name not in other]
+        stated = {name.scale for name in names}
+        if len(names) > 1 == len(stated) and stated.isdisjoint({None, scale}):
+            notes.append(f"names of {side} state x{stated.pop()}, scored with the borders of x{scale}")
         sides[side] = [name for name in names if side != "HR" or "lr" not in name.marks]
     rest, free, pairs = *sides.values(), {}
     for rule in RULES:

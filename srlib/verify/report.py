@@ -69,7 +69,7 @@ def _numbers(row: pd.Series, published: list[Published]) -> str:
 
 def search_lines(table: pd.DataFrame, published: list[Published], scored: list[Scored]) -> list[str]:
     """Return what `search` found: the matches, or else the nearest, and what the numbers of one metric alone give."""
-    matches, grey_hr = table[table["match"]], any(one.grey for one in scored)
+    matches, grey_hr = table[table["match"]], any(scored_set.grey for scored_set in scored)
     largest = {m: max((e.tolerances[m] for e in published if m in e.printed), default=0) for m in ("psnr", "ssim")}
     within = " and ".join(
         f"{value:.5f}".rstrip("0") + (" dB" if m == "psnr" else " in SSIM") for m, value in largest.items() if value
@@ -88,7 +88,7 @@ def search_lines(table: pd.DataFrame, published: list[Published], scored: list[S
     if matches.empty and all(largest.values()):
         for metric in largest:
             alone = [entry.only(metric) for entry in published if metric in entry.printed]
-            part = search({one.dataset: one.table for one in scored}, alone, scored[0].scale)
+            part = search({scored_set.dataset: scored_set.table for scored_set in scored}, alone, scored[0].scale)
             part = part[part["match"]]
             result = f"{len(part):,} combinations; {_known(part)}" if len(part) else "no combination"
             lines.append(f"  {metric.upper()} alone is given by {result}")
@@ -103,12 +103,14 @@ def _known(matches: pd.DataFrame) -> str:
 def trap_lines(table: pd.DataFrame | None, published: list[Published], scored: list[Scored], has_lr: bool) -> list[str]:
     """Return sentences on known traps that these pictures or numbers show. table: of `search`, if a number is published."""
     lines = []
-    for one in (one for one in scored if one.grey):
-        rows = one.table[(one.table["color"] == "y") & one.table["rounded"] & (one.table["border"] == one.scale)]
+    for scored_set in (scored_set for scored_set in scored if scored_set.grey):
+        rows = scored_set.table[
+            (scored_set.table["color"] == "y") & scored_set.table["rounded"] & (scored_set.table["border"] == scored_set.scale)
+        ]
         psnr = rows.drop_duplicates("grey").set_index("grey")["psnr"]
         lines.append(
-            f"{', '.join(one.grey)} of {one.label} is grey: taken as luma the mean PSNR is {psnr['as_y']:.2f} dB, converted "
-            f"like a colour picture {psnr['convert']:.2f} dB (rounded, border {one.scale}). Papers do both."
+            f"{', '.join(scored_set.grey)} of {scored_set.label} is grey: taken as luma the mean PSNR is {psnr['as_y']:.2f} dB, "
+            f"converted like a colour picture {psnr['convert']:.2f} dB (rounded, border {scored_set.scale}). Papers do both."
         )
     if table is None:
         return lines
@@ -139,9 +141,14 @@ def lr_line(differences: dict[str, float]) -> str:
 def to_json(table: pd.DataFrame | None, published: list[Published], scored: list[Scored], lr: dict[str, dict]) -> dict:
     """Return everything that was found. lr: of `compare_lr`, by set."""
     sets = {}
-    for one in scored:
-        sets[one.label] = {"pictures": len(one.pairs), "protocols": one.named(), "notes": one.notes, "failures": one.failures}
-        sets[one.label] |= {"lr": lr[one.dataset]} if lr else {}
+    for scored_set in scored:
+        sets[scored_set.label] = {
+            "pictures": len(scored_set.pairs),
+            "protocols": scored_set.named(),
+            "notes": scored_set.notes,
+            "failures": scored_set.failures,
+        }
+        sets[scored_set.label] |= {"lr": lr[scored_set.dataset]} if lr else {}
     result = {"scale": scored[0].scale, "sets": sets}
     if table is not None:
         result |= {"published": {entry.dataset: entry.printed for entry in published}, "tried": len(table)}
