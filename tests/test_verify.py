@@ -220,11 +220,14 @@ class TestCommand:
         assert verify(folders, "--published", "12.34") == 0
         assert "not reproduced by any protocol" in capsys.readouterr().out
 
-    def test_a_little_above_every_protocol_may_be_an_ensemble(self, folders, tmp_path, capsys):
-        verify(folders, "--csv", str(tmp_path / "all.csv"))
-        highest = pd.read_csv(tmp_path / "all.csv")[["psnr", "psnr_pooled"]].max().max()
-        verify(folders, "--published", f"{highest + 0.1:.2f}")
-        assert "self-ensemble" in capsys.readouterr().out
+    def test_a_little_above_every_named_protocol_may_be_an_ensemble(self, folders, tmp_path, capsys):
+        verify(folders, "--json", str(tmp_path / "found.json"))
+        sets = json.loads((tmp_path / "found.json").read_text())["sets"]
+        highest = max(metrics["psnr"] for metrics in sets["sr"]["protocols"].values())
+        verify(folders, "--published", f"{highest + 0.3:.2f}")
+        assert "0.30 dB above every named protocol: is its number of a self-ensemble" in capsys.readouterr().out
+        verify(folders, "--published", f"{highest + 3:.2f}")
+        assert "self-ensemble" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("name", RESIZES)
     def test_the_resize_behind_lr_is_named(self, folders, tmp_path, capsys, name):

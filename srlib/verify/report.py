@@ -121,9 +121,12 @@ def trap_lines(table: pd.DataFrame | None, published: list[Published], scored: l
                 f"{-20 * math.log10(GAIN):.2f} dB below luma of 16..235: do not compare numbers of the two."
             )
         return lines
-    gaps = [entry.psnr - table[f"{entry.dataset} psnr"].max() for entry in published if entry.psnr is not None]
+    named = table[table["protocols"] != ""]
+    gaps = [entry.psnr - named[f"{entry.dataset} psnr"].max() for entry in published if entry.psnr is not None]
     if gaps and all(ENSEMBLE[0] <= gap <= ENSEMBLE[1] for gap in gaps):
-        lines.append(f"The paper is {min(gaps):.2f} dB above every protocol: is its number of a self-ensemble, often marked +?")
+        lines.append(
+            f"The paper is {min(gaps):.2f} dB above every named protocol: is its number of a self-ensemble, often marked +?"
+        )
     if not has_lr:
         lines.append("LR made by another resize moves PSNR by tenths of a dB: have the networks' input compared by --lr.")
     return lines
