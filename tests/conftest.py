@@ -52,6 +52,21 @@ def datasets(monkeypatch) -> Path:
 
 
 @pytest.fixture
+def weights(tmp_path, monkeypatch, datasets) -> Path:
+    """A folder of datasets that has the official weights and the benchmark images."""
+    folder = Path(os.environ.get("SRLIB_TEST_OFFICIAL") or datasets.parent / "official")
+    if not (folder / "idn_x2.caffemodel").is_file():
+        pytest.skip(f"needs official weights: none at {folder}; run `make data` and set SRLIB_TEST_OFFICIAL to data/official")
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in ("Set5", "Set14", "B100", "Urban100"):
+        (root / name).symlink_to(datasets / name)
+    (root / "official").symlink_to(folder)
+    monkeypatch.setenv("SRLIB_DATA", str(root))
+    return folder
+
+
+@pytest.fixture
 def matlab() -> Path:
     """Output of MATLAB's own `imresize`, for tests that need it."""
     root = Path(os.environ.get("SRLIB_TEST_MATLAB") or MATLAB)

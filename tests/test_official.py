@@ -1,6 +1,5 @@
 """Official weights: what readers make of files, what conversions give, and the papers' own numbers."""
 
-import os
 import struct
 import time
 from pathlib import Path
@@ -33,21 +32,6 @@ PRINTED = {
 }
 CASES = [(name, by, scale, psnr) for (name, by), scales in PRINTED.items() for scale, psnr in scales.items()]
 LARGE = ("drrn",)  # half a minute an image set
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch, datasets) -> Path:
-    """A folder of datasets that has the official weights and the benchmark images."""
-    folder = Path(os.environ.get("SRLIB_TEST_OFFICIAL") or datasets.parent / "official")
-    if not (folder / "idn_x2.caffemodel").is_file():
-        pytest.skip(f"needs official weights: none at {folder}; run `make data` and set SRLIB_TEST_OFFICIAL to data/official")
-    root = tmp_path / "data"
-    root.mkdir()
-    for name in ("Set5", "Set14", "B100", "Urban100"):
-        (root / name).symlink_to(datasets / name)
-    (root / "official").symlink_to(folder)
-    monkeypatch.setenv("SRLIB_DATA", str(root))
-    return folder
 
 
 @pytest.mark.parametrize(("name", "by", "scale", "psnr"), [case for case in CASES if case[0] not in LARGE])

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from srlib.cli.verify import add_verify
+
 PRECISIONS = ("fp32", "bf16")
 FOREIGN = "a weights file (.pth, .safetensors), or module:function, which returns a torch.nn.Module"
 
@@ -71,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
         help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
     )
     upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
+
+    add_verify(commands)
 
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
     release.add_argument("run", type=Path, help="the directory of a run")

@@ -1,4 +1,4 @@
-"""The command line: `python -m srlib data | list | train | evaluate | upscale | release | export | count`."""
+"""The command line of srlib: `python -m srlib --help` lists its commands."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from srlib.cli.arguments import parser
+from srlib.cli.verify import run_claim, run_compare, run_verify
 from srlib.core.errors import SRError, batch_error
 from srlib.core.output import tolerant
 
@@ -233,6 +234,9 @@ COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "upscale": _upscale,
+    "verify": run_verify,
+    "claim": run_claim,
+    "compare": run_compare,
     "release": _release,
     "export": _export,
     "count": _count,

@@ -6,6 +6,7 @@ References: Z. Wang et al., "Image quality assessment: from error visibility to 
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from functools import lru_cache, partial
 
 import numpy as np
@@ -225,28 +226,48 @@ def _filtered(planes: np.ndarray, window: str, work: _Workspace) -> np.ndarray:
     return across.reshape(count, height, width)
 
 
-def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
-    """Return the mean SSIM of two float64 planes (h, w), in strips of rows that fit the CPU cache.
+def moments(x: np.ndarray, y: np.ndarray, *windows: str) -> Iterator[tuple[str, slice, np.ndarray, np.ndarray]]:
+    """Filter two float64 planes (h, w) by SSIM windows, in strips of rows that fit the CPU cache.
 
-    Four filtered planes suffice, x, y, x^2 + y^2 and xy, as the formula needs only the sum of the variances. Arithmetic
-    is in place; the comments name the new content of an array.
+    windows: "gaussian11", "uniform7". The output is the valid region of the largest, (h - taps + 1, w - taps + 1). Yields for
+    each strip and window its name, the rows of the output, the filtered x, y, x^2 + y^2 and xy (4, rows, w - taps + 1), and
+    scratch space of one such plane; both are overwritten by the next.
     """
-    taps = len(_window(window))
-    unbiased = taps**2 / (taps**2 - 1) if window == "uniform7" else 1.0
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2 / unbiased
-    height, width = x.shape[0] - taps + 1, x.shape[1] - taps + 1
+    taps = max(len(_window(window)) for window in windows)
+    height = x.shape[0] - taps + 1
     work = _Workspace(4, min(STRIP, height) + taps - 1, x.shape[1])
-    total = 0.0
     for top in range(0, height, STRIP):
-        rows = slice(top, min(top + STRIP, height) + taps - 1)
+        bottom = min(top + STRIP, height)
+        rows = slice(top, bottom + taps - 1)
         planes = work.array("planes", 4, *x[rows].shape)
         planes[0], planes[1] = x[rows], y[rows]
         np.multiply(x[rows], x[rows], out=planes[2])
         np.multiply(y[rows], y[rows], out=planes[3])
         planes[2] += planes[3]
         np.multiply(x[rows], y[rows], out=planes[3])
-        mean_x, mean_y, squares, product = _filtered(planes, window, work)
-        means = np.multiply(mean_x, mean_y, out=work.array("down", *mean_x.shape))
+        for window in windows:
+            cut = (taps - len(_window(window))) // 2
+            part = planes[:, cut : planes.shape[1] - cut, cut : planes.shape[2] - cut]
+            filtered = _filtered(part, window, work)
+            yield window, slice(top, bottom), filtered, work.array("down", *filtered.shape[1:])
+
+
+def ssim_constants(window: str, span: float) -> tuple[float, float]:
+    """Return C1 and C2 for planes of range `span`; of a uniform window C2 is for the sample covariance, n - 1 in place of n."""
+    unbiased = 49 / 48 if window == "uniform7" else 1.0
+    return (0.01 * span) ** 2, (0.03 * span) ** 2 / unbiased
+
+
+def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
+    """Return the mean SSIM of two float64 planes (h, w).
+
+    Four filtered planes suffice, x, y, x^2 + y^2 and xy, as the formula needs only the sum of the variances. Arithmetic
+    is in place; the comments name the new content of an array.
+    """
+    c1, c2 = ssim_constants(window, span)
+    total, count = 0.0, 0
+    for _, _, (mean_x, mean_y, squares, product), means in moments(x, y, window):
+        np.multiply(mean_x, mean_y, out=means)
         mean_x *= mean_x
         mean_y *= mean_y
         mean_x += mean_y  # the sum of the squared means
@@ -260,4 +281,5 @@ def _mean_ssim(x: np.ndarray, y: np.ndarray, window: str, span: float) -> float:
         mean_x *= squares
         means /= mean_x
         total += float(means.sum())
-    return total / (height * width)
+        count += means.size
+    return total / count

@@ -23,6 +23,7 @@ WRITERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 95}), ".jpeg": ("JP
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 SRGB_GAMMA = 1 / 2.2  # gAMA chunk of ordinary sRGB files
 TO_8_BITS = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}  # Pillow converts the pixels so, but not the transparent colour
+GREY_MODES = ("1", "L", "LA", "La")  # and those that begin with "I", of 16 or 32 bits
 EXIF = ("Make", "Model", "DateTime", "Artist", "Copyright", "ExifOffset", "GPSInfo")  # tags of photographs
 MAX_TEXT_BYTES = 64 << 20  # bytes of text or ICC profile in a PNG; Pillow allows 1 MiB
 
@@ -64,6 +65,15 @@ def image_head(path: str | Path) -> tuple[int, int, bool]:
     """Return height, width and whether there is transparency, from the file header; errors as in `read_image`."""
     with _opened(Path(path)) as file:
         return file.height, file.width, file.has_transparency_data
+
+
+def image_kind(path: str | Path) -> tuple[bool, int]:
+    """Return whether `read_image` gives a grey image, and the file's bits per channel, 8 or 16; errors as in `read_image`."""
+    with _opened(Path(path)) as file:
+        arguments = (file.tile[0].args if file.tile else None) or [""]
+        raw = arguments if isinstance(arguments, str) else str(arguments[0])  # the pixels' layout in the file, e.g. "RGB;16B"
+        integers = file.mode.startswith("I")
+        return integers or file.mode in GREY_MODES, 16 if integers or ";16" in raw else 8
 
 
 def read_photo(path: str | Path) -> Photo:
@@ -147,7 +157,7 @@ def _to_array(image: Image.Image, path: str | Path) -> np.ndarray:
         raise SRError(f"image {path}: floating-point pixels, expected 8 or 16 bits; convert it to PNG first")
     if image.mode == "LAB":
         raise SRError(f"image {path}: Lab pixels, expected grey, RGB or CMYK; convert it to RGB first")
-    if image.mode in ("1", "L", "LA", "La"):
+    if image.mode in GREY_MODES:
         return np.array(image.convert("L"))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")

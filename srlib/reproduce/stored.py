@@ -1,0 +1,114 @@
+"""The verdict on a claim that is typed, such as "difficulty_sr > idn on Urban100 x4", from stored evaluations."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from srlib import papers
+from srlib.core.errors import SRError
+from srlib.core.protocols import PROTOCOLS, protocol
+from srlib.papers import Paper
+from srlib.reproduce import budgets, store
+from srlib.reproduce.claims import Claim, format_difference
+from srlib.reproduce.intervals import image_interval
+from srlib.reproduce.judging import CONTRADICTED, HOLDS, MIN_IMAGES, SEED_NOISE, UNDECIDED
+from srlib.reproduce.scores import read_scores
+from srlib.reproduce.verdicts import combine, evaluate_comparisons
+
+FORM = re.compile(
+    r"(\S+?)\s*([<>])\s*(\S+)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.IGNORECASE
+)
+MAX_SEEDS = 10
+
+
+def judge(text: str) -> tuple[str, str]:
+    """Return the verdict on a claim and one line of detail.
+
+    text: "a > b on Urban100 x4", with "by 0.1" for a margin and "in ssim" for SSIM. a and b are methods, where needed as
+    PAPER/METHOD, or two files that `evaluate --csv` wrote. Methods are judged as the claims of their paper are (`verdicts`). The
+    training behind files is not known: pictures and the usual noise of seeds alone decide. Raises SRError for another form, and
+    for a side without scores on that set.
+    """
+    parts = FORM.fullmatch(text.strip())
+    if not parts:
+        raise SRError(
+            f'claim {text!r}: expected e.g. "difficulty_sr > idn on Urban100 x4", also with "by 0.1" and "in ssim" after it'
+        )
+    left, relation, right, dataset, scale, margin, metric = parts.groups()
+    sides = [left, right] if relation == ">" else [right, left]
+    where = (dataset, int(scale), (metric or "psnr").lower(), float(margin or 0))
+    return _judge_files(sides, *where) if all(side.endswith(".csv") for side in sides) else _judge_methods(sides, *where)
+
+
+def _judge_methods(sides: list[str], dataset: str, scale: int, metric: str, margin: float) -> tuple[str, str]:
+    names = [side.rpartition("/")[2] for side in sides]
+    wanted = [papers.get(side.partition("/")[0]) for side in sides if "/" in side] or [
+        papers.get(name) for name in papers.names()
+    ]
+    having = [paper for paper in wanted if {*names} <= {*paper.methods, *paper.ablations}]
+    if not having:
+        raise SRError(f"no paper has both {names[0]} and {names[1]}; `python -m srlib list experiments` has all names")
+    stored = {paper.name: rows for paper in having if (rows := _stored_rows(paper, names, dataset, scale)) is not None}
+    if not stored:
+        raise SRError(f"no scores of both {names[0]} and {names[1]} on {dataset} x{scale} under one protocol are stored")
+    if len(stored) > 1:
+        raise SRError(f"{len(stored)} papers have both; say which: {', '.join(f'{name}/{names[0]}' for name in stored)}")
+    (paper,), (rows,) = stored.keys(), stored.values()
+    claim = Claim("typed", paper, "", "", "", names[0], ">", (names[1],), metric, (dataset,), (scale,), margin)
+    trainings = budgets.trainings(papers.get(paper), rows, papers.get(paper).setting("released"))
+    verdict = combine(claim, evaluate_comparisons(claim, rows, trainings=trainings))
+    return verdict.verdict, f"{verdict.detail}; protocol {rows['protocol'].iloc[0]}"
+
+
+def _stored_rows(paper: Paper, names: list[str], dataset: str, scale: int) -> pd.DataFrame | None:
+    """Return the rows of both methods under the paper's protocol, or the first that both have; None without one."""
+    for by in dict.fromkeys([paper.protocol, *PROTOCOLS]):
+        frames = [list(_stored(paper, name, dataset, scale, by)) for name in names]
+        if all(frames):
+            return pd.concat([frame for own in frames for frame in own], ignore_index=True)
+    return None
+
+
+def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Iterator[pd.DataFrame]:
+    """Yield the stored scores of each seed of a method on a whole set."""
+    for seed in range(MAX_SEEDS) if paper.has(name, scale) else ():
+        trained = store.load_existing(paper, name, scale, paper.setting("released"), seed)
+        folders = [trained.scores, trained.kept] if trained else []
+        pattern = f"{dataset.replace('/', '_')}_x{scale}_{by}_{'[0-9a-f]' * 8}.csv"
+        for file in [file for folder in folders if folder for file in sorted(folder.glob(pattern))][:1]:
+            probe = json.loads(file.read_text().partition("\n")[0].removeprefix("# "))["probe"]
+            rows, problem = read_scores(file, protocol(by), probe)
+            if rows is None:
+                raise SRError(f"stored scores {file}: {problem}; delete the file and evaluate again")
+            yield rows.assign(method=name, dataset=dataset, scale=scale, seed=seed, protocol=by)
+        if not paper.method(name).trained:
+            return
+
+
+def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin: float) -> tuple[str, str]:
+    tables = []
+    for file in files:
+        try:
+            rows = pd.read_csv(file, dtype={"image": str})
+            own = rows[(rows["dataset"] == dataset) & (rows["scale"] == scale)].set_index(["protocol", "image"])[metric]
+        except (OSError, ValueError, KeyError) as error:
+            raise SRError(f"{file} cannot be read as an evaluation ({error}); write one with `evaluate ... --csv`") from None
+        if own.empty:
+            raise SRError(f"{file} has no scores on {dataset} x{scale}; it has {', '.join(sorted(set(rows['dataset'])))}")
+        tables.append(own)
+    left, right = tables
+    if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):
+        raise SRError(f"{files[0]} and {files[1]} differ in pictures or protocol on {dataset} x{scale}; evaluate both alike")
+    estimate, low, high = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
+    low, high = (
+        estimate + sign * ((edge - estimate) ** 2 + SEED_NOISE[metric] ** 2) ** 0.5 for sign, edge in ((-1, low), (1, high))
+    )
+    word = HOLDS if low > margin else CONTRADICTED if high <= margin else UNDECIDED
+    word = word if len(left) >= MIN_IMAGES else UNDECIDED
+    numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
+    return (
+        word,
+        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; training budgets not known",
+    )

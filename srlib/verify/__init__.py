@@ -1,0 +1,1 @@
+"""Which protocol gives a published number: SR pictures scored under all protocols at once (`srlib verify`)."""

@@ -1,0 +1,117 @@
+"""`srlib claim` and `srlib compare`: verdicts on stored evaluations, and what changed between two commits."""
+
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlib.cli.main import main
+from srlib.core.errors import SRError
+from srlib.reproduce.changes import compare
+from srlib.reproduce.stored import judge
+from srlib.reproduce.verdicts import VERDICTS
+
+
+def evaluation(file, offset: float, images: int = 20, **columns) -> str:
+    """Write what `evaluate --csv` does, of images that differ a lot from each other and by `offset` from another file's."""
+    rng = np.random.default_rng(0)
+    psnr = 30 + rng.normal(0, 3, images) + offset + np.random.default_rng(int(offset * 100)).normal(0, 0.02, images)
+    rows = pd.DataFrame({"image": [f"i{n}" for n in range(images)], "psnr": psnr, "ssim": psnr / 40})
+    rows.assign(dataset="Set9", scale=4, protocol="y", **columns).to_csv(file, index=False)
+    return str(file)
+
+
+class TestClaim:
+    def test_of_files(self, tmp_path, capsys):
+        low, close, high = (evaluation(tmp_path / f"{offset}.csv", offset) for offset in (0.0, 0.05, 1.0))
+        cases = [
+            (f"{high} > {low}", "", "holds"),
+            (f"{low}>{high}", "", "contradicted"),
+            (f"{low} < {high}", "by 0.5 dB", "holds"),
+        ]
+        cases += [(f"{close} > {low}", "", "not decidable at this budget"), (f"{high} > {low}", "by 2 in psnr", "contradicted")]
+        for text, end, verdict in cases:
+            assert main(["claim", f"{text} on Set9 x4 {end}"]) == 0
+            assert capsys.readouterr().out.startswith(f"{verdict}: Set9 x4: ")
+
+    def test_few_pictures_decide_nothing(self, tmp_path):
+        few, more = (evaluation(tmp_path / f"{offset}.csv", offset, images=3) for offset in (0.0, 1.0))
+        assert judge(f"{more} > {few} on Set9 x4")[0] == "not decidable at this budget"
+
+    def test_of_stored_methods(self):
+        verdict, detail = judge("difficulty_sr > idn on Urban100 x4")
+        assert verdict in VERDICTS and "Urban100 x4: Difficulty-SR against IDN " in detail and "100 images" in detail
+        assert detail.endswith("protocol y")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a is better than b", "expected e.g."),
+            ("btsrn > nothing on Set5 x2", "no paper has both btsrn and nothing"),
+            ("difficulty_sr > idn on Set6 x2", "on Set6 x2 under one protocol are stored"),
+            ("vdsr > srcnn on Set5 x2", "say which: btsrn/vdsr"),
+            ("nix.csv > b.csv on Set5 x2", "nix.csv cannot be read"),
+        ],
+    )
+    def test_mistakes(self, text, message):
+        with pytest.raises(SRError, match=message):
+            judge(text)
+
+    def test_files_of_other_pictures_or_sets(self, tmp_path):
+        first, other = evaluation(tmp_path / "1.csv", 0.0), evaluation(tmp_path / "2.csv", 0.0, images=19)
+        with pytest.raises(SRError, match="differ in pictures or protocol"):
+            judge(f"{first} > {other} on Set9 x4")
+        with pytest.raises(SRError, match="no scores on Set5 x4; it has Set9"):
+            judge(f"{first} > {other} on Set5 x4")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with two commits: scores of new weights, a lost and a new score, and a verdict that turned."""
+    root = tmp_path / "repository"
+    (root / "notebooks").mkdir(parents=True)
+    monkeypatch.setenv("SRLIB_HOME", str(root))
+
+    def git(*arguments):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+    def write(path, text):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+    git("init", "-b", "main")
+    claims = "verdict,claim,difference\n{},A beats B | C,+0.1 dB\nholds,B is small,\n"
+    scores = "# {{}}\nimage,psnr,seconds\n1,30.0,{}\n2,{},1.0\n"
+    for folder, second, verdict, extra in (
+        ("net_x2-0123456789", 31.0, "holds", "old"),
+        ("net_x2-abcdef0123", 32.0, "contradicted", "new"),
+    ):
+        write(f"data/scores/{folder}/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
+        write(f"data/scores/{extra}_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
+        write("data/scores/same_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(second, 7.0))  # only its time differs
+        write("figures/released/paper/claims.csv", claims.format(verdict))
+        git("add", "-A")
+        git("commit", "-m", extra)
+        git("tag", extra)
+        for stale in (f"{folder}", f"{extra}_x2-0123456789"):
+            git("rm", "-rq", f"data/scores/{stale}") if extra == "old" else None
+    return root
+
+
+class TestCompare:
+    def test_lists_scores_and_verdicts_that_changed(self, repository, capsys):
+        assert main(["compare", "old", "new"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "| net_x2: Set5_x2_y, psnr | 30.5000 | 31.0000 | +0.5000 |" in lines
+        assert "| old_x2: Set5_x2_y, psnr | 30.5000 | - |  |" in lines and "| new_x2: Set5_x2_y, psnr | - | 31.0000 |  |" in lines
+        assert "| paper: A beats B / C | holds (+0.1 dB) | contradicted (+0.1 dB) |" in lines
+        assert "## Scores: 3 changed" in lines and "## Verdicts: 1 changed" in lines
+
+    def test_nothing_changed(self, repository):
+        assert compare("new", "new").splitlines()[2:] == ["## Scores: none changed", "", "## Verdicts: none changed"]
+
+    def test_an_unknown_commit(self, repository):
+        with pytest.raises(SRError, match="git rev-parse .*nix"):
+            compare("nix", "new")
