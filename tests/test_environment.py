@@ -143,7 +143,8 @@ def imported(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module)
     tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"srlib"}
-    tops -= {other.stem for other in file.parent.iterdir() if other.is_dir() or other.suffix == ".py"}  # a script beside it
+    scripts = [*file.parent.iterdir(), *(ROOT / "tests").glob("*.py")]  # beside it, or shared by tests
+    tops -= {other.stem for other in scripts if other.is_dir() or other.suffix == ".py"}
     providers = distributions()
     return {canonicalize_name(one) for top in tops for one in providers.get(top, [top])}
 
@@ -239,15 +240,19 @@ except SRError as error:
     assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs"), "True"]
     done = python("-m", "srlib", "list", "models")
     assert done.returncode == 0 and "btsrn" in done.stdout, done.stderr
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    for folder, pixels in (("hr", photo), ("sr", photo // 2)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "photo.png")
     commands = """
 from srlib.cli.main import main
 for command in ("list", "upscale photo.jpg", "upscale photo.jpg --model prosrn --scale 4", "upscale photo.jpg --model btsrn/vdsr",
-                "export btsrn --to safetensors"):
+                "export btsrn --to safetensors", "verify sr --hr hr --scale 2"):
     print(command, "->", main(command.split()), flush=True)
 """
     done = python("-c", commands)
-    assert [line[-1] for line in done.stdout.splitlines() if " -> " in line] == ["0", "0", "0", "2", "0"], done.stderr
+    assert [line[-1] for line in done.stdout.splitlines() if " -> " in line] == ["0", "0", "0", "2", "0", "0"], done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[:2]] == ["btsrn/btsrn_x2", "prosrn/prosrn_x2"]
     for name, size in (("btsrn_x2", (60, 80)), ("prosrn_x4", (120, 160))):
         assert Image.open(tmp_path / f"photo_{name}.png").size == size
