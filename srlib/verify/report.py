@@ -90,7 +90,7 @@ def search_lines(table: pd.DataFrame, published: list[Published], scored: list[S
             alone = [entry.only(metric) for entry in published if metric in entry.printed]
             part = search({scored_set.dataset: scored_set.table for scored_set in scored}, alone, scored[0].scale)
             part = part[part["match"]]
-            result = f"{len(part):,} combinations; {_known(part)}" if len(part) else "no combination"
+            result = f"{len(part):,} combination{'s'[: len(part) > 1]}; {_known(part)}" if len(part) else "no combination"
             lines.append(f"  {metric.upper()} alone is given by {result}")
     return lines
 
