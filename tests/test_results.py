@@ -286,7 +286,7 @@ class TestTrainings:
         one = got.iloc[0]
         expected = {"method": "espcn", "scale": 2, "data": data, "steps": 2, "batch": 2, "hr_patch": 16}
         assert {key: one[key] for key in expected} == expected
-        assert not one["official"] and one["dead"] == "" and one["validation"] == data
+        assert one["dead"] == "" and one["validation"] == data
         assert [row["step"] for row in one["history"]] == [1, 2] and one["history"][1]["psnr"] > 0
         assert budgets.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
         assert budgets.trainings(PAPER, pd.DataFrame(), profile).empty
@@ -296,7 +296,7 @@ class TestTrainings:
         file = released(data, validation=data)
         file.unlink()
         card = card_of(file)
-        card["provenance"] |= {"vital_signs": {"any": "sign"}, "official": True}
+        card["provenance"] |= {"vital_signs": {"any": "sign"}}
         file.with_suffix(".json").write_text(json.dumps(card))
         paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"})
         with pytest.MonkeyPatch.context() as patch:
@@ -305,7 +305,7 @@ class TestTrainings:
             part = budgets.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
         assert got["dead"].tolist() == ["of {'any': 'sign'}"] and got["steps"].tolist() == [2]
         assert len(got["history"][0]) == 2
-        assert got["official"].tolist() == [True] and part["method"].tolist() == ["half"]
+        assert part["method"].tolist() == ["half"]
 
     def test_steps_count_those_that_it_started_from(self, data, profile):
         first = PAPER.method("espcn")
