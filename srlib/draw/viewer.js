@@ -7,6 +7,9 @@
 //   reference  index of the ground truth, or -1: PSNR of the visible part is written under each picture of its size
 //   color      "y" (BT.601 luma, 16..235) or "rgb"; rounded: luma is rounded to whole numbers before PSNR
 //   point      [x, y], the chosen pixel of the reference, or null; onpoint(x, y) is called for a click
+//   onhover    called with the pixel under the mouse, and without one where it leaves
+//   columns    most pictures in a row; rows hold that many or a divisor of it, so that pictures stay under each other
+//   least      smallest width of a picture, in CSS pixels
 //   legend     what the numbers under the pictures are
 // Coordinates are pixels of the first picture, of which smaller pictures (LR) are enlarged to the size.
 
@@ -90,10 +93,21 @@ export function psnr(a, b, width, box, channels) {
   return 10 * Math.log10((255 ** 2 * count) / sum);
 }
 
+// A picture of the viewer; its pixels are read when something asks for them.
+class Loaded {
+  constructor(source, image, color, rounded) { Object.assign(this, { source, image, color, rounded }); }
+  get data() { return this.bytes === undefined ? (this.bytes = pixels(this.image)) : this.bytes; }
+  get planes() {
+    if (!this.values) this.values = this.data && planes(this.data, this.color, this.rounded);
+    return this.values;
+  }
+}
+
 class Viewer {
   constructor(root, options) {
     this.root = root;
-    this.options = { pictures: [], reference: -1, color: "y", rounded: false, point: null, onpoint: null, legend: "" };
+    this.options = { pictures: [], reference: -1, color: "y", rounded: false, point: null, onpoint: null, onhover: null,
+      columns: 0, least: PANEL, legend: "" };
     this.view = null; // {x, y: centre in pixels; zoom: CSS pixels per pixel}
     this.mode = MODES[0];
     this.pair = null; // indices of the two that are compared
@@ -156,12 +170,12 @@ class Viewer {
     if (options.pictures || options.color !== undefined || options.rounded !== undefined) {
       const call = (this.calls = (this.calls || 0) + 1);
       const { pictures, color, rounded } = this.options;
-      const before = new Map(this.loaded.map((one) => [one.src, one]));
+      const before = new Map(this.loaded.map((one) => [one.source, one]));
       const loaded = await Promise.all(pictures.map(async ({ src, canvas }) => {
-        const known = src && before.get(src);
-        const image = canvas || (known ? known.image : await decode(src));
-        const data = known ? known.data : pixels(image);
-        return { src, image, data, planes: data && planes(data, color, rounded) };
+        const source = canvas || src;
+        const known = before.get(source);
+        if (known && known.color === color && known.rounded === rounded) return known;
+        return new Loaded(source, known ? known.image : canvas || (await decode(src)), color, rounded);
       }));
       if (call !== this.calls) return; // newer pictures have come meanwhile
       this.loaded = loaded;
@@ -188,7 +202,8 @@ class Viewer {
       select.replaceChildren(...pictures.map(({ label }, i) => element("option", { value: i, textContent: label.split("\n")[0] })));
       select.value = this.pair[which];
     });
-    this.choose(this.mode);
+    const count = this.mode === MODES[0] ? pictures.length : 1;
+    if (!this.figures || this.figures.length !== count) this.choose(this.mode);
   }
 
   choose(mode) {
@@ -221,9 +236,11 @@ class Viewer {
     if (!this.loaded.length || !this.figures) return;
     const total = this.root.clientWidth || 640;
     const count = this.figures.length;
-    const columns = clamp(Math.floor((total + 8) / (PANEL + 8)), 1, count);
+    let columns = clamp(Math.floor((total + 8) / (this.options.least + 8)), 1, count);
+    const most = this.options.columns;
+    if (most && count > 1) for (columns = Math.min(columns, most); most % columns; ) columns--;
     const rows = Math.ceil(count / columns);
-    const across = Math.ceil(count / rows);
+    const across = most && count > 1 ? columns : Math.ceil(count / rows);
     const width = Math.floor(Math.min((total - 8 * (across - 1)) / across, count === 1 ? 640 : 480));
     const height = Math.round(Math.min((width * this.height) / this.width, 1.25 * width));
     const ratio = window.devicePixelRatio || 1;
@@ -289,6 +306,7 @@ class Viewer {
     canvas.onpointermove = (event) => {
       if (this.lens) { this.pointer = this.at(event); this.draw(); }
       const before = this.touches.get(event.pointerId);
+      if (!before && this.options.onhover) this.options.onhover(...this.inside(this.at(event)));
       if (!before) return;
       const now = [event.clientX, event.clientY];
       const step = [now[0] - before[0], now[1] - before[1]];
@@ -311,18 +329,24 @@ class Viewer {
     };
     canvas.onpointerup = canvas.onpointercancel = (event) => {
       const clicked = this.touches.delete(event.pointerId) && this.moved < 4 && !this.swiping && event.type === "pointerup";
-      if (clicked) this.point(...this.at(event).map(Math.floor));
+      if (clicked) this.point(...this.at(event));
       this.swiping = false;
     };
-    canvas.onpointerleave = () => { if (this.pointer) { this.pointer = null; this.draw(); } };
+    canvas.onpointerleave = () => {
+      if (this.pointer) { this.pointer = null; this.draw(); }
+      if (this.options.onhover) this.options.onhover();
+    };
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.zoomBy(event.deltaY < 0 ? 1.25 : 0.8, this.at(event));
     }, { passive: false });
   }
 
+  // The pixel at a place, kept inside the picture.
+  inside([x, y]) { return [clamp(Math.floor(x), 0, this.width - 1), clamp(Math.floor(y), 0, this.height - 1)]; }
+
   point(x, y) {
-    const point = [clamp(x, 0, this.width - 1), clamp(y, 0, this.height - 1)];
+    const point = this.inside([x, y]);
     this.options.point = point;
     this.draw();
     if (this.options.onpoint) this.options.onpoint(...point);
@@ -358,8 +382,9 @@ class Viewer {
     };
     const quality = (index) => {
       const [one, truth] = [this.loaded[index], this.loaded[reference]];
-      if (!truth || index === reference || !one.planes || !truth.planes || one.planes.length !== truth.planes.length) return "";
-      if (pictures[index].unscored || truth.image.width !== this.width || box.right <= box.left || box.bottom <= box.top) return "";
+      if (!truth || index === reference || pictures[index].unscored || box.right <= box.left || box.bottom <= box.top) return "";
+      if (truth.image.width !== this.width || one.image.width !== this.width || one.image.height !== this.height) return "";
+      if (!one.planes || !truth.planes) return "";
       const value = psnr(one.planes, truth.planes, this.width, box, this.options.color === "rgb" ? 3 : 1);
       return `\n${Number.isFinite(value) ? value.toFixed(2) + " dB" : "equal to it"} in view`;
     };

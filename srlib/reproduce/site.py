@@ -1,6 +1,7 @@
 """The site: the explorers as pages without a kernel."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from srlib import papers
@@ -10,17 +11,20 @@ from srlib.data.sets import open_set
 from srlib.draw import page
 from srlib.reproduce import store
 
-PICTURES = "embedded-test"
-
 
 def write_explorer(paper: papers.Paper, profile: str, folder: Path) -> Path:
     """Write the explorer of a paper; return its file. Raises SRError where the profile has no network that it shows."""
     module = importlib.import_module(f"srlib.papers.{paper.name}.page")
     setting = paper.setting(profile)
-    networks = {name: one.model for name, one in store.available(paper, module.NETWORKS, module.SCALE, setting).items()}
-    if not networks:
-        raise SRError(f"{paper.name}: profile {profile} has no network for its explorer; run make reproduce PROFILE={profile}")
-    pictures = {name: image for name, image in open_set(PICTURES) if name in module.PICTURES}
+    available = store.available(paper, module.NETWORKS, module.SCALE, setting)
+    if not available:
+        command = f"make reproduce PROFILE={profile} PAPER={paper.name}"
+        raise SRError(f"{paper.name}: profile {profile} lacks networks that its explorer shows; run {command}")
+    images = replace(open_set(module.SET), crop=module.CROP)
+    pictures = {}
+    for name in module.PICTURES:
+        i = images.names.index(name)
+        pictures[name] = (images.lr(i, images[i], module.SCALE), images[i]) if images.paired else images[i]
     file = folder / f"{paper.name}.html"
-    page.write(file, module.build(networks, pictures), protocol(paper.protocol))
+    page.write(file, module.build({name: one.model for name, one in available.items()}, pictures), protocol(paper.protocol))
     return file

@@ -1,0 +1,71 @@
+"""ProSRN's explorer as a page without a kernel: a x2 network unrolled to x8, and its x4 blended with the GAN's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, ycbcr_to_rgb
+from srlib.core.imresize import downscale, imresize, modcrop
+from srlib.core.protocols import protocol
+from srlib.draw.page import Page, lossless
+from srlib.papers.prosrn import MIXED, PAPER
+from srlib.papers.prosrn.model import ProSRN
+from srlib.scoring.evaluation import upscale
+
+GAN = ("prosrn_2_4", "prosrgan")
+NETWORKS, SCALE = (*MIXED, GAN[1]), 4
+SET, CROP, PICTURES = "embedded-test", 256, ("chelsea", "coffee", "rocket")
+LEVELS = (2, 4, 8)
+SHOW = ("step by step to x8", "blend with the GAN at x4")
+
+
+@torch.no_grad()
+def unrolled(net: ProSRN, lr: np.ndarray) -> list[np.ndarray]:
+    """Return the uint8 RGB images at each of `LEVELS`, chroma by bicubic interpolation; see `evaluation.upscale`."""
+    ycbcr = rgb_to_ycbcr(lr)
+    y, images = torch.from_numpy(ycbcr[None, None, ..., 0]).float() / 255, []
+    for level in LEVELS:
+        y = net.eval().step(y)  # (1, 1, level * h, level * w)
+        planes = [y[0, 0].double().numpy()[..., None] * 255, imresize(ycbcr[..., 1:], level)]
+        images.append(to_uint8(ycbcr_to_rgb(np.concatenate(planes, axis=2))))
+    return images
+
+
+def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) -> Page:
+    """Return the page of ProSRN networks by their names in `NETWORKS`; without the GAN there is no blend. pictures: HR by name."""
+    named = {PAPER.labels[name]: networks[name] for name in MIXED if name in networks}
+    blends = all(name in networks for name in GAN)
+    last = LEVELS[-1]
+    scenes = {}
+    for name, picture in pictures.items():
+        hr = modcrop(to_rgb(picture), last).astype(float)
+        lr, border = downscale(hr, last), protocol("prosrn").border
+        scenes[name] = {
+            "hr": lossless(to_uint8(hr)),
+            "lr": lossless(to_uint8(lr)),
+            "levels": LEVELS,
+            "borders": [border(level) for level in LEVELS],
+            "truths": [lossless(to_uint8(hr if level == last else downscale(hr, last // level))) for level in LEVELS],
+            "networks": {label: [lossless(image) for image in unrolled(net, lr)] for label, net in named.items()},
+        }
+        if blends:
+            lr = downscale(hr, SCALE)
+            scenes[name] |= {
+                "blend": [lossless(to_uint8(upscale(networks[end], lr))) for end in GAN],
+                "ends": [PAPER.labels[end] for end in GAN],
+                "border": border(SCALE),
+            }
+    first = {"name": "network", "label": "trained at", "kind": "choice", "options": list(named), "value": list(named)[-1]}
+    controls = [{"name": "show", "label": "show", "kind": "choice", "options": SHOW, "value": SHOW[0]}] if blends else []
+    controls += [first | {"when": {"show": SHOW[0]}} if blends else first]
+    if blends:
+        share = {"name": "share", "label": "share of the GAN", "kind": "range", "min": 0, "max": 1, "step": 0.02, "value": 0.5}
+        controls.append(share | {"when": {"show": SHOW[1]}})
+    intro = (
+        "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from what the "
+        "one before got wrong. ProSRGAN was trained further, against a judge that tells pictures from photographs: blend the two and "
+        "watch sharpness and PSNR part."
+    )
+    return Page("ProSRN: one network, step by step", intro, controls, scenes, Path(__file__).with_name("page.js"))
