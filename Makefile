@@ -17,7 +17,7 @@ RUNS := $(or $(SRLIB_RUNS),runs)
 FIGURES := $(or $(SRLIB_FIGURES),$(RUNS)/figures)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab explore data weights publish lint pins clean moved
+.PHONY: help setup reproduce test lab explore site data weights publish lint pins clean moved
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test        all tests and the linter (ARGS="tests/test_metrics.py -k psnr" for some)'
 	@echo 'make lab         open the notebooks in JupyterLab'
 	@echo 'make explore     serve the explorers as web pages (PROFILE=, default: released; ARGS="--port 8000")'
+	@echo 'make site        write the explorers and the executed notebooks as pages into site/ (PROFILE=, default: released)'
 	@echo 'make data        fetch and verify the public test and training sets'
 	@echo 'make weights     train the networks that data/plan.toml has and data/weights lacks (JOBS=, default: 1;'
 	@echo '                 ARGS=--dry-run lists them with their hours, ARGS="--only NAME" takes some, ARGS=--release releases)'
@@ -55,6 +56,9 @@ lab: $(INSTALLED)
 
 explore: $(INSTALLED)
 	@exec $(BIN)/python workflow/explore.py $(if $(filter file,$(origin PROFILE)),,--profile "$(PROFILE)") $(ARGS)
+
+site: $(INSTALLED)
+	@$(BIN)/python workflow/site.py $(if $(filter file,$(origin PROFILE)),,--profile "$(PROFILE)")
 
 data: $(INSTALLED)
 	$(BIN)/python -m srlib data

@@ -21,7 +21,8 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:1.5em auto;padding:0 1em;color:#222;background:#fff}
 h1{font-size:1.5em;line-height:1.2;margin:.4em 0} p{margin:.5em 0;max-width:62em}
 #controls{display:flex;flex-wrap:wrap;gap:8px 20px;margin:1em 0 .6em;align-items:center}
-#controls label{display:inline-flex;gap:6px;align-items:center} #controls label[hidden]{display:none} output{min-width:2.6em;white-space:nowrap} output:empty{display:none}
+#controls label{display:inline-flex;flex-wrap:wrap;gap:0 6px;align-items:center} #controls label[hidden]{display:none}
+output{min-width:2.6em;white-space:nowrap} output:empty{display:none}
 #beside{display:flex;flex-wrap:wrap;gap:4px 28px;align-items:center;margin-bottom:.6em} #texts{flex:1 1 300px}
 #figures{display:flex;flex-wrap:wrap;gap:6px 14px;max-width:100%} #figures figure{margin:0;max-width:100%}
 #figures figcaption{font-size:12.5px;white-space:pre-line;max-width:380px} #figures canvas{display:block}
@@ -74,7 +75,8 @@ def write(file: Path, page: Page, protocol: Protocol) -> None:
 <title>{name}</title><style>{STYLE}</style></head><body>
 <h1>{name}</h1><p>{html.escape(page.intro)}</p>
 <div id="controls"></div>
-<div id="beside"><div id="figures"></div><div id="texts"><div id="keys"></div><div id="about" aria-live="polite"></div></div></div>
+<div id="beside"><div id="figures"></div>
+<div id="texts"><div id="keys"></div><div id="about" aria-live="polite"></div></div></div>
 <div id="viewer"></div>
 <noscript>This page computes its pictures in the browser, with JavaScript.</noscript>
 <script type="module">

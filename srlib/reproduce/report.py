@@ -45,6 +45,14 @@ TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p b
 ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
 
 
+def templates() -> jinja2.Environment:
+    """Return the templates of the report's pages."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["header"] = header
+    return environment
+
+
 def _sanitize(html: str) -> str:
     """Return HTML in which all markup but tables and text is escaped: a script in a table's cell is shown as text."""
     return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
@@ -93,7 +101,7 @@ def _relink(html: str, known: set[str], index: str) -> str:
     return re.sub(r'href="((?![a-z]+:)[^"#]+)\.ipynb(?:#[^"]*)?"', page, html)
 
 
-def _notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[dict]:
+def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[dict]:
     """Write one page per executed notebook of a folder into `out`; return the pages for the index, sorted by title.
 
     A notebook left truncated by a killed run is skipped; its next run rewrites it.
@@ -176,19 +184,17 @@ def _about(paper: Paper, profile: str) -> dict[str, str]:
 
 
 def _write(profile: str, out: Path) -> None:
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["header"] = header
+    environment = templates()
     executed = paths.runs_dir() / "notebooks" / profile
     claims, counts = _claims(profile)
     sections = []
     for name in papers.names():
-        pages = _notebook_pages(executed / name, out / name, environment)
+        pages = notebook_pages(executed / name, out / name, environment)
         tables, pictures = _copy(notebooks.figures_folder(profile, name), out / name)
         if pages or tables or pictures:
             about = _about(papers.get(name), profile)
             sections.append({**about, "claims": claims.get(name), "pages": pages, "tables": tables, "pictures": pictures})
-    summary = _notebook_pages(executed, out / "summary", environment)
+    summary = notebook_pages(executed, out / "summary", environment)
     if not sections and not summary:
         raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")
     made = provenance()

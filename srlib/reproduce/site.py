@@ -1,30 +1,77 @@
-"""The site: the explorers as pages without a kernel."""
+"""The site: the explorers as pages without a kernel, and the executed notebooks of a profile.
+
+site/
+    index.html          links to all of it
+    <paper>.html        the paper's explorer, self-contained
+    <paper>/*.html      one page per executed notebook
+    summary/*.html      the summary of all claims
+"""
 
 import importlib
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srlib import papers
+from srlib.core import paths
 from srlib.core.errors import SRError
+from srlib.core.files import atomic_write
 from srlib.core.protocols import protocol
 from srlib.data.sets import open_set
 from srlib.draw import page
-from srlib.reproduce import store
+from srlib.papers import Paper
+from srlib.papers.profiles import profile as find_profile
+from srlib.reproduce import report, store
 
 
-def write_explorer(paper: papers.Paper, profile: str, folder: Path) -> Path:
-    """Write the explorer of a paper; return its file. Raises SRError where the profile has no network that it shows."""
+@dataclass(frozen=True)
+class Explorer:
+    """A page that was written; link: relative to index.html."""
+
+    title: str
+    intro: str
+    link: str
+    bytes: int
+
+
+def write_explorer(paper: Paper, profile: str, folder: Path) -> Explorer | None:
+    """Write the explorer of a paper into a folder; None where the profile has no network that it shows."""
     module = importlib.import_module(f"srlib.papers.{paper.name}.page")
-    setting = paper.setting(profile)
-    available = store.available(paper, module.NETWORKS, module.SCALE, setting)
+    available = store.available(paper, module.NETWORKS, module.SCALE, paper.setting(profile))
     if not available:
-        command = f"make reproduce PROFILE={profile} PAPER={paper.name}"
-        raise SRError(f"{paper.name}: profile {profile} lacks networks that its explorer shows; run {command}")
+        return None
     images = replace(open_set(module.SET), crop=module.CROP)
     pictures = {}
     for name in module.PICTURES:
         i = images.names.index(name)
         pictures[name] = (images.lr(i, images[i], module.SCALE), images[i]) if images.paired else images[i]
+    made = module.build({name: trained.model for name, trained in available.items()}, pictures)
     file = folder / f"{paper.name}.html"
-    page.write(file, module.build({name: one.model for name, one in available.items()}, pictures), protocol(paper.protocol))
-    return file
+    page.write(file, made, protocol(paper.protocol))
+    return Explorer(made.title, made.intro, file.name, file.stat().st_size)
+
+
+def build(profile: str, folder: Path) -> tuple[list[Explorer], int]:
+    """Write the site of a profile into a folder; return its explorers and the number of notebooks.
+
+    What an earlier call wrote there is removed first. Raises SRError where there is neither a network nor an executed notebook.
+    """
+    find_profile(profile)
+    executed = paths.runs_dir() / "notebooks" / profile
+    for name in (*papers.names(), "summary"):
+        (folder / f"{name}.html").unlink(missing_ok=True)
+        shutil.rmtree(folder / name, ignore_errors=True)
+    environment, sections, explorers = report.templates(), [], []
+    for name in papers.names():
+        paper = papers.get(name)
+        explorer = write_explorer(paper, profile, folder)
+        explorers += [explorer] if explorer else []
+        pages = report.notebook_pages(executed / name, folder / name, environment)
+        sections.append({"name": name, "title": paper.title, "explorer": explorer, "pages": pages})
+    summary = report.notebook_pages(executed, folder / "summary", environment)
+    count = len(summary) + sum(len(section["pages"]) for section in sections)
+    if not explorers and not count:
+        raise SRError(f"profile {profile} has no networks and no executed notebooks; run make reproduce PROFILE={profile}")
+    made = environment.get_template("site.html.j2").render(profile=profile, sections=sections, summary=summary, css="")
+    atomic_write(folder / "index.html", made)
+    return explorers, count

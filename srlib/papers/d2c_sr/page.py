@@ -49,9 +49,9 @@ def build(networks: Mapping[str, Fused], pictures: Mapping[str, tuple[np.ndarray
         *({"name": f"w{i}", "label": f"weight {i}", **hand} for i in range(1, leaves + 1)),
     ]
     intro = (
-        "A tree of networks restores a photograph in four ways at once. A loss with the factor α pushes the four predictions apart; "
-        "then a small network weighs them pixel by pixel. Move α and watch the predictions part. The weights by hand are yours: can "
-        "one weight per prediction do as well as the learned maps? The photographs are blurred and noisy as a camera would make "
-        "them; the released networks were trained on another camera's."
+        "A tree of networks restores a photograph in four ways at once. A loss with the factor α pushes the four predictions "
+        "apart; then a small network weighs them pixel by pixel. Move α and watch the predictions part. The weights by hand "
+        "are yours: can one weight per prediction do as well as the learned maps? The photographs are blurred and noisy as a "
+        "camera would make them; the released networks were trained on another camera's."
     )
     return Page("D2C-SR: four predictions, one picture", intro, controls, scenes, Path(__file__).with_name("page.js"))

@@ -81,7 +81,7 @@ async function compose(scene, { cdm, refine, point }) {
       `sum ${signed(kernel.reduce((a, b) => a + b, 0), 3)}`,
   }));
   const steps = scene.sizes.map((_, k) => ({
-    label: `${scene.sizes.slice(0, k + 1).map((size) => `${size}×${size}`).join(" + ")}\n${k === 0 ? "what it alone" : "what they"} give in luma`,
+    label: `${scene.sizes.slice(0, k + 1).map((size) => `${size}×${size}`).join(" + ")}${k === 0 ? " alone" : ""}\nin luma`,
     canvas: canvasOf(grey(sums[k], lr)),
     unscored: true,
   }));

@@ -27,7 +27,7 @@ def scene(net: DDet, lr: np.ndarray, hr: np.ndarray) -> dict:
     full = max(float(np.abs(kernel).max()) for kernel in kernels)
 
     def levels(image: torch.Tensor) -> str:
-        return numbers(np.rint(FINE * 255 * image[0, 0].numpy()[box]), np.int16)
+        return numbers(np.rint(FINE * 255 * image[0, 0].numpy()[box]).clip(-32767, 32767), np.int16)
 
     stored: dict = {}
     for name, cdm in (("on", True), ("off", False)):
@@ -53,9 +53,9 @@ def build(networks: Mapping[str, DDet], pictures: Mapping[str, tuple[np.ndarray,
         {"name": "refine", "label": "refinement", "kind": "switch", "value": True},
     ]
     intro = (
-        "DDet predicts a filter of its own for every pixel, in three sizes, and adds up what the three make of the picture. A second "
-        "path (CDM) corrects the pixels before they are filtered, and two layers refine the sum. Click a pixel to see its filters; "
-        "switch the two other parts off to see what they do."
+        "DDet predicts a filter of its own for every pixel, in three sizes, and adds up what the three make of the picture. A "
+        "second path (CDM) corrects the pixels before they are filtered, and two layers refine the sum. Click a pixel to see "
+        "its filters; switch the two other parts off to see what they do."
     )
     scenes = {name: scene(networks["ddet"], *pair) for name, pair in pictures.items()}
     return Page("DDet: a filter for every pixel", intro, controls, scenes, Path(__file__).with_name("page.js"))

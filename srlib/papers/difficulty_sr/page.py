@@ -61,9 +61,9 @@ def build(networks: Mapping[str, DualBranchSR], pictures: Mapping[str, np.ndarra
         },
     ]
     intro = (
-        "A small network, the identifier, guesses for each patch how well bicubic interpolation would enlarge it. Easy patches are "
-        "left to bicubic interpolation, the others go through a network (IDN). Point at a patch to see what IDN gains there; move "
-        "the threshold to send more patches to bicubic interpolation."
+        "A small network, the identifier, guesses for each patch how well bicubic interpolation would enlarge it. Easy patches "
+        "are left to bicubic interpolation, the others go through a network (IDN). Point at a patch to see what IDN gains "
+        "there; move the threshold to send more patches to bicubic interpolation."
     )
     scenes = {name: scene(net, picture) for name, picture in pictures.items()}
     return Page("Difficulty-SR: which patches need a network?", intro, controls, scenes, Path(__file__).with_name("page.js"))

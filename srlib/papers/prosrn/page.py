@@ -34,7 +34,7 @@ def unrolled(net: ProSRN, lr: np.ndarray) -> list[np.ndarray]:
 
 
 def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) -> Page:
-    """Return the page of ProSRN networks by their names in `NETWORKS`; without the GAN there is no blend. pictures: HR by name."""
+    """Return the page of ProSRN networks by their names in `NETWORKS`; no GAN, no blend. pictures: HR by name."""
     named = {PAPER.labels[name]: networks[name] for name in MIXED if name in networks}
     blends = all(name in networks for name in GAN)
     last = LEVELS[-1]
@@ -64,8 +64,8 @@ def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) ->
         share = {"name": "share", "label": "share of the GAN", "kind": "range", "min": 0, "max": 1, "step": 0.02, "value": 0.5}
         controls.append(share | {"when": {"show": SHOW[1]}})
     intro = (
-        "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from what the "
-        "one before got wrong. ProSRGAN was trained further, against a judge that tells pictures from photographs: blend the two and "
-        "watch sharpness and PSNR part."
+        "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from "
+        "what the one before got wrong. ProSRGAN was trained further, against a judge that tells pictures from photographs: "
+        "blend the two and watch sharpness and PSNR part."
     )
     return Page("ProSRN: one network, step by step", intro, controls, scenes, Path(__file__).with_name("page.js"))
