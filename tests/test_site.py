@@ -53,6 +53,13 @@ def test_an_explorer_without_networks_is_named_in_the_index(tmp_path, no_network
     assert "make reproduce PROFILE=smoke PAPER=ddet" in index and "btsrn/ablate.html" in index
 
 
+def test_a_paper_without_a_page_has_no_explorer(tmp_path, monkeypatch, no_networks):
+    execute("btsrn/ablate")
+    monkeypatch.setattr(site, "_module", lambda paper: f"srlib.papers.{paper.name}.none")
+    assert site.build("smoke", tmp_path) == ([], 1)
+    assert "No explorer" not in (tmp_path / "index.html").read_text()
+
+
 def test_nothing_to_show_says_what_to_run(tmp_path, no_networks):
     with pytest.raises(SRError, match="make reproduce PROFILE=smoke"):
         site.build("smoke", tmp_path / "site")

@@ -8,6 +8,7 @@
 //   color      "y" (BT.601 luma, 16..235) or "rgb"; rounded: luma is rounded to whole numbers before PSNR
 //   point      [x, y], the chosen pixel of the reference, or null; onpoint(x, y) is called for a click
 //   onhover    called with the pixel under the mouse, and without one where it leaves
+//   pair       indices of the two that swipe, blink and difference begin with
 //   columns    most pictures in a row; rows hold that many or a divisor of it, so that pictures stay under each other
 //   least      smallest width of a picture, in CSS pixels
 //   legend     what the numbers under the pictures are
@@ -107,7 +108,7 @@ class Viewer {
   constructor(root, options) {
     this.root = root;
     this.options = { pictures: [], reference: -1, color: "y", rounded: false, point: null, onpoint: null, onhover: null,
-      columns: 0, least: PANEL, legend: "" };
+      pair: null, columns: 0, least: PANEL, legend: "" };
     this.view = null; // {x, y: centre in pixels; zoom: CSS pixels per pixel}
     this.mode = MODES[0];
     this.pair = null; // indices of the two that are compared
@@ -196,7 +197,7 @@ class Viewer {
     const last = reference >= 0 ? reference : pictures.length - 1;
     if (!this.pair || Math.max(...this.pair) >= pictures.length) {
       const first = this.loaded.findIndex(({ image }, i) => i !== last && image.width === this.loaded[last].image.width);
-      this.pair = [Math.max(first, 0), last];
+      this.pair = [...(this.options.pair || [Math.max(first, 0), last])];
     }
     this.selects.forEach((select, which) => {
       select.replaceChildren(...pictures.map(({ label }, i) => element("option", { value: i, textContent: label.split("\n")[0] })));

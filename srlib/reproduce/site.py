@@ -7,7 +7,7 @@ site/
     summary/*.html      the summary of all claims
 """
 
-import importlib
+import importlib.util
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +34,13 @@ class Explorer:
     bytes: int
 
 
+def _module(paper: Paper) -> str:
+    return f"srlib.papers.{paper.name}.page"
+
+
 def write_explorer(paper: Paper, profile: str, folder: Path) -> Explorer | None:
     """Write the explorer of a paper into a folder; None where the profile has no network that it shows."""
-    module = importlib.import_module(f"srlib.papers.{paper.name}.page")
+    module = importlib.import_module(_module(paper))
     available = store.available(paper, module.NETWORKS, module.SCALE, paper.setting(profile))
     if not available:
         return None
@@ -64,10 +68,11 @@ def build(profile: str, folder: Path) -> tuple[list[Explorer], int]:
     environment, sections, explorers = report.templates(), [], []
     for name in papers.names():
         paper = papers.get(name)
-        explorer = write_explorer(paper, profile, folder)
+        has_page = importlib.util.find_spec(_module(paper)) is not None
+        explorer = write_explorer(paper, profile, folder) if has_page else None
         explorers += [explorer] if explorer else []
         pages = report.notebook_pages(executed / name, folder / name, environment)
-        sections.append({"name": name, "title": paper.title, "explorer": explorer, "pages": pages})
+        sections.append({"name": name, "title": paper.title, "has_page": has_page, "explorer": explorer, "pages": pages})
     summary = report.notebook_pages(executed, folder / "summary", environment)
     count = len(summary) + sum(len(section["pages"]) for section in sections)
     if not explorers and not count:

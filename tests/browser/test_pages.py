@@ -221,6 +221,26 @@ def test_it_fits_a_phone(opened, name, shot):
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
 
 
+def test_a_tap_on_a_phone_chooses_the_pixel(browser, pages):
+    context = browser.new_context(viewport={"width": 380, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto((pages / "ddet.html").as_uri())
+    second = page.locator("#viewer figure canvas").nth(1)
+    second.wait_for()
+    before = page.locator("#about").inner_text()
+    second.tap(position={"x": 20, "y": 30})
+    page.wait_for_function("before => document.querySelector('#about').innerText !== before", arg=before)
+    assert page.evaluate("explorer.values.point.length") == 2
+    context.close()
+
+
+def test_swipe_begins_with_the_two_splits(opened):
+    page = opened("btsrn")
+    page.get_by_role("button", name="swipe").click()
+    (text,) = captions(page)
+    assert text.startswith("left: 10+0: ") and "\nright: 6+4: " in text
+
+
 def test_the_gain_of_a_patch_is_told_while_the_mouse_is_over_it(opened):
     page = opened("difficulty_sr")
     about, canvas = page.locator("#about"), page.locator("#viewer figure canvas").nth(1)

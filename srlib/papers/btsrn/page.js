@@ -20,11 +20,13 @@ async function compose(scene, { left, right }) {
   return {
     pictures: [{ label: `Bicubic: ${dB(bicubic)}`, src: scene.bicubic }, shown(left), shown(right), { label: "HR, the original", src: scene.hr }],
     reference: 3,
+    pair: [1, 2],
     figures: [figure],
     describe: () => {
       const [[cheap, low], [dear, high]] = [marked(left), marked(right)].map(({ split, at }) => [split, at]).sort((a, b) => a[1][0] - b[1][0]);
       const gain = high[1] - low[1];
-      return left === right ? "Choose two splits to compare them." : `${dear} does ${(high[0] / low[0]).toFixed(1)} times the mult-adds of ${cheap} ` +
+      if (left === right) return "Choose two splits to compare them.";
+      return `${dear} does ${(high[0] / low[0]).toFixed(1)} times the mult-adds of ${cheap} ` +
         `and gives ${Math.abs(gain).toFixed(2)} dB ${gain < 0 ? "less" : "more"} on this picture.`;
     },
   };

@@ -40,6 +40,7 @@ async function compose(scene, { alpha, ...values }) {
   const names = scene.alphas;
   const all = await Promise.all(scene.networks.map(load));
   const { predictions, maps, means, fused, canvas } = all[names.indexOf(alpha)];
+  const stored = scene.networks[names.indexOf(alpha)];
   const quality = (image) => score(image, hr, scene.border);
   const sliders = predictions.map((_, k) => values[`w${k + 1}`]);
   const sum = sliders.reduce((a, b) => a + b, 0);
@@ -60,7 +61,7 @@ async function compose(scene, { alpha, ...values }) {
   const shares = hand.map((share) => `${(100 * share).toFixed(0)} %`).join(", ");
   return {
     pictures: [
-      ...predictions.map((image, k) => ({ label: `prediction ${k + 1}: ${dB(quality(image))}`, src: scene.networks[names.indexOf(alpha)].predictions[k] })),
+      ...predictions.map((image, k) => ({ label: `prediction ${k + 1}: ${dB(quality(image))}`, src: stored.predictions[k] })),
       ...maps.map((map, k) => ({ label: `learned weight of ${k + 1}\nmean ${means[k].toFixed(2)}`, canvas: map, unscored: true })),
       { label: `LR, the input: ${dB(quality(await imageData(scene.lr)))}`, src: scene.lr },
       { label: `learned fusion: ${dB(quality(fused))}`, canvas },
@@ -68,11 +69,16 @@ async function compose(scene, { alpha, ...values }) {
       { label: "HR, the original", src: scene.hr },
     ],
     reference: 2 * predictions.length + 3,
+    pair: [2 * predictions.length + 1, 2 * predictions.length + 2],
     columns: 4,
     least: 150,
     figures: [figure],
     describe: () => `With α = ${alpha} two predictions differ by ${apart(predictions).toFixed(1)} levels on average. ` +
       `Learned weights ${dB(quality(fused))}, yours ${dB(quality(byHand))}, the best single prediction ${dB(best[names.indexOf(alpha)])}.`,
-    keys: [["rgb(5,48,97)", "weight 0"], ["#fff", `${(1 / hand.length).toFixed(2)}, the mean`], ["rgb(103,0,31)", `${(2 / hand.length).toFixed(2)} and more`]],
+    keys: [
+      ["rgb(5,48,97)", "weight 0"],
+      ["#fff", `${(1 / hand.length).toFixed(2)}, the mean`],
+      ["rgb(103,0,31)", `${(2 / hand.length).toFixed(2)} and more`],
+    ],
   };
 }

@@ -61,7 +61,8 @@ async function compose(scene, { cdm, refine, point }) {
   const columns = Math.ceil(width / scene.every);
   const [x, y] = (point || [width / 2, height / 2]).map((value) => value - (value % scene.every));
   const pixel = y * width + x;
-  const sums = contributions.map((_, last) => contributions[0].map((_, i) => contributions.slice(0, last + 1).reduce((sum, plane) => sum + plane[i], 0)));
+  const sumTo = (last, i) => contributions.slice(0, last + 1).reduce((sum, plane) => sum + plane[i], 0);
+  const sums = contributions.map((_, last) => contributions[0].map((_, i) => sumTo(last, i)));
   const output = refine ? refined : sums[sums.length - 1];
   const result = colorize(output, lr);
   const complete = colorize(parts.on.refined, lr);
@@ -77,8 +78,8 @@ async function compose(scene, { cdm, refine, point }) {
   const signed = (value, places) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(places)}`;
   const figures = own.map((kernel, k) => ({
     canvas: kernelCanvas(kernel, scene.sizes[k], largest, full),
-    caption: `${scene.sizes[k]}×${scene.sizes[k]} adds ${signed(contributions[k][pixel], 1)}\ncentre ${signed(kernel[(kernel.length - 1) / 2], 3)}\n` +
-      `sum ${signed(kernel.reduce((a, b) => a + b, 0), 3)}`,
+    caption: `${scene.sizes[k]}×${scene.sizes[k]} adds ${signed(contributions[k][pixel], 1)}\n` +
+      `centre ${signed(kernel[(kernel.length - 1) / 2], 3)}\nsum ${signed(kernel.reduce((a, b) => a + b, 0), 3)}`,
   }));
   const steps = scene.sizes.map((_, k) => ({
     label: `${scene.sizes.slice(0, k + 1).map((size) => `${size}×${size}`).join(" + ")}${k === 0 ? " alone" : ""}\nin luma`,
@@ -92,18 +93,25 @@ async function compose(scene, { cdm, refine, point }) {
     pictures: [
       { label: `LR, the input: ${dB(quality(lr))}`, src: scene.lr },
       ...steps,
-      { label: `CDM adds ${signed(correction[pixel], 1)} here${cdm ? "" : " (off)"}\nred brighter, blue darker`, canvas: signedCanvas(correction, lr, CHANGE), unscored: true },
+      {
+        label: `CDM adds ${signed(correction[pixel], 1)} here${cdm ? "" : " (off)"}\nred brighter, blue darker`,
+        canvas: signedCanvas(correction, lr, CHANGE), unscored: true,
+      },
       { label: `result: ${dB(quality(result))}${off.length ? `\nwith all parts: ${dB(quality(complete))}` : ""}`, canvas: canvasOf(result) },
-      { label: off.length ? `change without ${off.join(" and ")}` : "result minus LR\nswitch a part off for its share", canvas: signedCanvas(change, lr, CHANGE), unscored: true },
+      {
+        label: off.length ? `change without ${off.join(" and ")}` : "result minus LR\nswitch a part off for its share",
+        canvas: signedCanvas(change, lr, CHANGE), unscored: true,
+      },
       { label: "HR, the original", src: scene.hr },
     ],
     reference: steps.length + 4,
+    pair: [0, steps.length + 2],
     columns: 4,
     least: 150,
     point: [x, y],
     figures,
     keys: [["rgb(67,147,195)", "negative"], ["#fff", "0"], ["rgb(214,96,77)", "positive"], ["#000", "the pixel itself, whose weight is far larger"]],
-    describe: () => `Filters of the pixel in row ${y}, column ${x}. LR has ${planesOf(lr)[pixel].toFixed(0)} levels of luma there, HR ${planesOf(hr)[pixel].toFixed(0)}, ` +
-      `the result ${output[pixel].toFixed(1)}. Full colour: a weight of ${(full).toFixed(4)}; in the maps ${CHANGE} levels.`,
+    describe: () => `Filters of the pixel in row ${y}, column ${x}. LR has ${planesOf(lr)[pixel].toFixed(0)} levels of luma there, ` +
+      `HR ${planesOf(hr)[pixel].toFixed(0)}, the result ${output[pixel].toFixed(1)}. Full colour: a weight of ${(full).toFixed(4)}; in the maps ${CHANGE} levels.`,
   };
 }

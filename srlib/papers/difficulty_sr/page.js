@@ -1,5 +1,7 @@
 // Difficulty-SR: patches take bicubic interpolation or the network by a rule; both outputs are stored, and put together here.
 const HUES = ["#b2182b", "#ef8a62", "#f4c842", "#5aae61", "#2166ac"]; // of the classes, hardest to easiest
+// Green as grey, under the colours of the classes.
+const grey = ({ width, height, data }) => imageOf(width, height, (y, x) => data[4 * (y * width + x) + 1]);
 const worked = new Map(); // what does not depend on the rule, by scene
 
 // The squared error of each patch inside the border, for both branches, and their number of values.
@@ -16,7 +18,8 @@ async function errorsOf(scene) {
     return total;
   };
   const count = (hr.width - 2 * scene.border) * (hr.height - 2 * scene.border);
-  const made = { hr, plain, complex, count, drawn: {}, picture: canvasOf(plain), sums: scene.corners.map((corner) => [sum(plain, corner), sum(complex, corner)]) };
+  const sums = scene.corners.map((corner) => [sum(plain, corner), sum(complex, corner)]);
+  const made = { hr, plain, complex, count, sums, drawn: {}, picture: canvasOf(grey(plain)) };
   worked.set(scene, made);
   return made;
 }
@@ -105,7 +108,10 @@ async function compose(scene, { rule, level, threshold }) {
   return {
     pictures: [
       { label: `Difficulty-SR: ${dB(quality)}\n${count} of ${easy.length} patches bicubic (${share} %)`, canvas: branches.drawn.whole },
-      { label: "what the identifier thinks\nprobability that a patch is easy", canvas: branches.drawn.mask, unscored: true, resample: true },
+      {
+        label: "what the identifier thinks\nprobability that a patch is easy",
+        canvas: branches.drawn.mask, unscored: true, resample: true,
+      },
       { label: `IDN everywhere: ${dB(psnrOf(branches, easy.map(() => false)))}`, src: scene.complex },
       { label: `Bicubic everywhere: ${dB(psnrOf(branches, easy.map(() => true)))}`, src: scene.plain },
       { label: "HR, the original", src: scene.hr },

@@ -21,20 +21,26 @@ async function stepByStep(scene, network) {
   return {
     pictures: [
       { label: `LR, the input\n${lr.width}x${lr.height} pixels`, canvas: worked.get(scene.lr), unscored: true },
-      ...scene.levels.map((level, k) => ({ label: `x${level}: ${dB(psnrs[k])}\n${lr.width * level}x${lr.height * level} pixels`, src: scene.networks[network][k] })),
+      ...scene.levels.map((level, k) => ({
+        label: `x${level}: ${dB(psnrs[k])}\n${lr.width * level}x${lr.height * level} pixels`, src: scene.networks[network][k],
+      })),
       { label: "HR, the original", src: scene.hr },
     ],
     reference: last + 2,
+    pair: [last + 1, last + 2],
     columns: 0,
     least: 170,
     keys: lines.map(({ label }) => [color(label), label]),
     figures: [chart({
       title: "PSNR in dB (up) of each step (across), against the original reduced to its size",
-      lines: lines.map(({ label, psnrs }) => ({ points: psnrs.map((value, k) => [k, value]), color: color(label), dots: true, dashed: label !== network })),
+      lines: lines.map(({ label, psnrs }) => ({
+        points: psnrs.map((value, k) => [k, value]), color: color(label), dots: true, dashed: label !== network,
+      })),
       marks: psnrs.map((value, k) => ({ at: [k, value], color: color(network) })),
       ticks: scene.levels.map((level, k) => [k, `x${level}`]),
     })],
-    describe: () => `From x${scene.levels[0]} to x${scene.levels[last]} PSNR falls by ${(psnrs[0] - psnrs[last]).toFixed(2)} dB: the network works on its own output.`,
+    describe: () => `From x${scene.levels[0]} to x${scene.levels[last]} PSNR falls by ${(psnrs[0] - psnrs[last]).toFixed(2)} dB: ` +
+      "the network works on its own output.",
   };
 }
 
@@ -56,6 +62,7 @@ async function blended(scene, share) {
       { label: "HR, the original", src: scene.hr },
     ],
     reference: 3,
+    pair: [0, 2],
     columns: 4,
     least: 170,
     figures: [chart({

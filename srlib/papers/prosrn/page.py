@@ -65,7 +65,7 @@ def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) ->
         controls.append(share | {"when": {"show": SHOW[1]}})
     intro = (
         "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from "
-        "what the one before got wrong. ProSRGAN was trained further, against a judge that tells pictures from photographs: "
-        "blend the two and watch sharpness and PSNR part."
+        "what the one before got wrong. ProSRGAN was trained further, against a network that tells its pictures from "
+        "photographs: blend the two and watch sharpness and PSNR part."
     )
     return Page("ProSRN: one network, step by step", intro, controls, scenes, Path(__file__).with_name("page.js"))
