@@ -117,12 +117,21 @@ def test_scales_that_the_profile_lacks_are_refused():
 
 def test_sets_of_the_profile_that_are_missing_are_named_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
-    for kind, values in {"train": {"method": "btsrn", "seed": 0}, "ablate": {}, "explore": {}}.items():
+    for kind, values in {"train": {"method": "btsrn", "seed": 0}, "ablate": {}}.items():
         with pytest.raises(SRError, match="python -m srlib data Set"):
             notebooks.check(namespace(profile="released", scale=2, **values), kind, BTSRN)
     with pytest.raises(SRError, match="Urban100.*python -m srlib data Urban100"):
         render(profile="released")
     render(profile="released", tests=["embedded-test"])  # then those of the profile are not needed
+
+
+def test_explorers_show_the_embedded_photographs_where_a_set_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+    setting = notebooks.check(namespace(profile="released", scale=2), "explore", BTSRN)
+    assert notebooks.first_set(setting).name == "embedded-test"
+    assert "python -m srlib data Set5" in capsys.readouterr().out
+    assert notebooks.first_set(papers.get("d2c_sr").setting("released", 1)).name == "embedded-camera-test"
+    assert notebooks.first_set(BTSRN.setting("quick")).name == "embedded-test" and not capsys.readouterr().out.count("Set5")
 
 
 # --- The same through each notebook's own cells --------------------------------------------------------------------------
@@ -164,9 +173,10 @@ def refuses(file: Path, message: str, **given) -> None:
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_each_notebook_takes_its_own_values_and_refuses_others(file, tmp_path):
     space = checked(file)
-    assert space["profile"] == "quick"
+    default = "released" if file.stem == "explore" else "quick"
+    assert space["profile"] == default
     if file.parent != FOLDER:
-        assert space["setting"].name == "quick"
+        assert space["setting"].name == default
     refuses(file, "Did you mean 'quick'", profile="quik")
     refuses(file, "unknown parameter 'profil'", profil="quick")
     if file in SINGLE + SEVERAL:

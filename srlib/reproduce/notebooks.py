@@ -15,7 +15,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write
-from srlib.data.sets import open_set
+from srlib.data.sets import ImageSet, open_set
 from srlib.papers import Paper
 from srlib.papers.profiles import PROFILES, Profile
 from srlib.papers.profiles import profile as find_profile
@@ -139,8 +139,18 @@ def _profile_sets(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[t
     """Yield (set, scale) for the default test sets of a notebook."""
     for scale in _scales(values) or paper.scales_of(find_profile(values["profile"])):
         setting = paper.setting(values["profile"], scale)
-        names = {"ablate": (setting.ablation_tests, *setting.tests), "explore": setting.tests[:1]}.get(kind, setting.tests)
+        names = {"ablate": (setting.ablation_tests, *setting.tests), "explore": ()}.get(kind, setting.tests)  # see `first_set`
         yield from ((name, scale) for name in (paper.tests(values["method"], setting) if kind == "train" else names))
+
+
+def first_set(profile: Profile) -> ImageSet:
+    """Open the first test set of a profile or, where it cannot be opened, the embedded photographs, and say so."""
+    try:
+        return open_set(profile.tests[0])
+    except SRError as error:
+        embedded = open_set("embedded-camera-test" if profile.scales == (1,) else "embedded-test")
+        print(f"{error}. Until then: {embedded.name}.")
+        return embedded
 
 
 def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) -> Profile:
