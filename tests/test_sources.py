@@ -73,6 +73,6 @@ def test_notebooks_use_what_they_show():
     used = {name: names(home, f"notebooks/{name}.ipynb") for name in ("btsrn/train", "btsrn/render", "btsrn/explore", "summary")}
     always = {"core/metrics.py", "papers/btsrn/__init__.py", "baselines/vdsr.py", "reproduce/notebooks.py"}
     assert all(always <= files for files in used.values())
-    assert {name for name, files in used.items() if "draw/widgets.py" in files} == {"btsrn/explore"}
+    assert {name for name, files in used.items() if "draw/widgets.py" in files} == {"btsrn/train", "btsrn/explore"}
     assert {name for name, files in used.items() if "draw/diagrams.py" in files} == {"btsrn/render"}
     assert {name for name, files in used.items() if "reproduce/gaps.py" in files} == {"summary"}
