@@ -1,4 +1,5 @@
-# The matrix of notebooks: train -> ablate -> render and explore, the summary of all papers, the HTML report.
+# The matrix of notebooks: train -> ablate -> render and explore, the summary of all papers, the HTML report. Trainings that take
+# seconds share one process per paper, and only the main method's train notebook is executed; its training is then there already.
 #
 #     snakemake --profile workflow/laptop --config profile=quick paper=btsrn scale=2
 #
@@ -19,7 +20,6 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.cards import weights_path
 
 paths.make_absolute()  # each notebook works in a folder of its own
 
@@ -43,17 +43,18 @@ def metrics(paper, *names):
 
 
 def before(wildcards):
-    """What a training waits for: the released weights, or the training of the network that it starts from."""
+    """What a train notebook waits for: all trainings of its paper, or that of the network that it starts from."""
+    if SETUP.brief:
+        return metrics(wildcards.paper, "trainings")
     paper, scale = papers.get(wildcards.paper), wildcards.scale
-    method = paper.method(wildcards.method)
-    if method.loaded(SETUP):
-        return [str(weights_path(paper, wildcards.method, scale))]
-    first = [f"train_{name}_x{paper.method(name).trained_at or scale}" for name in method.start.values()]
-    return metrics(wildcards.paper, *first)
+    first = paper.method(wildcards.method).start.values()
+    return metrics(wildcards.paper, *(f"train_{name}_x{paper.method(name).trained_at or scale}" for name in first))
 
 
 def trained(wildcards):
-    """The metrics of a paper's trainings."""
+    """The metrics of a paper's trainings; none where the profile loads released weights."""
+    if SETUP.brief:
+        return metrics(wildcards.paper, "trainings")
     pairs = notebooks.trainings(papers.get(wildcards.paper), SETUP, scales(wildcards.paper))
     return metrics(wildcards.paper, *(f"train_{method}_x{scale}" for method, scale in pairs))
 
@@ -75,7 +76,8 @@ def all_metrics(wildcards):
     """The metrics of all notebooks of the papers; the summary reads no other."""
     names = {paper: notebooks.metrics_names(papers.get(paper), SETUP, scales(paper)) for paper in PAPERS}
     files = [file for paper in PAPERS for file in metrics(paper, *names[paper], *notebooks.COSTS)]
-    return files + [f"metrics/{PROFILE}/{paper}/explore.done" for paper in PAPERS]
+    explored = PAPERS if PROFILE != "quick" else []  # nobody waits for explorers in a first look
+    return files + [f"metrics/{PROFILE}/{paper}/explore.done" for paper in explored]
 
 
 def published(wildcards):
@@ -106,9 +108,9 @@ THREADS = int(config.get("threads") or 1)
 HOUR = 3600  # the longest that one cell may take
 TIMEOUT = {"smoke": HOUR // 2, "quick": HOUR, "released": 12 * HOUR}.get(PROFILE, 21 * 24 * HOUR)
 PYTHON = shlex.quote(sys.executable)
+JOB = f"{PYTHON} {shlex.quote(str(HOME / 'workflow' / 'job.py'))} {{log.text}} {PYTHON} -m "
 PAPERMILL = (
-    f"{PYTHON} {shlex.quote(str(HOME / 'workflow' / 'job.py'))} {{log.text}} {{log.notebook}} "
-    f"{PYTHON} -m papermill -k python3 --no-progress-bar --log-output "
+    f"{JOB} papermill -k python3 --no-progress-bar --log-output "
     f"--start-timeout 120 --execution-timeout {TIMEOUT} "
     "{input.notebook:q} {log.notebook} -p profile {wildcards.profile} "
 )
@@ -131,6 +133,20 @@ localrules:
 rule all:
     input:
         f"report/{PROFILE}/index.html",
+
+
+rule trainings:
+    output:
+        "metrics/{profile}/{paper}/trainings.csv",
+    log:
+        text="notebooks/{profile}/{paper}/trainings.log",
+    params:
+        code=code("srlib/reproduce/trainings.py"),
+        scales=lambda wildcards: scales(wildcards.paper),
+    threads: THREADS
+    priority: 2  # most others wait for it
+    shell:
+        JOB + "srlib.reproduce.trainings {wildcards.profile} {wildcards.paper} {params.scales}"
 
 
 rule train:
@@ -165,7 +181,7 @@ rule ablate:
         code=code("notebooks/{paper}/ablate.ipynb"),
         scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
-    priority: 1  # the longest job: started first
+    priority: 1  # a long job: started early
     shell:
         PAPERMILL + "-p scale {params.scale}"
 

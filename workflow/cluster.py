@@ -15,7 +15,7 @@ ENDING = 90  # seconds for cancelled jobs to end: both clusters kill them after 
 REMEMBERED = 200  # seconds: Snakemake asks SLURM for ended jobs every 180 s at the latest
 
 RUN = re.compile(r"^(?:SLURM|Kubernetes) run ID: (\S+)$", re.MULTILINE)
-NOTEBOOK = re.compile(r"^    log: notebooks/[^/]+/(\S+)\.ipynb, .+\n    jobid: (\d+)$", re.MULTILINE)
+NOTEBOOK = re.compile(r"^    log: notebooks/[^/]+/(\S+)\.(?:ipynb, .+|log)\n    jobid: (\d+)$", re.MULTILINE)
 EVENT = re.compile(
     r"^Job (?P<submitted>\d+) has been submitted with SLURM jobid (?P<job>\d+) \(log: (?P<log>.+)\)\.$"
     r"|^Submitted job (?P<created>\d+) with external jobid '(?P<name>.+)'\.$"

@@ -1,15 +1,17 @@
-"""Run one notebook for Snakemake: `job.py TEXT_LOG EXECUTED_NOTEBOOK COMMAND...`.
+"""Run one notebook or script for Snakemake: `job.py TEXT_LOG COMMAND...`; an executed notebook lies beside its log.
 
 - One process writes one executed notebook: a lock, held by the command itself, makes a second one wait.
 - While the workflow works it locks the file that SRLIB_ALIVE names. When nobody holds it any more the command is ended:
   killing the workflow, however hard, leaves no notebook running.
 - What the command prints goes to the text log; a failure is printed in two lines, with the error that the notebook shows.
+- A job that takes longer tells every 20 seconds where it is.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from pathlib import Path
 
 STOPPED = 130
 KERNEL_LIFE = 2.0  # seconds: a kernel looks for its parent once a second
+INTERVAL = 20.0  # seconds between lines on what a job is at
+CELL = re.compile(r"(Executing|Ending) Cell \d+-+")
 
 
 def abandoned(alive: str) -> bool:
@@ -44,6 +48,22 @@ def reason(notebook: Path, text: Path) -> str:
     return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
+def position(notebook: Path, text: Path) -> str:
+    """Return where a job is: the running cell of its notebook under its heading, and what it printed last."""
+    lines = [line.strip() for line in text.read_text(errors="replace").split("\n") if line.strip()]
+    last = lines[-1][:100] if lines and not CELL.match(lines[-1]) else ("" if lines else "starting")
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
+    except (OSError, ValueError):  # not a notebook, or just being written
+        return last
+    running = [i for i, cell in enumerate(cells, 1) if cell["metadata"].get("papermill", {}).get("status") == "running"]
+    if not running:
+        return last
+    prose = [line for cell in cells[: running[0]] if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).split("\n")]
+    heading = next((line.lstrip("# ") for line in reversed(prose) if line.startswith("#")), "")
+    return ", ".join(filter(None, [f"cell {running[0]} of {len(cells)}", heading, last]))
+
+
 def take(lock: Path) -> int:
     """Hold the lock file; return its descriptor."""
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +76,7 @@ def take(lock: Path) -> int:
     return descriptor
 
 
-def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
+def run(command: list[str], text: Path, notebook: Path, name: str, alive: str) -> int:
     """Run the command to its end, or kill it when the workflow is gone; return its exit status."""
     lock = take(notebook.with_name(f".{notebook.name}.lock"))
     text.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +86,11 @@ def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(command, env=os.environ | settings, pass_fds=[lock], **streams)
         try:
+            printed = time.monotonic()
             while not abandoned(alive):
+                if time.monotonic() - printed > INTERVAL:
+                    printed = time.monotonic()
+                    print(f"  at      {name}: {position(notebook, text)}\n", end="", flush=True)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(timeout=0.5)
                     if status < 0:
@@ -80,12 +104,13 @@ def run(command: list[str], text: Path, notebook: Path, alive: str) -> int:
 
 
 def main() -> int:
-    text, notebook, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    text, command = Path(sys.argv[1]), sys.argv[2:]
+    notebook = text.with_suffix(".ipynb")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # so that the command is ended too
     name = "/".join(notebook.with_suffix("").parts[2:])  # notebooks/<profile>/<paper>/<name>.ipynb
     print(f"  start   {name}\n", end="", flush=True)  # whole lines, also beside other jobs
     begin = time.monotonic()
-    status = run(command, text, notebook, os.environ.get("SRLIB_ALIVE", ""))
+    status = run(command, text, notebook, name, os.environ.get("SRLIB_ALIVE", ""))
     seconds = time.monotonic() - begin
     if status == 0:
         outcome = f"  done    {name}, {seconds:.0f} s"

@@ -6,6 +6,7 @@ cut), the same call resumes where it ended.
 
 import argparse
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -14,13 +15,17 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from cluster import CLUSTERS, Cluster, Jobs, cancel, status_command, stop
 from job import reason
+from progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRESS = re.compile(r"(\d+ of \d+) steps \((\d+%)\) done|^(error: .*)")
+ERROR = re.compile(r"^error: .*", re.MULTILINE)
+NOTHING = "Nothing to do: all is made."
+IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 
 
 def arguments() -> argparse.Namespace:
@@ -87,25 +92,38 @@ def command(args: argparse.Namespace, runs: Path) -> list[str]:
     return [str(part) for part in [*call, "--config", *config]]
 
 
-def follow(process: subprocess.Popen, log: Path, cluster: Cluster | None) -> str:
-    """Print Snakemake's progress until it ends; return its whole log. Where make is killed, so is its work."""
-    n_lines, n_events, parent, ended = 0, 0, os.getppid(), False
+def follow(process: subprocess.Popen, log: Path, progress: Progress, cluster: Cluster | None) -> None:
+    """Print Snakemake's progress until it ends. Where make is killed, so is its work."""
+    n_errors, n_events, parent, ended = 0, 0, os.getppid(), False
     while not ended:
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
             raise KeyboardInterrupt
         ended = process.poll() is not None
         text = log.read_text(errors="replace")
-        lines = text.split("\n")[:-1]
-        for match in filter(None, map(PROGRESS.search, lines[n_lines:])):
-            print(match[3] or f"  {match[1]} steps, {match[2]}", flush=True)
-        if cluster and len(lines) > n_lines:
-            events = Jobs(text).events
-            for event in events[n_events:]:
-                print(event, flush=True)
-            n_events = len(events)
-        n_lines = len(lines)
+        text = text[: text.rfind("\n") + 1]  # whole lines
+        errors, events = ERROR.findall(text), Jobs(text).events if cluster else []
+        for line in [*errors[n_errors:], *events[n_events:], *progress.lines(text)]:
+            print(line, flush=True)
+        n_errors, n_events = len(errors), len(events)
         time.sleep(0 if ended else 0.2)
-    return text
+
+
+def inputs(args: argparse.Namespace) -> str:
+    """Return a digest of all that decides what Snakemake would make: the request, and size and time of the files it may read."""
+    files = [ROOT / "Snakefile"]
+    for folder in ("srlib", "notebooks", "workflow", "data"):
+        files += (file for file in (ROOT / folder).rglob("*") if file.is_file() and not {*file.parts} & IGNORED)
+    return digest([ROOT, sys.executable, sorted(vars(args).items())], files)
+
+
+def outputs(args: argparse.Namespace, runs: Path) -> str:
+    """Return a digest of what a profile's jobs leave: metrics, and the report's index."""
+    return digest([], [*(runs / "metrics" / args.profile).rglob("*.*"), *(runs / "report" / args.profile).glob("index.html")])
+
+
+def digest(words: list, files: Iterable[Path]) -> str:
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+    return hashlib.sha256(repr((list(map(str, words)), stats)).encode()).hexdigest()
 
 
 def interrupt(process: subprocess.Popen, log: Path, on: str) -> None:
@@ -142,17 +160,21 @@ def failures(runs: Path, profile: str, since: float, killed: dict[str, str]) -> 
     return lines
 
 
+def places(args: argparse.Namespace, runs: Path, figures: Path, said: str) -> None:
+    """Print where the results are."""
+    print(f"{said} Profile {args.profile}:")
+    print(f"  tables and figures  {where(figures / args.profile)}")
+    print(f"  executed notebooks  {where(runs / 'notebooks' / args.profile)}")
+    print(f"  HTML report         {where(runs / 'report' / args.profile / 'index.html')}")
+
+
 def report(args: argparse.Namespace, runs: Path, figures: Path, log: Path, status: int, begin: float) -> None:
     """Print what a call has made, or what failed."""
     text = log.read_text(errors="replace")
     failed = failures(runs, args.profile, begin, Jobs(text).killed) if status else []
     if status == 0:
         minutes = (time.time() - begin) / 60
-        nothing = "Nothing to be done" in text
-        print(f"{'Nothing to do: all is made.' if nothing else f'Done in {minutes:.1f} minutes.'} Profile {args.profile}:")
-        print(f"  tables and figures  {where(figures / args.profile)}")
-        print(f"  executed notebooks  {where(runs / 'notebooks' / args.profile)}")
-        print(f"  HTML report         {where(runs / 'report' / args.profile / 'index.html')}")
+        places(args, runs, figures, NOTHING if "Nothing to be done" in text else f"Done in {minutes:.1f} minutes.")
     elif status < 0:
         print(f"Snakemake was killed (signal {-status}). The same command continues where this one ended.")
     elif failed:
@@ -171,7 +193,10 @@ def main() -> int:
 
     call = command(args, runs)
     lock = guard(runs)
-    begin = time.time()
+    begin, given, made = time.time(), inputs(args), runs / ".made" / args.profile
+    if made.exists() and made.read_text() == given + outputs(args, runs):
+        places(args, runs, figures, NOTHING)
+        return 0
     environment = dict(os.environ)
     if args.on == "laptop":
         alive = (runs / ".alive").open("w")  # locked while this process lives; its notebooks look at it
@@ -185,7 +210,7 @@ def main() -> int:
             print(f"Kubernetes run ID: {run}", file=stream, flush=True)
         process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stderr=stream, env=environment, pass_fds=[lock])
     try:
-        follow(process, log, cluster)
+        follow(process, log, Progress(args.profile if args.on == "laptop" else "", min(int(args.jobs or 2), cores())), cluster)
     except KeyboardInterrupt:
         interrupt(process, log, args.on)
         if args.on == "laptop":
@@ -193,6 +218,9 @@ def main() -> int:
             time.sleep(1)  # its jobs see that the lock is gone
         print("\nStopped. The same command continues where this one ended.")
         return 130
+    if process.returncode == 0:
+        made.parent.mkdir(exist_ok=True)
+        made.write_text(given + outputs(args, runs))
     report(args, runs, figures, log, process.returncode, begin)
     return int(process.returncode != 0)
 

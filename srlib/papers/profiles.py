@@ -16,7 +16,8 @@ class Profile:
     images: at most this many of each test set (None: all). overrides: fields of every experiment. ablation: further fields of
     ablations. ablation_tests: the set that ablations are scored on. ablation_images: at most this many of it. width_divisor:
     divides the channels of the networks. ensemble_images: at most this many in the self-ensembled table, at eight passes each
-    (None: all). judges_accuracy: False where budgets are too small for verdicts on claims of accuracy.
+    (None: all). judges_accuracy: False where budgets are too small for verdicts on claims of accuracy. brief: trainings take
+    seconds, so the workflow runs those of a paper in one process, and the `train` notebook of its main method only.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Profile:
     overrides: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] = field(default_factory=dict)
     judges_accuracy: bool = True
+    brief: bool = False
 
     @property
     def budget(self) -> str:
@@ -53,12 +55,13 @@ class Profile:
 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100")
 _SETS = {"data": "embedded", "tests": ("embedded-test",), "ablation_tests": "embedded-test"}
-_EMBEDDED = {**_SETS, "train": True, "seeds": (0, 1), "judges_accuracy": False}
+_EMBEDDED = {**_SETS, "train": True, "judges_accuracy": False, "brief": True}
 _CHOSEN = (
     Profile(
         name="smoke",
         **_EMBEDDED,
         validation="",
+        seeds=(0, 1),
         scales=(2,),
         images=2,
         ablation_images=2,
@@ -71,9 +74,10 @@ _CHOSEN = (
         name="quick",
         **_EMBEDDED,
         validation="embedded-test",
-        scales=(2, 3, 4, 8),
-        overrides={"hr_patch": 36, "batch": 8, "schedule": "cosine", "steps": 240},
-        ablation={"steps": 40, "validation": ""},
+        seeds=(0,),
+        scales=(2,),
+        overrides={"hr_patch": 36, "batch": 8, "schedule": "cosine", "steps": 120},
+        ablation={"steps": 30, "validation": ""},
         width_divisor=2,
     ),
     Profile(

@@ -19,7 +19,6 @@ from srlib.data.sets import ImageSet, open_set
 from srlib.papers import Paper
 from srlib.papers.profiles import PROFILES, Profile
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce.cards import weights_path
 
 PARAMETERS = {  # by kind of notebook
     "train": ("profile", "method", "scale", "seed"),
@@ -173,20 +172,25 @@ def check(namespace: dict, kind: str, paper: Paper | None = None, *more: str) ->
 
 
 def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
-    """Return the (method, scale) pairs whose train notebooks the workflow runs, at all scales of the profile or those given.
+    """Return the (method, scale) pairs that the workflow trains for a paper's main tables, in an order that respects `start`.
 
-    For a profile that trains: the methods of the paper's main tables; else all that are released or fitted.
+    scales: those of the profile to take (default: all). Empty for a profile that loads released weights.
     """
     wanted = [scale for scale in paper.scales_of(profile) if not scales or scale in scales]
-    methods = [name for name in (paper.compared if profile.train else paper.methods) if paper.method(name).trained]
-    pairs = [(name, paper.method(name).trained_at or s) for name in methods for s in wanted if paper.has(name, s)]
-    unique = dict.fromkeys(pairs)
-    return [(n, s) for n, s in unique if not paper.method(n).loaded(profile) or weights_path(paper, n, s).exists()]
+    names = [name for name in paper.compared if paper.method(name).trained] if profile.train else []
+    pairs = [(name, paper.method(name).trained_at or s) for name in names for s in wanted if paper.has(name, s)]
+    return list(dict.fromkeys(pairs))
+
+
+def train_notebooks(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
+    """Return the (method, scale) pairs whose `train` notebooks the workflow runs: all `trainings`, or the main method's first one."""
+    pairs = trainings(paper, profile, scales)
+    return [pair for pair in pairs if pair[0] == paper.name][:1] if profile.brief else pairs
 
 
 def metrics_names(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[str]:
     """Return the names of the metrics files (`metrics_file`) of a paper's notebooks in the workflow, without `COSTS`."""
-    return [*(f"train_{method}_x{scale}" for method, scale in trainings(paper, profile, scales)), "ablate", "render"]
+    return [*(f"train_{method}_x{scale}" for method, scale in train_notebooks(paper, profile, scales)), "ablate", "render"]
 
 
 def metrics_file(profile: str, name: str, paper: str | None = None) -> Path:

@@ -79,7 +79,7 @@ PAPER = Paper(
     part_of={**dict.fromkeys(("ddet_no_cdm", "ddet_no_refine"), "ddet"), **{f"{name}_off": name for name in _OFF}},
     profiles={
         "smoke": {**_EMBEDDED, "validation": "", "overrides": {"steps": 4, "batch": 4, "learning_rate": 2e-5}, "ablation": {}},
-        "quick": {**_EMBEDDED, "overrides": {"steps": 100, "batch": 4, "learning_rate": 1e-4}, "ablation": {"validation": ""}},
+        "quick": {**_EMBEDDED, "overrides": {"steps": 60, "batch": 4, "learning_rate": 1e-4}, "ablation": {"validation": ""}},
         "released": {**CITY100, "overrides": {"minutes": 10.0, "batch": 4, "learning_rate": 1e-4}},
         "paper": camera_sets("RealSR-V2-x2/train", "RealSR-V2-x2/test"),
     },
