@@ -59,9 +59,9 @@ def position(notebook: Path, text: Path) -> str:
     running = [i for i, cell in enumerate(cells, 1) if cell["metadata"].get("papermill", {}).get("status") == "running"]
     if not running:
         return last
-    prose = [line for cell in cells[: running[0]] if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).split("\n")]
-    heading = next((line.lstrip("# ") for line in reversed(prose) if line.startswith("#")), "")
-    return ", ".join(filter(None, [f"cell {running[0]} of {len(cells)}", heading, last]))
+    prose = "\n".join("".join(cell["source"]) for cell in cells[: running[0]] if cell["cell_type"] == "markdown")
+    heading = re.findall(r"^#+ (.+)", prose, re.MULTILINE)[-1:]
+    return ", ".join(filter(None, [f"cell {running[0]} of {len(cells)}", *heading, last]))
 
 
 def take(lock: Path) -> int:

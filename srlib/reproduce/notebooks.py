@@ -183,7 +183,7 @@ def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> l
 
 
 def train_notebooks(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
-    """Return the (method, scale) pairs whose `train` notebooks the workflow runs: all `trainings`, or the main method's first one."""
+    """Return the pairs whose `train` notebooks the workflow runs: all `trainings`; in a brief profile the main method's first."""
     pairs = trainings(paper, profile, scales)
     return [pair for pair in pairs if pair[0] == paper.name][:1] if profile.brief else pairs
 

@@ -1,7 +1,7 @@
 """The HTML report of a profile: a self-contained folder of pages, `python -m srlib.reproduce.report PROFILE`.
 
 runs/report/<profile>/
-    index.html          profile, per paper data, claims with verdicts, tables, figures and notebooks; hardware and versions
+    index.html          per paper its main picture and table beside the released ones, verdicts, figures, tables, notebooks
     <paper>/*.html      one page per executed notebook, pictures inside
     <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
 """
@@ -10,39 +10,39 @@ import re
 import shutil
 import sys
 import tempfile
-from html import unescape
 from pathlib import Path
 
-import bleach  # comes with nbconvert
 import jinja2
 import nbformat
 import pandas as pd
-from bleach.css_sanitizer import CSSSanitizer
 from nbconvert import HTMLExporter
-from nbconvert.filters import markdown2html
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.output import tolerant
-from srlib.draw.columns import format_value, header, published_only
+from srlib.draw.columns import format_value, header
 from srlib.papers import Paper
 from srlib.papers.profiles import profile as find_profile
 from srlib.reproduce import notebooks
 from srlib.reproduce.claims import KINDS
+from srlib.reproduce.gallery import copy, headings, sanitize
 from srlib.reproduce.tables import claims_table
 from srlib.reproduce.verdicts import VERDICTS
 from srlib.train.provenance import provenance
 
+LEAD = {  # the picture and the table that a paper's section opens with
+    "btsrn": ("figure_5", "table_4"),
+    "prosrn": ("figure_1", "table_2"),
+    "difficulty_sr": ("figure_4", "table_1_x2"),
+    "d2c_sr": ("figure_5", "table_1"),
+    "ddet": ("figure_4", "table_1"),
+}
 TEMPLATES = Path(__file__).parent / "templates"
-PREVIEW = 800  # pixels
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "Sliders need a kernel: make explore, or make lab for the notebook. The figure shows what they start with."
-TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p br ul ol li a b strong i em u sub sup code pre"
-ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
 
 
 def templates() -> jinja2.Environment:
@@ -51,11 +51,6 @@ def templates() -> jinja2.Environment:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["header"] = header
     return environment
-
-
-def _sanitize(html: str) -> str:
-    """Return HTML in which all markup but tables and text is escaped: a script in a table's cell is shown as text."""
-    return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
 
 
 def _title(notebook: nbformat.NotebookNode, name: str) -> str:
@@ -87,7 +82,7 @@ def _prepare(notebook: nbformat.NotebookNode) -> bool:
             if WIDGET in output.get("data", {}):
                 output.data = nbformat.from_dict({"text/html": f"<p><em>{WIDGET_NOTE}</em></p>"})
             if "text/html" in output.get("data", {}):
-                output.data["text/html"] = _sanitize(output.data["text/html"])
+                output.data["text/html"] = sanitize(output.data["text/html"])
     return failed
 
 
@@ -129,30 +124,28 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
     return sorted(pages, key=lambda page: (page["title"], page["name"]))
 
 
-def _copy(figures: Path, out: Path) -> tuple[list[dict], list[dict]]:
-    """Copy tables and figures into `out`/files; return both for the index. A table of published numbers only is collapsed."""
-    files = sorted(file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg"))
-    folder = out / "files"
-    tables, pictures = [], []
-    for file in files:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / file.name)
-        name, link = file.stem.replace("_", " ").capitalize(), f"{out.name}/files/{file.stem}"
-        kinds = [other.suffix[1:] for other in files if other.stem == file.stem]
-        if file.suffix == ".md" and file.stem != "claims":  # the claims have their own place
-            caption, _, table = file.read_text(encoding="utf-8").partition("\n\n")
-            collapsed = "csv" in kinds and published_only(pd.read_csv(file.with_suffix(".csv")))
-            links = {kind: f"{link}.{kind}" for kind in kinds if kind in ("csv", "md", "tex")}
-            body = _sanitize(markdown2html(table))
-            tables.append({"name": name, "caption": unescape(caption), "links": links, "body": body, "collapsed": collapsed})
-        if file.suffix == ".png":
-            with Image.open(file) as image:
-                alt = ": ".join(filter(None, (name, image.info.get("Description"))))
-                image.thumbnail((PREVIEW, 4 * PREVIEW), Image.Resampling.LANCZOS)
-                image.convert("RGB").save(folder / f"{file.stem}.preview.png", optimize=True)
-            others = {kind.upper(): f"{link}.{kind}" for kind in ("svg", "csv") if kind in kinds}
-            pictures.append({"name": name, "alt": alt, "preview": f"{link}.preview.png", "png": f"{link}.png", "others": others})
-    return tables, pictures
+def _first(items: list[dict], stem: str) -> dict | None:
+    """Return the table or picture of that stem, else the first one."""
+    return next((item for item in items if item["stem"] == stem), items[0] if items else None)
+
+
+def _section(paper: Paper, profile: str, out: Path, executed: Path, environment: jinja2.Environment) -> dict | None:
+    """Write a paper's pages and files; return its section of the index, None where the profile has nothing of it."""
+    pages = notebook_pages(executed, out, environment)
+    tables, pictures = copy(notebooks.figures_folder(profile, paper.name), out / "files", titles=headings(executed))
+    if not (pages or tables or pictures):
+        return None
+    picture, table = LEAD[paper.name]
+    lead = {"picture": _first(pictures, picture), "table": _first(tables, table)}
+    released = {"picture": None, "table": None}
+    if profile != "released":
+        beside, drawn = copy(paths.home() / "figures" / "released" / paper.name, out / "released", (picture, table))
+        released = {"picture": _first(drawn, picture), "table": _first(beside, table)}
+    others = {
+        "tables": [t for t in tables if t is not lead["table"]],
+        "pictures": [p for p in pictures if p is not lead["picture"]],
+    }
+    return {**_about(paper, profile), "pages": pages, "lead": lead, "released": released, **others}
 
 
 def _claims(profile: str) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, int]]]:
@@ -173,6 +166,12 @@ def _claims(profile: str) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, 
     return tables, {kind: words for kind, words in by_kind.items() if words}
 
 
+def _judged(claims: pd.DataFrame | None) -> dict:
+    """Return a paper's claims and how many there are of each verdict."""
+    counts = claims["verdict"].value_counts() if claims is not None else {}
+    return {"claims": claims, "verdicts": {word: int(counts[word]) for word in VERDICTS if word in counts}}
+
+
 def _about(paper: Paper, profile: str) -> dict[str, str]:
     """Return a paper's name and title, and its budget, data and test sets under a profile; "*" stands for any scale."""
     setting, short = paper.setting(profile), paper.labels[paper.name].partition(" (")[0]  # "ProSRN (2x)"
@@ -180,27 +179,23 @@ def _about(paper: Paper, profile: str) -> dict[str, str]:
     tests = ", ".join(setting.tests).replace("{scale}", "*")
     data = setting.data.replace("{scale}", "*")
     settings = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
-    return {"name": paper.name, "title": title, "setting": settings}
+    return {"name": paper.name, "short": short, "title": title, "setting": settings}
 
 
 def _write(profile: str, out: Path) -> None:
     environment = templates()
     executed = paths.runs_dir() / "notebooks" / profile
     claims, counts = _claims(profile)
-    sections = []
-    for name in papers.names():
-        pages = notebook_pages(executed / name, out / name, environment)
-        tables, pictures = _copy(notebooks.figures_folder(profile, name), out / name)
-        if pages or tables or pictures:
-            about = _about(papers.get(name), profile)
-            sections.append({**about, "claims": claims.get(name), "pages": pages, "tables": tables, "pictures": pictures})
+    made_of = {name: _section(papers.get(name), profile, out / name, executed / name, environment) for name in papers.names()}
+    sections = [section | _judged(claims.get(name)) for name, section in made_of.items() if section]
     summary = notebook_pages(executed, out / "summary", environment)
     if not sections and not summary:
         raise SRError(f"no executed notebooks under {executed}; run `make reproduce PROFILE={profile}` first")
     made = provenance()
     made["packages"] = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
     template = environment.get_template("index.html.j2")
-    page = template.render(profile=profile, sections=sections, summary=summary, counts=counts, made=made)
+    judged = find_profile(profile).judges_accuracy
+    page = template.render(profile=profile, sections=sections, summary=summary, counts=counts, judged=judged, made=made)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 

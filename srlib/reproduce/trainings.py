@@ -49,7 +49,7 @@ def train_all(profile: str, paper_name: str, scales: list[int]) -> list[str]:
 def main(argv: list[str]) -> int:
     """Train for the given profile, paper and scales; return 0, 1 where trainings failed, or 2 after an error message."""
     if len(argv) < 2 or not all(scale.isdigit() for scale in argv[2:]):
-        print("error: name profile, paper and scales: python -m srlib.reproduce.trainings PROFILE PAPER [SCALE...]", file=sys.stderr)
+        print("error: usage: python -m srlib.reproduce.trainings PROFILE PAPER [SCALE...]", file=sys.stderr)
         return 2
     paths.make_absolute()
     try:
