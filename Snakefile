@@ -34,8 +34,13 @@ def chosen(name, known):
 
 
 def scales(paper):
-    """The scales that are asked for, of those that the paper and the profile have."""
-    return [scale for scale in papers.get(paper).scales_of(SETUP) if scale in SCALES]
+    """The scales that are asked for, of those that the paper and the profile have.
+
+    In brief profiles the default is the first one, or all where one network serves them.
+    """
+    known = [scale for scale in papers.get(paper).scales_of(SETUP) if scale in SCALES]
+    first_look = SETUP.brief and not config.get("scale") and not papers.get(paper).method(paper).trained_at
+    return known[:1] if first_look else known
 
 
 def metrics(paper, *names):

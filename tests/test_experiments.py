@@ -153,7 +153,7 @@ def test_profiles():
         assert setting.train is (name != "released")
         if name in ("smoke", "quick"):  # which need no network
             assert setting.data == "embedded" and setting.tests == ("embedded-test",) == (setting.ablation_tests,)
-    assert profile("quick").budget == "240 steps (40 in ablations), most networks of 1/2 the channels"
+    assert profile("quick").budget == "120 steps (30 in ablations), most networks of 1/2 the channels"
     assert "released weights" in profile("released").budget and profile("paper").budget == "the paper's own budget"
     with pytest.raises(SRError, match=r"unknown profile 'quik'\. Did you mean 'quick'\? Known: paper, quick"):
         profile("quik")

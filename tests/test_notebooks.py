@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from papermill.parameterize import parameterize_notebook
 from srlib import papers
 from srlib.core.errors import SRError
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import notebooks
+from srlib.reproduce import notebooks, trainings
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FILES = sorted(FOLDER.rglob("*.ipynb"))
@@ -214,10 +215,10 @@ def test_each_notebook_refuses_sets_that_cannot_be_scored(file, tmp_path):
 
 def test_only_metrics_that_the_workflow_declares_are_loaded():
     rows = pd.DataFrame({"method": ["vdsr"], "image": ["001"], "psnr": [30.0]})
-    for name in ("train_vdsr_x2_OLD", "train_vdsr_x8", "train_espcn_x2", "render (copy)", "ablate_costs_OLD"):
+    for name in ("train_btsrn_x2_OLD", "train_btsrn_x8", "train_espcn_x2", "render (copy)", "ablate_costs_OLD"):
         notebooks.save_metrics(rows, "quick", name, "btsrn")
     assert notebooks.load_metrics("quick", "btsrn").empty and notebooks.load_costs("quick", "btsrn") is None
-    for name in ("train_vdsr_x2", "ablate_costs"):
+    for name in ("train_btsrn_x2", "ablate_costs"):
         notebooks.save_metrics(rows, "quick", name, "btsrn")
     notebooks.save_metrics(pd.DataFrame({"claim": ["a"]}), "quick", "ablate", "btsrn")
     assert notebooks.load_metrics("quick", "btsrn").equals(rows) and notebooks.load_costs("quick", "btsrn").equals(rows)
@@ -226,11 +227,33 @@ def test_only_metrics_that_the_workflow_declares_are_loaded():
 
 def test_the_names_of_metrics():
     names = notebooks.metrics_names(BTSRN, find_profile("quick"), [3])
-    assert names == ["train_btsrn_x3", "train_vdsr_x3", "ablate", "render"]
-    prosrn = notebooks.metrics_names(papers.get("prosrn"), find_profile("smoke"))
-    assert {"train_lapsrn_x2", "train_prosrn_2_4_8_x8"} <= set(prosrn) and "train_prosrgan_x4" not in prosrn
-    released = notebooks.trainings(BTSRN, find_profile("released"))
-    assert ("espcn", 2) in released and set(released) > set(notebooks.trainings(BTSRN, find_profile("released"), [2]))
+    assert names == ["train_btsrn_x3", "ablate", "render"], "the main method's notebook"
+    assert notebooks.metrics_names(BTSRN, find_profile("released")) == ["ablate", "render"]
+    assert set(notebooks.metrics_names(BTSRN, find_profile("paper"), [2])) > {"train_btsrn_x2", "train_vdsr_x2"}
+
+
+def test_what_is_trained():
+    prosrn = notebooks.trainings(papers.get("prosrn"), find_profile("smoke"))
+    assert {("lapsrn", 2), ("prosrn_2_4_8", 8)} <= set(prosrn) and ("prosrgan", 4) not in prosrn
+    assert notebooks.trainings(BTSRN, find_profile("quick"), [3]) == [("btsrn", 3), ("vdsr", 3)]
+    assert notebooks.trainings(BTSRN, find_profile("released")) == []
+
+
+def test_a_training_that_fails_does_not_stop_the_others(monkeypatch, capsys):
+    def obtain(paper, method, scale, setting, progress):
+        if method == "btsrn":
+            raise SRError("loss exploded")
+        return SimpleNamespace(provenance={"steps": 4, "minutes": 0.1})
+
+    monkeypatch.setattr(trainings.store, "load_or_train", obtain)
+    assert trainings.main(["smoke", "btsrn", "2"]) == 1
+    said = capsys.readouterr().out
+    assert "btsrn x2 failed: SRError: loss exploded" in said and "2 of 2  vdsr x2: 4 steps" in said
+    assert not notebooks.metrics_file("smoke", "trainings", "btsrn").exists(), "the job runs again"
+    monkeypatch.setattr(trainings.store, "load_or_train", lambda *args, **options: obtain(args[0], "", *args[2:], **options))
+    assert trainings.main(["smoke", "btsrn", "2"]) == 0
+    assert list(pd.read_csv(notebooks.metrics_file("smoke", "trainings", "btsrn"))["method"]) == ["btsrn", "vdsr"]
+    assert trainings.main(["smok", "btsrn"]) == 2 and "Did you mean 'smoke'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -1,6 +1,7 @@
 """The HTML report: complete, self-contained, and never half."""
 
 import base64
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -72,6 +73,12 @@ def executed():
     (figures / "figure_5.csv").write_text("method,psnr\nbtsrn,33.64\n")
 
 
+@pytest.fixture
+def judged(monkeypatch):
+    """Let the profile judge claims of accuracy."""
+    monkeypatch.setattr(report, "find_profile", lambda name: dataclasses.replace(find_profile(name), judges_accuracy=True))
+
+
 class Links(HTMLParser):
     """All that a page loads or points to, and its text."""
 
@@ -98,7 +105,7 @@ def test_the_index_shows_all_there_is(executed):
     index = report.build(PROFILE)
     links, html, folder = Links(index), index.read_text(), index.parent
     budget = find_profile(PROFILE).budget
-    for part in [budget, "embedded-test", "Balanced Two-Stage", "1 holds", "+0.123 dB", "PSNR <of> luma.", "33.64", "(12 s)"]:
+    for part in [budget, "embedded-test", "Balanced Two-Stage", "+0.123 dB", "PSNR <of> luma.", "33.64", "(12 s)"]:
         assert part in links.text, part
     assert "torch " in links.text and "hardware" in links.text and "Python" in links.text
     assert {"btsrn/train_btsrn_x2.html", "btsrn/ablate.html", "summary/summary.html"} <= set(links.linked)
@@ -140,7 +147,39 @@ def test_the_index_leads_to_every_paper_and_says_what_it_was_trained_on(executed
     assert "Training data: RealSR-V3-x*/train. Scored on RealSR-V3-x*/test" in said
 
 
-def test_claims_begin_with_the_verdict_and_end_with_what_is_not_tested(executed):
+def test_a_profile_that_judges_no_accuracy_says_so_and_counts_no_verdicts(executed):
+    html = report.build(PROFILE).read_text()
+    assert "too small to judge accuracy" in html and "Claims. Accuracy" not in html and '<div class="verdicts">' not in html
+    assert "those of accuracy not judged under this profile" in html
+
+
+def test_a_section_opens_with_its_picture_and_table_beside_the_released_ones(executed):
+    index = report.build(PROFILE)
+    html, lead = index.read_text(), Links(index).loaded
+    assert "btsrn/files/figure_5.preview.png" in lead and "btsrn/released/figure_5.preview.png" in lead
+    assert (
+        0 < html.index("<h4>Figure 5, this run</h4>") < html.index("<h4>Table 4, this run</h4>") < html.index("<h3>Claims</h3>")
+    )
+    assert html.count("<h4>Released networks</h4>") == 2 and 'alt="BTSRN: Figure 5"' in html
+
+
+def test_pictures_are_described_by_their_headings_and_in_the_papers_order(executed):
+    save(notebook(title="BTSRN\n\n## Figures 9 and 10: what `alpha` does\n"), "btsrn/render")
+    for number in (9, 10):
+        (notebooks.figures_folder(PROFILE, "btsrn") / f"figure_{number}.png").write_bytes(png("red"))
+    html = report.build(PROFILE).read_text()
+    assert html.index('alt="BTSRN: Figure 9: what alpha does"') < html.index('alt="BTSRN: Figure 10: what alpha does"')
+
+
+def test_a_long_caption_unfolds(executed):
+    file = notebooks.figures_folder(PROFILE, "btsrn") / "table_4.md"
+    file.write_text(file.read_text().replace("PSNR <of> luma.", "Table 4: PSNR. Protocol btsrn: luma. Spent: little."))
+    html = report.build(PROFILE).read_text()
+    assert "<p>Table 4: PSNR. (" in html
+    assert "<summary>protocol, budget and data</summary>Protocol btsrn: luma. Spent: little.</details>" in html
+
+
+def test_claims_begin_with_the_verdict_and_end_with_what_is_not_tested(executed, judged):
     file = notebooks.metrics_file(PROFILE, "summary")
     found = pd.read_csv(file)
     found.loc[len(found) - 1, ["verdict", "estimate", "low", "high"]] = ["holds where tested", 0.2, 0.1, 0.3]
@@ -154,7 +193,7 @@ def test_claims_begin_with_the_verdict_and_end_with_what_is_not_tested(executed)
     assert html.count("1 holds where tested") == 1
 
 
-def test_kinds_of_claim_are_counted_apart(executed):
+def test_kinds_of_claim_are_counted_apart(executed, judged):
     file = notebooks.metrics_file(PROFILE, "summary")
     found = pd.read_csv(file)
     undecided = found.index[found["kind"] == "accuracy"][1:3]
@@ -176,9 +215,8 @@ def test_a_table_without_a_number_of_ours_is_folded(executed):
     (folder / "table_1.csv").write_text("method,psnr_published,psnr_ours\nbtsrn,33.64,\n")
     (folder / "table_1.md").write_text("PSNR.\n\n| Method | PSNR |\n|:---|---:|\n| BTSRN | 33.64 |\n")
     html = report.build(PROFILE).read_text()
-    folded = html.split("<details>")[1].split("</details>")[0]
-    assert "<summary><b>Table 1</b>, published numbers only</summary>" in folded and "btsrn/files/table_1.csv" in folded
-    assert html.count("<details>") == 1 and "<h4>Table 4</h4>" in html
+    folded = html.split("<summary><b>Table 1</b>, published numbers only</summary>")[1].split("</details>")[0]
+    assert "btsrn/files/table_1.csv" in folded and "<h4>Table 4, this run</h4>" in html
 
 
 def test_no_page_needs_anything_from_outside(executed):
@@ -233,7 +271,9 @@ def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
         assert "<script" not in html and "<img src=x" not in html, page
         assert "<script>alert(1)</script>" in Links(page).text.replace("< ", "<"), page
     links = Links(index)
-    assert links.text.count("A caption <script>alert(1)</script><img src=x onerror=alert(1)>.") == 2
+    assert links.text.count("A caption <script>alert(1)</script><img src=x onerror=alert(1)>.") == 4, (
+        "and in the line that unfolds it"
+    )
     assert "<strong>33.64</strong>" in index.read_text()
     ablate = (index.parent / "btsrn" / "ablate.html").read_text()
     assert "font-weight: bold" in ablate and "<th" in ablate  # formats are kept

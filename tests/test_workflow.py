@@ -20,13 +20,11 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from srlib import papers
 from srlib.core import paths
-from srlib.nn import models
 from srlib.papers.profiles import PROFILES
-from srlib.reproduce import cards
 
 ROOT = Path(__file__).resolve().parents[1]
 JOB = [sys.executable, str(ROOT / "workflow" / "job.py")]
@@ -89,14 +87,13 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         paper = papers.get(name)
         wanted = [scale for scale in paper.scales_of(setting) if not scales or scale in scales]
         needed = {*paper.compared, *(first for name in paper.compared for first in paper.method(name).start.values())}
-        for method, one in paper.methods.items():
-            for scale in (s for s in wanted if one.trained and paper.has(method, s)):
-                at = one.trained_at or scale
-                loaded = cards.weights_path(paper, method, at).exists() or models.fitted(one.model)
-                there = method in needed if setting.train else loaded
-                made |= {f"{name}/train_{method}_x{at}.csv"} if there else set()
+        if profile == "paper":
+            pairs = [(method, s) for method in needed for s in wanted if paper.method(method).trained and paper.has(method, s)]
+            made |= {f"{name}/train_{method}_x{paper.method(method).trained_at or s}.csv" for method, s in pairs}
+        elif setting.train:
+            made |= {f"{name}/trainings.csv", f"{name}/train_{name}_x{paper.method(name).trained_at or wanted[0]}.csv"}
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
-        made.add(f"{name}/explore.done")
+        made |= {f"{name}/explore.done"} if profile != "quick" else set()
     return made
 
 
@@ -110,17 +107,23 @@ def test_each_profile_has_its_jobs(profile):
 def test_paper_and_scale_restrict_the_jobs():
     made, said = dry_run("profile=quick", "paper=btsrn", "scale=3,4")
     assert made == expected("quick", ["btsrn"], (3, 4)), said
-    assert "-y 'scales: [3, 4]'" in said
+    assert "-y 'scales: [3, 4]'" in said and "srlib.reproduce.trainings quick btsrn 3 4" in said
     made, said = dry_run("profile=quick", "scale=3")
     assert made == expected("quick", ["btsrn", "difficulty_sr"], (3,)), said  # other papers lack it
 
 
+def test_a_first_look_has_the_first_scale_or_all_that_one_network_serves():
+    said = dry_run("profile=quick", "paper=btsrn,prosrn")[1]
+    assert "trainings quick btsrn 2 " in said and "-y 'scales: [2]'" in said
+    assert "trainings quick prosrn 2 4 8 " in said and "-y 'scales: [2, 4, 8]'" in said
+
+
 def test_a_gan_waits_for_its_generator():
-    made, said = dry_run("profile=quick", "paper=prosrn")
-    assert made == expected("quick", ["prosrn"]), said
+    made, said = dry_run("profile=paper", "paper=prosrn")
+    assert made == expected("paper", ["prosrn"]), said
     for gan, start in (("prosrgan_x4", "prosrn_2_4_x4"), ("srgan_x4", "srresnet_x4")):
-        rule = re.search(rf"input: ([^\n]+)\n    output: metrics/quick/prosrn/train_{gan}.csv", said)
-        assert f"metrics/quick/prosrn/train_{start}.csv" in rule[1]
+        rule = re.search(rf"input: ([^\n]+)\n    output: metrics/paper/prosrn/train_{gan}.csv", said)
+        assert f"metrics/paper/prosrn/train_{start}.csv" in rule[1]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -285,7 +288,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert "btsrn/ablate: AssertionError: not mended" in first.stdout
     notebook = paths.runs_dir() / "notebooks" / "smoke" / "btsrn" / "ablate.ipynb"
     assert f"see {notebook}" in first.stdout and notebook.exists()
-    trained = {"train_btsrn_x2.csv", "train_vdsr_x2.csv"}
+    trained = {"trainings.csv", "train_btsrn_x2.csv"}
     assert {path.name for path in (metrics("smoke") / "btsrn").iterdir()} == trained
     assert "Traceback" not in first.stdout and len(first.stdout.split("\n")) < 20
 
@@ -299,6 +302,13 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert sorted(started(worked)) == ["btsrn/ablate", "btsrn/explore", "btsrn/render", "summary"]
     cores = len(os.sched_getaffinity(0))
     assert (metrics("smoke") / "btsrn" / "train_btsrn_x2.csv").read_text() == str(max(cores // 2, 1))
+
+    log = paths.runs_dir() / "snakemake.log"
+    last = log.stat().st_mtime_ns
+    assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.startswith("Nothing to do: all is made.")
+    assert log.stat().st_mtime_ns == last, "Snakemake was not asked"
+    (metrics("smoke") / "summary.csv").unlink()
+    assert started(reproduce("--profile", "smoke", "--paper", "btsrn").stdout) == ["summary"]
 
     interrupted = subprocess.Popen(command("--profile", "quick", "--paper", "btsrn"), stdout=subprocess.PIPE, text=True)
     said = interrupted.stdout.readline()
@@ -336,15 +346,59 @@ def test_a_notebook_runs_again_when_code_that_it_uses_changes(home):
     assert rerun(WIDGETS, "\n# a remark\n") == rerun(METRICS, "\n\n") == rerun("cli/pictures", "\nX = 1\n") == set()
     assert rerun(WIDGETS, "\nX = 1\n") == {"btsrn/explore.done", "summary.csv"}
     assert rerun(FIGURES, "\nX = 1\n") == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
-    assert {"btsrn/train_btsrn_x2.csv", "btsrn/train_vdsr_x2.csv"} <= rerun(METRICS, "\nX = 1\n")
+    assert {"btsrn/trainings.csv", "btsrn/train_btsrn_x2.csv"} <= rerun(METRICS, "\nX = 1\n")
+
+
+# --- Progress ---------------------------------------------------------------------------------------------------------
+
+STATS = """\
+Job stats:
+job          count
+---------  -------
+render           1
+trainings        1
+all              1
+total            3
+
+"""
+
+
+def test_progress_tells_jobs_and_the_time_that_is_left(monkeypatch):
+    progress = load("progress")
+    monkeypatch.setitem(progress.SECONDS, "smoke", {"render": 30, "trainings": 90})
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    shown = progress.Progress("smoke", 1)
+    assert shown.lines("Building DAG of jobs...\n") == []
+    assert shown.lines(STATS) == ["  2 jobs, about 2 min on idle cores"]
+    log, now = STATS + "Finished jobid: 3 (Rule: trainings)\n1 of 3 steps (33%) done\n", 180.0  # on half a core
+    assert shown.lines(log) == ["  ############------------  1 of 2 jobs, about 60 s left"]
+    assert shown.lines(log) == []
+    log += "Finished jobid: 2 (Rule: render)\n2 of 3 steps (67%) done\n"
+    assert shown.lines(log + "Finished jobid: 0 (Rule: all)\n3 of 3 steps (100%) done\n") == [f"  {'#' * 24}  2 of 2 jobs"]
+    unknown = progress.Progress("paper", 1)
+    assert unknown.lines(STATS) == ["  2 jobs"], "days or weeks"
+
+
+def test_a_job_tells_where_it_is(tmp_path):
+    notebook, text = tmp_path / "x.ipynb", tmp_path / "x.log"
+    text.write_text("")
+    assert job.position(notebook, text) == "starting"
+    text.write_text("3 of 5  vdsr x2\n\n")
+    assert job.position(notebook, text) == "3 of 5  vdsr x2"
+    running = new_code_cell("x", metadata={"papermill": {"status": "running"}})
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# A\n\ntext\n\n## Table 1\n\nmore"), running]), notebook)
+    assert job.position(notebook, text) == "cell 2 of 2, Table 1, 3 of 5  vdsr x2"
+    text.write_text("Executing Cell 2---------\n")
+    assert job.position(notebook, text) == "cell 2 of 2, Table 1"
 
 
 # --- One notebook -----------------------------------------------------------------------------------------------------
 
 
 def run_job(folder: Path, code: str, **settings) -> subprocess.CompletedProcess:
-    text, notebook = folder / "notebooks" / "smoke" / "x.log", folder / "notebooks" / "smoke" / "x.ipynb"
-    call = [*JOB, text.relative_to(folder), notebook.relative_to(folder), sys.executable, "-c", code]
+    text = folder / "notebooks" / "smoke" / "x.log"
+    call = [*JOB, text.relative_to(folder), sys.executable, "-c", code]
     return subprocess.run(call, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
 
 
@@ -379,14 +433,14 @@ def test_a_job_ends_when_its_workflow_is_gone(tmp_path):
 def test_a_command_that_has_lost_its_job_is_waited_for(tmp_path):
     """Killing only the script in between leaves the command; no second one may write the same notebook beside it."""
     slow = f"import time; open({str(tmp_path / 'begun')!r}, 'w'); time.sleep(2); open({str(tmp_path / 'ended')!r}, 'w')"
-    first = subprocess.Popen([*JOB, "x.log", "x.ipynb", sys.executable, "-c", slow], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    first = subprocess.Popen([*JOB, "x.log", sys.executable, "-c", slow], cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not (tmp_path / "begun").exists():
         time.sleep(0.05)
     first.kill()
     first.wait()
     assert not (tmp_path / "ended").exists()
     check = f"import os, sys; sys.exit(not os.path.exists({str(tmp_path / 'ended')!r}))"
-    second = subprocess.run([*JOB, "x.log", "x.ipynb", sys.executable, "-c", check], cwd=tmp_path, timeout=60)
+    second = subprocess.run([*JOB, "x.log", sys.executable, "-c", check], cwd=tmp_path, timeout=60)
     assert second.returncode == 0
 
 
@@ -664,36 +718,37 @@ def state(tmp_path, monkeypatch) -> Path:
 
 def test_interrupted_on_kubernetes_its_jobs_are_cancelled(home, state, tmp_path):
     wait = f"import time\nwhile Path({str(home / 'slow')!r}).exists():\n    time.sleep(0.1)\n"
-    write = '(folder / f"train_{method}_x{scale}.csv").write_text("")'
-    stand_in(home / "notebooks" / "btsrn" / "train.ipynb", 'profile = ""\nmethod = ""\nscale = 2', wait + write)
+    write = 'for name in ("ablate", "ablate_costs"):\n    (folder / f"{name}.csv").write_text("method\\n")'
+    stand_in(home / "notebooks" / "btsrn" / "ablate.ipynb", 'profile = ""\nscale = 2', wait + write)
+    stand_in(home / "notebooks" / "btsrn" / "train.ipynb", 'profile = ""\nmethod = ""\nscale = 2', "assert False")
     (home / "slow").touch()
-    first = ("btsrn/ablate", "btsrn/train_btsrn_x2", "btsrn/train_vdsr_x2")
+    first = ("btsrn/ablate", "btsrn/trainings")
 
     call = Call(tmp_path / "said", "--on", "kubernetes")
     call.wait_for(*(f"  queued  {name}, Kubernetes Job srlib-" for name in first))
-    (job,) = re.findall(r"queued  btsrn/train_vdsr_x2, (Kubernetes Job .+)$", call.said(), re.MULTILINE)
+    (job,) = re.findall(r"queued  btsrn/ablate, (Kubernetes Job .+)$", call.said(), re.MULTILINE)
     call.kill(signal.SIGINT)
-    assert call.process.returncode == 130 and f"  stopped btsrn/train_vdsr_x2, {job}\n" in call.said()
+    assert call.process.returncode == 130 and f"  stopped btsrn/ablate, {job}\n" in call.said()
     assert not list(state.glob("*.json")) and not survivors()
 
     call = Call(tmp_path / "said", "--on", "kubernetes")
-    call.wait_for("  queued  btsrn/train_vdsr_x2")
+    call.wait_for("  queued  btsrn/ablate")
     call.kill(signal.SIGKILL)  # it cannot cancel
     assert list(state.glob("*.json")) and "An earlier call" not in call.said()
 
     (home / "slow").unlink()
     call = Call(tmp_path / "said", "--on", "kubernetes")
-    call.wait_for("  done    btsrn/train_vdsr_x2", "  FAILED  btsrn/ablate, Kubernetes Job srlib-ablate-")
+    call.wait_for("  done    btsrn/ablate", "  FAILED  btsrn/train_btsrn_x2, Kubernetes Job srlib-train-")
     assert "further error details" not in call.said()
     assert "An earlier call was killed and left these jobs:\n" in call.said()
-    assert re.search("  stopped btsrn/train_vdsr_x2, Kubernetes Job srlib-train-", call.said())
+    assert re.search("  stopped btsrn/ablate, Kubernetes Job srlib-ablate-", call.said())
     call.kill(signal.SIGINT)
     assert not survivors() and all(file.with_suffix(".status").exists() for file in state.glob("*.json")), "none runs"
 
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 COMMANDS = ("sbatch", "scontrol", "squeue", "scancel", "sacct", "srun", "sinfo")
-TIMES = ["seconds", "step_seconds", "seconds_rounds", "step_seconds_rounds", "session", "busy"]
+TIMES = ["seconds", "step_seconds", "seconds_rounds", "step_seconds_rounds", "session", "busy", "minutes"]
 
 # One node without accounting, cgroups and GPUs; it is said to have what the jobs ask for.
 CONFIG = """\
@@ -818,7 +873,7 @@ def untimed(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=TIMES, errors="ignore")
 
 
-FIRST = ("btsrn/ablate", "btsrn/train_btsrn_x2", "btsrn/train_vdsr_x2")
+FIRST = ("btsrn/ablate", "btsrn/trainings")
 
 
 def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
@@ -846,12 +901,12 @@ def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
     assert left and set(left.values()) <= set(asked("squeue", "--noheader", "--format=%i").split())
 
     second = Call(tmp_path / "second", "--on", "slurm", home=slurm_home)
-    second.wait_for("  queued  btsrn/train_vdsr_x2")
+    second.wait_for("  queued  btsrn/trainings")
     assert "An earlier call was killed and left these jobs:\n" in second.said()
     for name, job in left.items():
         assert f"  stopped {name}, SLURM job {job}\n" in second.said()
-    victim = queued(second.said())["btsrn/train_vdsr_x2"]
-    text = tmp_path / "runs" / "notebooks" / "smoke" / "btsrn" / "train_vdsr_x2.log"
+    victim = queued(second.said())["btsrn/trainings"]
+    text = tmp_path / "runs" / "notebooks" / "smoke" / "btsrn" / "trainings.log"
     assert not text.exists()
     until(text.exists, 300)
     assert text.exists()
@@ -859,10 +914,10 @@ def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
     second.process.wait(timeout=900)
     said = second.said()
     assert second.process.returncode == 0, said
-    assert f"  FAILED  btsrn/train_vdsr_x2, SLURM job {victim}: CANCELLED\n" in said
-    assert queued(said)["btsrn/train_vdsr_x2"] != victim, "it is sent again"
-    assert queued(said).keys() == {*FIRST, "btsrn/render", "btsrn/explore", "summary"}
-    assert "8 of 8 steps" in said and "Done in" in said
+    assert f"  FAILED  btsrn/trainings, SLURM job {victim}: CANCELLED\n" in said
+    assert queued(said)["btsrn/trainings"] != victim, "it is sent again"
+    assert queued(said).keys() == {*FIRST, "btsrn/train_btsrn_x2", "btsrn/render", "btsrn/explore", "summary"}
+    assert "7 of 7 jobs" in said and "Done in" in said
 
     with monkeypatch.context() as alone:
         alone.setenv("SRLIB_RUNS", str(tmp_path / "laptop"))

@@ -110,10 +110,11 @@ def follow(process: subprocess.Popen, log: Path, progress: Progress, cluster: Cl
 
 def inputs(args: argparse.Namespace) -> str:
     """Return a digest of all that decides what Snakemake would make: the request, and size and time of the files it may read."""
-    files = [ROOT / "Snakefile"]
-    for folder in ("srlib", "notebooks", "workflow", "data"):
-        files += (file for file in (ROOT / folder).rglob("*") if file.is_file() and not {*file.parts} & IGNORED)
-    return digest([ROOT, sys.executable, sorted(vars(args).items())], files)
+    home = Path(os.environ.get("SRLIB_HOME") or ROOT)
+    folders, files = [ROOT / "workflow", *(home / name for name in ("srlib", "notebooks", "data"))], [ROOT / "Snakefile"]
+    for folder in folders:
+        files += (file for file in folder.rglob("*") if file.is_file() and not {*file.parts} & IGNORED)
+    return digest([sys.executable, sorted(vars(args).items())], files)
 
 
 def outputs(args: argparse.Namespace, runs: Path) -> str:

@@ -75,7 +75,7 @@ _CHOSEN = (
         **_EMBEDDED,
         validation="embedded-test",
         seeds=(0,),
-        scales=(2,),
+        scales=(2, 3, 4, 8),
         overrides={"hr_patch": 36, "batch": 8, "schedule": "cosine", "steps": 120},
         ablation={"steps": 30, "validation": ""},
         width_divisor=2,

@@ -14,6 +14,7 @@ from srlib.nn.models import create
 from srlib.reproduce import notebooks, report, tables, verdicts
 
 PROFILE = "smoke"
+UNFOLD = "document.querySelectorAll('details').forEach(details => details.open = true)"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
@@ -74,6 +75,7 @@ def test_every_page_is_whole(site, page, shot):
 def test_the_index_fits_the_screen(site, page, shot, size):
     page.set_viewport_size(size)
     page.goto((site / "index.html").as_uri())
+    page.evaluate(UNFOLD)
     shot(page)
     wide = """width => [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') || e.matches('.wide'))
         .filter(e => e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 200))"""
@@ -83,9 +85,26 @@ def test_the_index_fits_the_screen(site, page, shot, size):
     assert min(page.evaluate(sizes)) >= 11  # pixels
 
 
+def test_a_paper_takes_at_most_fifteen_screens(site, page):
+    page.set_viewport_size(DESK)
+    page.goto((site / "index.html").as_uri())
+    tops = page.evaluate("[...document.querySelectorAll('h2')].map(e => e.getBoundingClientRect().top)")
+    assert len(tops) >= 2 and max(b - a for a, b in zip(tops, tops[1:], strict=False)) <= 15 * DESK["height"]
+
+
+def test_why_a_verdict_was_given_is_not_cut(site, page, shot):
+    page.set_viewport_size(DESK)
+    page.goto((site / "index.html").as_uri())
+    page.evaluate(UNFOLD)
+    shot(page)
+    cut = "[...document.querySelectorAll('.claims details')].filter(e => e.getBoundingClientRect().right > innerWidth).length"
+    assert page.locator(".claims details").count() and page.evaluate(cut) == 0
+
+
 def test_a_phone_shows_verdict_and_claim_without_scrolling(site, page, shot):
     page.set_viewport_size(PHONE)
     page.goto((site / "index.html").as_uri())
+    page.evaluate(UNFOLD)
     table = page.locator(".claims").first
     table.scroll_into_view_if_needed()
     shot(page)

@@ -100,6 +100,5 @@ PAPER = Paper(
         "prosrn_depth_6": _prosrn("Memory, depth 6", depth=6),
         "prosrn_depth_14": _prosrn("Memory, depth 14", depth=14),
     },
-    profiles={"quick": {"scales": SCALES}},  # one network, unrolled
     borrows={name: "btsrn" for name in ("srcnn", "fsrcnn", "vdsr")},
 )
