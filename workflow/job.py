@@ -4,7 +4,7 @@
 - While the workflow works it locks the file that SRLIB_ALIVE names. When nobody holds it any more the command is ended:
   killing the workflow, however hard, leaves no notebook running.
 - What the command prints goes to the text log; a failure is printed in two lines, with the error that the notebook shows.
-- A job that takes longer tells every 20 seconds where it is.
+- A job that takes longer tells where it is, every 20 seconds at most.
 """
 
 import contextlib
@@ -86,11 +86,13 @@ def run(command: list[str], text: Path, notebook: Path, name: str, alive: str) -
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(command, env=os.environ | settings, pass_fds=[lock], **streams)
         try:
-            printed = time.monotonic()
+            printed, last = time.monotonic(), ""
             while not abandoned(alive):
                 if time.monotonic() - printed > INTERVAL:
                     printed = time.monotonic()
-                    print(f"  at      {name}: {position(notebook, text)}\n", end="", flush=True)
+                    if (place := position(notebook, text)) != last:
+                        print(f"  at      {name}: {place}\n", end="", flush=True)
+                    last = place
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(timeout=0.5)
                     if status < 0:
