@@ -19,7 +19,7 @@ from srlib.core.errors import SRError
 from srlib.draw import styling
 from srlib.draw.style import note, save_figure
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import claims, notebooks, report, verdicts
+from srlib.reproduce import claims, gallery, notebooks, report, verdicts
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROFILE = "smoke"
@@ -114,7 +114,7 @@ def test_the_index_shows_all_there_is(executed):
     )
     assert "btsrn/files/figure_5.preview.png" in links.loaded
     assert Image.open(folder / "btsrn" / "files" / "figure_5.png").size == (3000, 500)
-    assert Image.open(folder / "btsrn" / "files" / "figure_5.preview.png").size[0] == report.PREVIEW
+    assert Image.open(folder / "btsrn" / "files" / "figure_5.preview.png").size[0] == gallery.PREVIEW
     known = claims.load_claims("btsrn")
     assert all(claim.source in html for claim in known)
     assert html.count('<b class="not-tested">not tested</b>') == len(known) - 1
