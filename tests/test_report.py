@@ -160,7 +160,7 @@ def test_a_section_opens_with_its_picture_and_table_beside_the_released_ones(exe
     assert (
         0 < html.index("<h4>Figure 5, this run</h4>") < html.index("<h4>Table 4, this run</h4>") < html.index("<h3>Claims</h3>")
     )
-    assert html.count("<h4>Released networks</h4>") == 2 and 'alt="BTSRN: Figure 5"' in html
+    assert html.count("<h4>Released networks</h4>") == 2 and 'alt="Figure 5"' in html
 
 
 def test_pictures_are_described_by_their_headings_and_in_the_papers_order(executed):
@@ -168,7 +168,7 @@ def test_pictures_are_described_by_their_headings_and_in_the_papers_order(execut
     for number in (9, 10):
         (notebooks.figures_folder(PROFILE, "btsrn") / f"figure_{number}.png").write_bytes(png("red"))
     html = report.build(PROFILE).read_text()
-    assert html.index('alt="BTSRN: Figure 9: what alpha does"') < html.index('alt="BTSRN: Figure 10: what alpha does"')
+    assert html.index('alt="Figure 9: what alpha does"') < html.index('alt="Figure 10: what alpha does"')
 
 
 def test_a_long_caption_unfolds(executed):
