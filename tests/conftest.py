@@ -82,3 +82,15 @@ def pytest_collection_modifyitems(items):
     """Start what takes longest first, so that no process is left alone with it at the end."""
     longest = ("test_smoke_is_killed_continues_and_is_then_complete", "test_slurm_makes_the_same_tables")
     items.sort(key=lambda item: item.name not in longest)
+
+
+@pytest.fixture
+def ok(capsys):
+    """Run the command line, which has to succeed; returns what it printed."""
+    from srlib.cli.main import main
+
+    def call(*args) -> str:
+        assert main([str(arg) for arg in args]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return call

@@ -64,15 +64,6 @@ def run(data) -> Run:
 
 
 @pytest.fixture
-def ok(capsys):
-    def call(*args) -> str:
-        assert main([str(arg) for arg in args]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
 def fails(capsys):
     """Call a command that fails; return its message."""
 

@@ -77,15 +77,6 @@ def networks(tmp_path, monkeypatch):
         sys.modules.pop(module, None)
 
 
-@pytest.fixture
-def ok(capsys):
-    def call(*args) -> str:
-        assert main([str(arg) for arg in args]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
-
-
 def released(name: str, scale: int) -> store.Trained:
     paper, _, method = name.partition("/")
     return store.load_released(papers.get(paper), method, scale)

@@ -309,7 +309,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert log.stat().st_mtime_ns == last, "Snakemake was not asked"
     made = paths.runs_dir() / "report" / "smoke" / "index.html"
     made.unlink()
-    assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.count("1 of 1 jobs") == 1 and made.exists()
+    assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.count("1 of 1 job") == 1 and made.exists()
 
     interrupted = subprocess.Popen(command("--profile", "quick", "--paper", "btsrn"), stdout=subprocess.PIPE, text=True)
     said = interrupted.stdout.readline()

@@ -37,7 +37,8 @@ class Progress:
             self.jobs = {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
             self.begin, self.total = time.monotonic(), self._estimate(self.jobs)
             about = f", about {duration(self.total)} on idle cores" if self.total else ""
-            lines.append(f"  {sum(self.jobs.values())} jobs{about}")
+            n_jobs = sum(self.jobs.values())
+            lines.append(f"  {n_jobs} job{'s' if n_jobs > 1 else ''}{about}")
         finished = FINISHED.findall(log)
         for rule, done, total in finished[self.n_finished :]:
             if rule in self.jobs:
@@ -52,7 +53,7 @@ class Progress:
 
     def _line(self, done: int, total: int) -> str:
         bar = ("#" * round(BAR * done / total)).ljust(BAR, "-")
-        line = f"  {bar}  {done} of {total} jobs"
+        line = f"  {bar}  {done} of {total} job{'s' if total > 1 else ''}"
         remaining = self._estimate(self.jobs)
         return line + (f", about {duration(remaining * self._pace(remaining))} left" if remaining else "")
 

@@ -66,12 +66,14 @@ class Claim:
 
     @property
     def sign(self) -> int:
-        """+1 where a large difference supports the claim, -1 where a small one does."""
+        """+1 where a large difference supports the claim, -1 where a small one does, 0 where one near zero does ("approx")."""
+        if self.relation == "approx":
+            return 0
         return -1 if self.relation == "<" or (self.relation == "best" and self.metric in COSTS) else 1
 
     def slack(self, difference: float) -> float:
         """Return how far a difference clears the margin; 0 or less contradicts the claim (approx: less than 0)."""
-        return self.margin - abs(difference) if self.relation == "approx" else self.sign * difference - self.margin
+        return self.sign * difference - self.margin if self.sign else self.margin - abs(difference)
 
     def contradicted_by(self, difference: float) -> bool:
         """Return whether a difference without uncertainty contradicts the claim."""

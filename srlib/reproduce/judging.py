@@ -39,15 +39,14 @@ class Verdict:
     detail: str = ""
 
 
-def _decide(claim: Claim, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
-    """Return the verdict by the interval, and the interval with the noise added as squares."""
+def decide(sign: int, margin: float, estimate: float, low: float, high: float, noise: float) -> tuple[str, float, float]:
+    """Return the verdict by the interval, and the interval with the noise added as squares. sign: as `Claim.sign`."""
     low, high = estimate - math.hypot(estimate - low, noise), estimate + math.hypot(high - estimate, noise)
-    if claim.relation == "approx":
-        holds = -claim.margin <= low and high <= claim.margin
-        contradicted = low > claim.margin or high < -claim.margin
+    if sign:
+        least, most = sorted((sign * low, sign * high))
+        holds, contradicted = least > margin, most <= margin
     else:
-        least, most = sorted((claim.sign * low, claim.sign * high))
-        holds, contradicted = least > claim.margin, most <= claim.margin
+        holds, contradicted = -margin <= low and high <= margin, low > margin or high < -margin
     return HOLDS if holds else CONTRADICTED if contradicted else UNDECIDED, low, high
 
 
@@ -75,7 +74,7 @@ def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Ver
     if claim.metric in TIMES:
         return _judge_times(claim, comparison, *sides)
     estimate = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
-    word, low, high = _decide(claim, estimate, estimate, estimate, 0.0)
+    word, low, high = decide(claim.sign, claim.margin, estimate, estimate, estimate, 0.0)
     return Verdict(word, estimate, low, high, detail=f"{_summary(claim, comparison, estimate)}, counted")
 
 
@@ -89,7 +88,7 @@ def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: p
     if problem:
         return Verdict(UNDECIDED, estimate, detail=f"{_summary(claim, comparison, estimate)}, {problem}")
     estimate, half_width = float(times[0].sum() / times[1].sum()) - 1, ratio_half_width(*times)
-    word, low, high = _decide(claim, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
+    word, low, high = decide(claim.sign, claim.margin, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
     detail, load = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds", max(left["busy"], right["busy"])
     if load > MAX_BACKGROUND_LOAD:
         word, detail = UNDECIDED, f"{detail}, while other processes used {load:.2f} cores"
@@ -187,8 +186,8 @@ def judge_accuracy(
     if 0 < n_seeds < MIN_SEEDS:
         noise = max(noise, paper.noise.get(claim.metric, SEED_NOISE[claim.metric]))
     estimate, *over_images = image_interval(*values, pictures)
-    without_noise, *_ = _decide(claim, estimate, *over_images, 0.0)
-    word, low, high = _decide(claim, estimate, *over_images, noise)
+    without_noise, *_ = decide(claim.sign, claim.margin, estimate, *over_images, 0.0)
+    word, low, high = decide(claim.sign, claim.margin, estimate, *over_images, noise)
     patches = f"{len(left)} patches of " if n_images < len(left) else ""
     detail = f"{_summary(claim, comparison, estimate, low, high)}, {patches}{n_images} images, {_seeds_text(seeds)}"
 

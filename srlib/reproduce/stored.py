@@ -13,7 +13,7 @@ from srlib.papers import Paper
 from srlib.reproduce import budgets, store
 from srlib.reproduce.claims import Claim, format_difference
 from srlib.reproduce.intervals import image_interval
-from srlib.reproduce.judging import CONTRADICTED, HOLDS, MIN_IMAGES, SEED_NOISE, UNDECIDED
+from srlib.reproduce.judging import MIN_IMAGES, SEED_NOISE, UNDECIDED, decide
 from srlib.reproduce.scores import read_scores
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
 
@@ -101,11 +101,8 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
     left, right = tables
     if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):
         raise SRError(f"{files[0]} and {files[1]} differ in pictures or protocol on {dataset} x{scale}; evaluate both alike")
-    estimate, low, high = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
-    low, high = (
-        estimate + sign * ((edge - estimate) ** 2 + SEED_NOISE[metric] ** 2) ** 0.5 for sign, edge in ((-1, low), (1, high))
-    )
-    word = HOLDS if low > margin else CONTRADICTED if high <= margin else UNDECIDED
+    estimate, *over_images = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
+    word, low, high = decide(1, margin, estimate, *over_images, SEED_NOISE[metric])
     word = word if len(left) >= MIN_IMAGES else UNDECIDED
     numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
     return (
