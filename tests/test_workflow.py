@@ -312,7 +312,9 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.count("1 of 1 job") == 1 and made.exists()
 
     interrupted = subprocess.Popen(command("--profile", "quick", "--paper", "btsrn"), stdout=subprocess.PIPE, text=True)
-    said = interrupted.stdout.readline()
+    said = ""
+    while "  start " not in said and (line := interrupted.stdout.readline()):
+        said += line
     interrupted.terminate()
     said += interrupted.communicate(timeout=60)[0]
     assert interrupted.returncode == 130
