@@ -321,3 +321,22 @@ def test_a_new_report_replaces_the_old_one_whole_and_a_failed_one_does_not(execu
 def test_mistakes_are_told_in_a_line(capsys, arguments, message):
     assert report.main(arguments) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_formulas_are_shown_without_a_script(tmp_path):
+    cell = new_markdown_cell("With $F_W$ and `$HOME`:\n\n$$L = -\\sum_c y_c \\log \\hat y_c$$")
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), cell])
+    (tmp_path / "in").mkdir()
+    nbformat.write(notebook, tmp_path / "in" / "a.ipynb")
+    report.notebook_pages(tmp_path / "in", tmp_path / "out", report.templates())
+    page = (tmp_path / "out" / "a.html").read_text()
+    assert page.count("<math") == 2 and page.count("<munder") + page.count("<msub") >= 2 and 'display="block"' in page
+    assert "$$" not in page and "<code>$HOME</code>" in page and "FORMULA" not in page
+
+
+@pytest.mark.parametrize("name", papers.names())
+def test_every_formula_of_the_notebooks_is_known(name):
+    for file in (paths.home() / "notebooks" / name).glob("*.ipynb"):
+        formulas = report._replace_math(nbformat.read(file, as_version=4))
+        unknown = {word for formula in formulas.values() for word in re.findall(r"\\[A-Za-z]+", formula)}
+        assert not unknown, f"{file.name}: {unknown}"

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import jinja2
+import latex2mathml.converter
 import nbformat
 import pandas as pd
 from nbconvert import HTMLExporter
@@ -96,6 +97,30 @@ def _relink(html: str, known: set[str], index: str) -> str:
     return re.sub(r'href="((?![a-z]+:)[^"#]+)\.ipynb(?:#[^"]*)?"', page, html)
 
 
+MATH = re.compile(r"`[^`]*`|\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)  # code, which stays; an equation; math in a line
+
+
+def _replace_math(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Put a word in the place of each formula of a notebook's text; return the formulas as MathML, by that word.
+
+    Browsers show MathML by themselves, without a script from elsewhere.
+    """
+    formulas = {}
+
+    def replace(match: re.Match) -> str:
+        latex = match[1] or match[2]
+        if latex is None:
+            return match[0]
+        word = f"FORMULA{len(formulas)}END"
+        formulas[word] = latex2mathml.converter.convert(latex.strip(), display="block" if match[1] else "inline")
+        return word
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = MATH.sub(replace, cell.source)
+    return formulas
+
+
 def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -> list[dict]:
     """Write one page per executed notebook of a folder into `out`; return the pages for the index, sorted by title.
 
@@ -114,7 +139,10 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
             print(f"{file} is a truncated notebook, skipped", file=sys.stderr)
             continue
         failed, title = _prepare(notebook), _title(notebook, file.stem)
+        formulas = _replace_math(notebook)
         body = _relink(exporter.from_notebook_node(notebook)[0], {other.stem for other in files}, index)
+        for word, formula in formulas.items():
+            body = body.replace(word, formula)
         out.mkdir(parents=True, exist_ok=True)
         page = template.render(title=title, name=file.stem, index=index, body=body, css=css)
         (out / f"{file.stem}.html").write_text(page, encoding="utf-8")
