@@ -60,6 +60,12 @@ class ImageSet:
         height, width, _ = image_head(self.paths[i])
         return height * width
 
+    def cropped(self, side: int) -> "ImageSet":
+        """Return the set with its images cut to their central `side` pixels; a set with files of smaller LR images as it is."""
+        if self.lr_files and self.scale != 1:
+            return self
+        return replace(self, crop=min(side, self.crop or side))
+
     @property
     def paired(self) -> bool:
         """Whether the set has its own LR images, real or simulated photographs, which no protocol computes."""
@@ -81,7 +87,7 @@ class ImageSet:
             from srlib.data.camera import photograph  # only here, as in `_rgb`
 
             return photograph(hr, scale, zlib.crc32(self.paths[i].stem.encode()))
-        lr = _rgb(read_image(self.lr_files[i]))
+        lr = _center_crop(_rgb(read_image(self.lr_files[i])), self.crop)
         expected = (hr.shape[0] // scale, hr.shape[1] // scale)
         if lr.shape[:2] != expected:
             got, needed, full = (f"{h}x{w}" for h, w in (lr.shape[:2], expected, hr.shape[:2]))

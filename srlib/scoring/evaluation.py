@@ -261,7 +261,7 @@ def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int
     return averages
 
 
-def measure(model: nn.Module, dataset: str, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
+def measure(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
     """Return the `means` of `evaluate`, or the registered mean of a network that makes no images, and the number of `images`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
     averages = means(rows, protocol.metrics) if makes_images(model) else _NO_IMAGES[type(model)][1](rows)

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from srlib.core.errors import SRError
 from srlib.core.protocols import protocol
 from srlib.data.patches import PatchSampler
+from srlib.data.sets import open_set
 from srlib.scoring.evaluation import measure
 from srlib.train.experiment import Experiment
 from srlib.train.run import Run
@@ -30,7 +31,7 @@ from srlib.train.trainer import Trainer, to_batch
 CHECK_EVERY = 10  # steps between checks of the loss, each of which synchronises with the device
 SAVE_SECONDS = 60.0
 VALIDATIONS = 10
-VALIDATION_IMAGES = 5
+VALIDATION_IMAGES, VALIDATION_SIDE = 5, 512  # of larger images, the centre: whole photographs took as long as the training
 DIVERGENCE_FACTOR = 100.0  # a loss above this multiple of the largest one of the first check has diverged ...
 LOSS_FLOOR = 0.1  # ... unless it is below this, a PSNR of 10 dB: the first patches may be flat
 STATE = ("total", "history", "since_validation", "limit")  # attributes of `Loop` in a checkpoint
@@ -61,7 +62,7 @@ def validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
     """Score a network on the experiment's validation images; {} where it names none."""
     if not experiment.validation:
         return {}
-    scores = measure(net, experiment.validation, protocol("y"), limit=VALIDATION_IMAGES)
+    scores = measure(net, open_set(experiment.validation).cropped(VALIDATION_SIDE), protocol("y"), limit=VALIDATION_IMAGES)
     return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,17 @@ def test_city100_is_pairs_of_one_size(datasets):
     assert nikon.paired and nikon.scale == 1
     assert (nikon[0] != nikon.lr(0, nikon[0], 1)).any()
     assert len(open_set("City100-nikon/test+City100-iphone/test")) == 10
+    cropped = nikon.cropped(200)
+    assert (cropped[0] == nikon[0][335:535, 509:709]).all() and len(cropped) == 5
+    assert (cropped.lr(0, cropped[0], 1) == nikon.lr(0, nikon[0], 1)[335:535, 509:709]).all()
+
+
+def test_cropped():
+    whole = open_set("embedded-test")
+    assert whole.cropped(10**4)[0].shape == whole[0].shape == (256, 256)
+    assert whole.cropped(100)[0].shape == whole.cropped(100).cropped(200)[0].shape == (100, 100)
+    small = replace(whole, lr_files=whole.paths, scale=2)
+    assert small.cropped(100) is small  # its LR files would have to be cut, too, on a grid of two pixels
 
 
 def test_a_split_of_city100_has_exactly_its_scenes(tiny):
