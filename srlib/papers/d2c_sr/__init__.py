@@ -106,9 +106,9 @@ VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
 PUBLISHED_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
 BESIDE = (
-    "City100 (13 of its scenes to train on, 5 to test on; or simulated camera pairs) stands in for RealSR, its second camera for "
-    "DRealSR; the paper's columns are of other images and stand beside ours, never as a difference. Networks are small, except "
-    "under the profile paper: see their parameters."
+    "City100 (80 of its scenes to train on, 20 to test on; or simulated camera pairs) stands in for RealSR, its second camera "
+    "for DRealSR; the paper's columns are of other images and stand beside ours, never as a difference. Networks are small, "
+    "except under the profile paper: see their parameters."
 )
 
 PAPER = Paper(
