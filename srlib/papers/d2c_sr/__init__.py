@@ -138,6 +138,7 @@ PAPER = Paper(
     },
     compared=("bicubic", "srresnet_rgb", "d2c_divergence", "d2c_sr"),
     scales=(1, 2, 3, 4, 8),
+    reference_methods=tuple(name for name in (*PAIRED, *SIZES) if name not in COMPARISON),
     ablations={
         **{f"divergence_{tag(a)}": _divergence(f"α = {a:g}, first stage", a) for a in ALPHAS},
         "divergence_code": _divergence("Published loss, first stage", 2e-5, released=True),

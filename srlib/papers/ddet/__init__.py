@@ -66,6 +66,7 @@ PAPER = Paper(
     },
     compared=("bicubic", "srresnet_rgb", "kpn", "lp_kpn", "ddet"),
     scales=(1,),
+    reference_methods=("kpn_5", "kpn_13", "kpn_19"),
     ablations={
         "ddet_wide": _kernels("ddet", "DDet, 128 channels before the heads", wide=True),
         "ddet_paper": _kernels("ddet", "DDet, as the text has it", variant="paper"),
