@@ -15,11 +15,13 @@ from srlib.draw.figures import (
     calmest_box,
     error_map,
     psnr_against_cost,
+    psnr_curves,
     save_figure,
     training_curves,
     use_style,
     visual_comparison,
 )
+from srlib.draw.panels import framed
 from srlib.draw.style import DPI
 
 
@@ -125,6 +127,30 @@ def test_psnr_against_cost_shows_the_spread_over_seeds():
     assert ax.get_title(loc="left") == ""  # one seed: no bars to explain
 
 
+def test_psnr_against_cost_draws_what_another_seed_may_do_behind_points_of_one_seed():
+    table = pd.DataFrame({"method": ["a", "a", "b"], "psnr": [30.0, 31.0, 33], "seconds": [1.0, 1.0, 2.0]})
+    (ax,) = psnr_against_cost(table, noise=0.4).axes
+    assert np.allclose(ax.collections[-1].get_segments(), [[[2, 32.8], [2, 33.2]]]) and "0.4 dB" in ax.get_title(loc="left")
+
+
+def test_points_of_equal_cost_that_are_closer_than_another_seed_may_move_them_are_one():
+    rows = {"a": (30.0, 2.0), "b": (30.3, 2.0), "c": (30.08, 2.0), "d": (30.0, 3.0)}
+    table = pd.DataFrame([{"method": name, "psnr": psnr, "seconds": cost} for name, (psnr, cost) in rows.items()])
+    (ax,) = psnr_against_cost(table, noise=0.1, highlight=["c"]).axes
+    texts = {text.get_text(): text.get_fontweight() for text in ax.texts if text.get_text()}
+    assert texts == {"a ≈ c": "bold", "b": "normal", "d": "normal"}
+    assert np.allclose(ax.collections[-1].get_segments()[0], [[2, 29.99], [2, 30.09]]) and "mean" in ax.get_title(loc="left")
+
+
+def test_psnr_curves_name_the_value_that_a_training_ends_with():
+    curves = {"2 layers": pd.Series([30.0, 33.0], [10, 20]), "14 layers": pd.Series([31.0, 33.5], [10, 20])}
+    (ax,) = psnr_curves(curves, "Set5").axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2 layers: 33.00 dB", "14 layers: 33.50 dB"]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[30, 33], [31, 33.5]] and "Set5" in ax.get_ylabel()
+    with pytest.raises(SRError, match="curves is empty"):
+        psnr_curves({}, "Set5")
+
+
 @pytest.mark.parametrize(("costs", "scale"), [([1, 600], "log"), ([1, 11], "log"), ([1, 9], "linear"), ([0, 600], "linear")])
 def test_psnr_against_cost_takes_a_log_axis_for_costs_far_apart(costs, scale):
     table = pd.DataFrame({"method": ["a", "b"], "psnr": [30.0, 31.0], "mult_adds": costs})
@@ -158,12 +184,21 @@ def test_error_map_sums_over_colours():
     assert (error_map(np.full((4, 5), 3.0), hr) == 9).all()
 
 
+def test_a_framed_picture_is_whole_and_has_a_red_frame_around_the_box():
+    hr = np.full((100, 200, 3), 90, np.uint8)
+    square = framed(hr, (20, 60, 40, 80), 400)
+    assert square.shape == (400, 400, 3) and (square[:90] == 255).all() and (square[110:120, 10:100] == 90).all()
+    rows, columns = np.nonzero((square == (214, 0, 0)).all(axis=2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (140, 218, 120, 278)
+    assert (square[150:200, 130:260] == 90).all()
+
+
 def test_visual_comparison_shows_pictures_errors_and_numbers():
-    fig = visual_comparison([example("one"), example("two")], protocol("btsrn_div2k"), 2)
-    assert len(fig.axes) == 2 * 6
-    (*first, first_map, second_map, bar), second = fig.axes[:6], fig.axes[6:]
+    fig = visual_comparison([example("one"), example("two")], protocol("btsrn_div2k"), 2, "EDSR is missing")
+    assert len(fig.axes) == 2 * 7
+    (_, *first, first_map, second_map, bar), (_, *second) = fig.axes[:7], fig.axes[7:]
     assert [ax.get_title() for ax in first] == ["Bicubic", "BTSRN", "HR (ground truth)"]
-    assert [first[0].get_ylabel(), second[0].get_ylabel()] == ["one", "two"] and first_map.get_ylabel() == "|SR − HR|"
+    assert first_map.get_ylabel() == "|SR − HR|"
     assert first[0].get_xlabel() == f"{20 * np.log10(255 / 10):.2f} dB" and first[1].get_xlabel() == "inf dB"
     assert "grey levels" in bar.get_ylabel()
     for picture, error in zip(first, (first_map, second_map), strict=False):  # each over its own error
@@ -173,7 +208,23 @@ def test_visual_comparison_shows_pictures_errors_and_numbers():
     assert len({image.get_clim() for image in maps}) == 1  # one scale, so that colours compare
     assert (maps[0].get_array() == 30).all() and (maps[1].get_array() == 0).all()
     assert (first[2].images[0].get_array() == example("one").hr[8:32, 16:48]).all()
-    assert "24" in fig.texts[-1].get_text() and "RGB" in fig.texts[-1].get_text()
+    below = fig.texts[-1].get_text()
+    assert all(text in below for text in ("24", "RGB", "EDSR is missing"))
+
+
+def test_visual_comparison_frames_its_part_in_the_whole_picture():
+    tall = np.zeros((200, 64, 3), np.uint8)
+    portrait = Example("a portrait with a long name", tall, dict.fromkeys(("Bicubic", "BTSRN"), tall), (8, 16, 24, 32))
+    examples = [example("one"), portrait]
+    fig = visual_comparison(examples, protocol("y"), 2)
+    fig.draw_without_rendering()
+    for whole, first, error, shown in zip(fig.axes[::7], fig.axes[1::7], fig.axes[4::7], examples, strict=True):
+        assert (whole.images[0].get_array() == shown.hr).all()
+        assert " ".join(whole.get_xlabel().split()) == shown.name
+        assert {(p.get_xy(), p.get_width(), p.get_height()) for p in whole.patches} == {((15.5, 7.5), 32, 24)}
+        place, label = whole.get_position(), whole.xaxis.label.get_window_extent()
+        assert place.y1 == pytest.approx(first.get_position().y1, abs=1e-3)
+        assert label.y0 >= error.get_window_extent().y0 and label.x1 < error.yaxis.label.get_window_extent().x0
 
 
 def test_visual_comparisons_stand_side_by_side_where_they_fit():
@@ -182,9 +233,9 @@ def test_visual_comparisons_stand_side_by_side_where_they_fit():
         alike = Example("one", hr, {f"{method}": hr for method in range(methods)}, example().box)
         fig = visual_comparison(3 * [alike], protocol("y"), 2)
         assert fig.get_size_inches()[0] < 13.1
-        return [tuple(np.round(ax.get_position().p0, 6)) for ax in fig.axes[:: 2 * methods + 2]]
+        return [tuple(np.round(ax.get_position().p0, 6)) for ax in fig.axes[1 :: 2 * methods + 3]]
 
-    (x, y), (right, same), (left, below) = corners(2)
+    (x, y), (right, same), (left, below) = corners(1)
     assert right > x and same == y and left == x and below < y
     stacked = corners(5)
     assert len({x for x, _ in stacked}) == 1 and [y for _, y in stacked] == sorted({y for _, y in stacked}, reverse=True)
@@ -204,7 +255,7 @@ def test_visual_comparison_enlarges_by_whole_pixels(tmp_path):
 def test_visual_comparison_takes_grey_images():
     grey = np.full((40, 40), 90, np.uint8)
     fig = visual_comparison([Example("grey", grey, {"Bicubic": grey + 5.0}, (0, 0, 40, 40))], protocol("btsrn"), 2)
-    assert (fig.axes[2].images[0].get_array() == 15).all()  # three channels
+    assert (fig.axes[3].images[0].get_array() == 15).all()  # three channels
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,30 @@ COSTS = (*costs.COSTS, "megabytes")
 ITERATIONS = 500  # of the placement of labels; a limit in seconds would make figures differ between runs
 
 
+def noise_bars(ax: Axes, x: Sequence[float], psnr: Sequence[float], noise: float) -> str:
+    """Draw a grey bar behind each point of one seed; bars overlap where another seed may change the order. Return their meaning.
+
+    noise: difference (dB) that another seed may make. "" is returned, and nothing drawn, for no noise or no points.
+    """
+    if not noise or not len(x):
+        return ""
+    ax.errorbar(x, psnr, yerr=noise / 2, fmt="none", ecolor="0.87", elinewidth=4.5, zorder=0)
+    return f"grey bars overlap: closer than another seed may move them, {noise:g} dB"
+
+
+def _join_equals(table: pd.DataFrame, x: str, noise: float) -> dict[str, str]:
+    """Return the name of each method's point: methods of one seed, of equal cost and closer than `noise` dB share one."""
+    names = {method: method for method in table["method"]}
+    single = table[~table["method"].duplicated(keep=False)].sort_values([x, "psnr"])
+    shared: list[str] = []
+    start = None
+    for row in single.to_dict("records"):
+        alike = start is not None and row[x] == start[x] and row["psnr"] - start["psnr"] < noise
+        start, shared = (start, [*shared, row["method"]]) if alike else (row, [row["method"]])
+        names |= dict.fromkeys(shared, " ≈ ".join(method for method in names if method in shared))
+    return names
+
+
 def psnr_against_cost(
     table: pd.DataFrame,
     x: str = "seconds",
@@ -28,14 +52,16 @@ def psnr_against_cost(
     where: str = "",
     highlight: Sequence[str] = (),
     connect: bool = False,
+    noise: float = 0.0,
     about: str = "",
 ) -> Figure:
     """Draw accuracy against cost, a labelled point per method; bars are the standard deviation over seeds.
 
     table: columns `method` (its text), `psnr` and the cost; a row per method, or one per method and seed. x: a cost in
     `columns.METRICS`. where: set and scale, for the axis label. highlight: methods to set apart. connect: join the points in the
-    table's order. about: a line below, on protocol and budgets. Raises SRError for an unknown cost, missing columns or values,
-    and an empty table.
+    table's order. noise: difference (dB) that another seed may make, a grey bar behind each point of one seed; points of equal
+    cost that are closer than that are drawn as one, at their mean; 0: none. about: a line below, on protocol and budgets. Raises
+    SRError for an unknown cost, missing columns or values, and an empty table.
     """
     if x not in COSTS:
         raise unknown("x", x, COSTS)
@@ -45,11 +71,17 @@ def psnr_against_cost(
         raise SRError(f"table has no rows or misses values of psnr or {x}; pass only methods that have both")
     if strangers := [method for method in highlight if method not in set(table["method"])]:
         raise unknown("highlight", strangers[0], table["method"].unique())
+    names = _join_equals(table, x, noise)
+    count = table["method"].map(table["method"].value_counts())  # joined methods are no seeds of one
+    table, highlight = table.assign(method=table["method"].map(names), seeds=count), [names[method] for method in highlight]
     groups = table.groupby("method", sort=False)
     means, spread = groups[[x, "psnr"]].mean(), groups["psnr"].std().fillna(0.0)
-    fig, ax = subplots(1, 1, *((6.4, 4.2) if len(means) <= 12 else (8.2, 5.4)))
+    seeds = groups["seeds"].first()
+    spread = spread.where(seeds > 1, 0.0)
+    fig, ax = subplots(1, 1, *((6.4, 4.2) if len(means) <= 12 else (8.2, 6.4)))
     if connect:
         ax.plot(means[x], means["psnr"], color="0.75", lw=1, zorder=1)
+    single = means[seeds == 1]
     highlighted = means.index.isin(highlight)
     for marker, color, members in (("o", PALETTE[0], ~highlighted), ("D", PALETTE[1], highlighted)):
         part = means[members]
@@ -62,11 +94,15 @@ def psnr_against_cost(
     ax.margins(x=0.16, y=0.14)
     ax.set_xlabel(header(x))
     ax.set_ylabel(", ".join(filter(None, ("PSNR (dB)", where))))
-    seeds = groups.size()
+    caption = []
     if seeds.max() > 1:
         seeded = "" if seeds.nunique() == 1 else f" of {', '.join(seeds.index[seeds > 1])}"
-        caption = f"points: mean, bars: ± standard deviation over {seeds.max()} seeds{seeded}"
-        ax.set_title(textwrap.fill(caption, 80), loc="left", color=GREY, fontsize=9)
+        caption.append(f"points: mean, bars: ± standard deviation over {seeds.max()} seeds{seeded}")
+    caption += filter(None, [noise_bars(ax, single[x], single["psnr"], noise)])
+    if len(means) < len(names):
+        caption.append("joined by ≈: of one size and closer than that, drawn at their mean")
+    if caption:
+        ax.set_title("\n".join(textwrap.fill(line, 80) for line in caption), loc="left", color=GREY, fontsize=9)
     note(fig, about)
     _label_points(ax, means.assign(spread=spread), x, highlight, connect)
     return fig
@@ -90,10 +126,12 @@ def _label_points(ax: Axes, points: pd.DataFrame, x: str, highlight: Sequence[st
         way = np.linspace(start, end, max(int(np.hypot(*(end - start)) / (4 * pixels)), 2))
         obstacles += [np.array([spot - 2, spot + 2]) for spot in way]
     gap, texts = np.array([6 * pixels, 0]), []
-    for centre, method in zip(centres, points.index, strict=True):
+    boxes = [Bbox(corners) for corners in obstacles[: len(points)]]
+    for k, (centre, method) in enumerate(zip(centres, points.index, strict=True)):
         weight = "bold" if method in highlight else "normal"
         label = ax.text(*to_data.transform(centre + gap), method, fontsize=9, va="center", fontweight=weight)
-        if label.get_window_extent().x1 > ax.bbox.x1:  # moved inside, it would cover its point
+        place, others = label.get_window_extent(), [*boxes[:k], *boxes[k + 1 :]]
+        if place.x1 > ax.bbox.x1 or any(place.overlaps(other) for other in others):  # pushed off, it might cover its own point
             label.set(position=to_data.transform(centre - gap), ha="right")
         texts.append(label)
     adjust_text(
@@ -142,6 +180,27 @@ def training_curves(histories: Mapping[str, pd.DataFrame], validation: str = "")
         handles, names = loss.get_legend_handles_labels()
         fitting = len(columns) * (2 if max(map(len, names)) < 12 else 1)  # as many as the width holds
         fig.legend(handles, names, loc="outside upper center", ncols=min(len(names), fitting))
+    return fig
+
+
+def psnr_curves(curves: Mapping[str, pd.Series], where: str, about: str = "") -> Figure:
+    """Draw PSNR over the training steps, a line per network, its last value beside its name.
+
+    curves: label -> PSNR in dB by step. where: the validation set. about: a line below. Raises SRError for no curves.
+    """
+    if not curves:
+        raise SRError("curves is empty; pass at least one network's validations")
+    fig, ax = subplots(1, 1, 6.4, 4.2)
+    for k, (label, curve) in enumerate(curves.items()):
+        look = {"color": PALETTE[k % len(PALETTE)], "ls": ("-", "--", ":", "-.")[k % 4], "marker": "os^D"[k % 4], "ms": 4}
+        ax.plot(curve.index, curve, **look, label=f"{label}: {curve.iloc[-1]:.2f} dB")
+    low = min(curve.iloc[len(curve) // 4 :].min() for curve in curves.values())  # the first steps are far below
+    high = max(curve.max() for curve in curves.values())
+    margin = 0.1 * (high - low) + 0.02
+    ax.set(xlabel="training step", ylabel=f"PSNR (dB), {where}", ylim=(low - margin, high + margin))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.legend(loc="lower right", title="at the end")
+    note(fig, about)
     return fig
 
 

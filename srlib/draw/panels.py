@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw
 
 from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
@@ -17,7 +20,9 @@ from srlib.core.protocols import COLORS, Protocol
 from srlib.draw.style import DPI, GREY, note, subplots, use_style
 
 SIGNED = plt.get_cmap("RdBu_r")  # blue below zero, white at zero, red above; safe for colour-blind readers
-WIDEST, PANEL = 13, 1.9  # inches: of a visual comparison, and about of a picture in it
+WIDEST, PANEL = 13.1, 1.9  # inches: of a visual comparison, and about of a picture in it
+CROP = 128  # HR pixels a side of the part that a visual comparison shows
+FRAME = "#d60000"
 
 
 def signed_heatmap(values: np.ndarray, full: float) -> np.ndarray:
@@ -81,6 +86,20 @@ def image_grid(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], about: str 
     return fig
 
 
+def framed(image: np.ndarray, box: tuple[int, int, int, int], side: int = 480) -> np.ndarray:
+    """Return a whole uint8 picture as an RGB square of `side` pixels, white beside it, with a red frame around a box."""
+    top, left, height, width = box
+    factor = side / max(image.shape[:2])
+    picture = Image.fromarray(to_rgb(image)).resize([round(factor * n) for n in image.shape[1::-1]], Image.Resampling.LANCZOS)
+    corners = [round(factor * n) for n in (left, top, left + width - 1, top + height - 1)]
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle([n + d for n, d in zip(corners, (-3, -3, 3, 3), strict=True)], outline="white", width=9)
+    draw.rectangle(corners, outline=FRAME, width=4)
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return np.asarray(square)
+
+
 @dataclass(frozen=True)
 class Example:
     """One row of a visual comparison.
@@ -109,13 +128,34 @@ def _cut(example: Example, image: np.ndarray, label: str) -> np.ndarray:
     return to_uint8(image[top : top + height, left : left + width])
 
 
-def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int) -> Figure:
-    """Draw each example as a row of pictures, one per method and last the ground truth, over a row of their absolute errors.
+def _overview(fig: Figure, example: Example, left: float, top: float, width: float, height: float) -> Axes:
+    """Draw an example's whole HR picture, with a frame where its box is and its name below.
+
+    left, top: of the picture; width, height: that it takes at most, with its name; all in inches.
+    """
+    name = textwrap.fill(example.name.replace(" dB", "\N{NO-BREAK SPACE}dB"), int(12 * width))
+    height -= 0.1 + 0.17 * (name.count("\n") + 1)
+    rows, columns = example.hr.shape[:2]
+    inch = min(width / columns, height / rows)  # of a pixel
+    place = np.array([left + (width - columns * inch) / 2, top - rows * inch, columns * inch, rows * inch])
+    ax = fig.add_axes(place / np.tile(fig.get_size_inches(), 2))
+    clear_axes(ax)
+    ax.imshow(to_rgb(example.hr), aspect="auto")
+    ax.set_xlabel(name, labelpad=3)
+    y, x, box_height, box_width = example.box
+    for color, line in (("white", 2.6), (FRAME, 1.3)):  # visible on any picture
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), box_width, box_height, fill=False, ec=color, lw=line, clip_on=False))
+    return ax
+
+
+def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: int, about: str = "") -> Figure:
+    """Draw each example as the whole picture with a frame around its box, beside it the part in the box: a picture per method and
+    last the ground truth, over their absolute errors.
 
     As many examples lie side by side as fit, the others below. All examples have the same methods and boxes of one size. Under
     each picture: the PSNR of the part that is shown, in the protocol's colours. All error maps share one scale. A pixel
-    becomes a whole number of dots at 300 dpi. Raises SRError for sizes or methods that differ and
-    boxes that leave the image.
+    becomes a whole number of dots at 300 dpi. about: a line below, such as on what is missing. Raises SRError for sizes or
+    methods that differ and boxes that leave the image.
     """
     if not examples:
         raise SRError("examples is empty; pass at least one")
@@ -130,11 +170,17 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
     whole = dataclasses.replace(protocol, shave=0, shave_per_scale=0)
 
     use_style()
-    dots = max(round(PANEL * DPI / width), 1)
+    gap, under, between, head, edge, label = 0.08, 0.28, 0.22, 0.32, 0.1, 0.3
+    side = edge + PANEL + label  # of the overview
+    fitting = (WIDEST - side) / (len(methods) + 1) - gap
+    dots = max(min(round(PANEL * DPI / width), int(fitting * DPI / width)), 1)
     w, h = width * dots / DPI, height * dots / DPI
-    gap, under, between, head, side, foot = 0.08, 0.28, 0.16, 0.32, 0.32, 0.46
     wide, tall = side + (len(methods) + 1) * (w + gap), 2 * h + under + between
     abreast = min(max(int(WIDEST // wide), 1), len(examples))
+    lines = [f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels, framed)"]
+    lines += ["|SR − HR|: absolute difference, R + G + B"]
+    lines += textwrap.wrap(about, int(14 * abreast * wide))
+    foot = 0.2 + 0.16 * len(lines)
     size = np.round(DPI * np.array([abreast * wide, head + -(-len(examples) // abreast) * tall - between + foot])) / DPI
     fig = plt.figure(figsize=size)
 
@@ -147,13 +193,14 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         return ax
 
     for i, (example, hr) in enumerate(zip(examples, hrs, strict=True)):
-        left, bottom = i % abreast * wide + side, size[1] - head - h - i // abreast * tall
-        for j, (label, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
-            ax = show(to_rgb(picture), left + j * (w + gap), bottom, example.name if j == 0 else "")
-            ax.set_title(label if i < abreast else "", pad=5)
+        left, top = i % abreast * wide + side, size[1] - head - i // abreast * tall
+        _overview(fig, example, left - side + edge, top, PANEL, 2 * h + under)
+        for j, (name, picture) in enumerate(zip([*methods, "HR (ground truth)"], [*srs[i], hr], strict=True)):
+            ax = show(to_rgb(picture), left + j * (w + gap), top - h)
+            ax.set_title(name if i < abreast else "", pad=5)
             if j < len(methods):
                 ax.set_xlabel(f"{psnr(picture, hr, whole, scale):.2f} dB", labelpad=3)
-        bottom -= under + h
+        bottom = top - 2 * h - under
         look = {"cmap": "magma", "vmin": 0, "vmax": full}
         for j, error in enumerate(errors[i]):
             ax = show(error, left + j * (w + gap), bottom, "|SR − HR|" if j == 0 else "", **look)
@@ -161,9 +208,7 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         bar = fig.colorbar(ax.images[0], cax=fig.add_axes(place), extend="max", extendfrac=0.03)
         bar.set_label("grey levels", fontsize=9)
         bar.outline.set_visible(False)
-    caption = f"×{scale}; PSNR on {COLORS[protocol.color]}, of the part shown ({width}×{height} pixels)\n"
-    caption += "|SR − HR|: absolute difference, R + G + B"
-    fig.text(side / size[0], 0.07 / size[1], caption, fontsize=9, color=GREY, va="bottom")
+    fig.text(edge / size[0], 0.07 / size[1], "\n".join(lines), fontsize=9, color=GREY, va="bottom")
     return fig
 
 
