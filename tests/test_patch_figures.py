@@ -32,9 +32,11 @@ def test_maps_have_a_frame_per_patch_coloured_by_its_class():
 
 def test_overlapping_patches_are_laid_over_a_picture_once_and_the_last_is_seen():
     corners = [(y, x) for y in (0, 30) for x in (0, 48, 60)]
-    fig = patch_figures.framework(picture(108), {"result": picture()}, corners, [0] * 6, "")
-    sizes = [(p.get_width(), p.get_height()) for p in fig.axes[0].patches]
+    fig = patch_figures.framework(picture(108), *[picture(216)] * 3, corners, [0, 4, 0, 0, 0, 4], "")
+    sizes = [(p.get_width(), p.get_height()) for p in fig.axes[1].patches]
     assert sizes == [(48, 30), (12, 30), (48, 30), (48, 48), (12, 48), (48, 48)]
+    mask = patch_figures.plain_mask(corners, [0, 4, 0, 0, 0, 4], 108, 108)
+    assert mask[:30, 48:60].all() and mask[30:78, 60:].all() and mask.sum() == 30 * 12 + 48 * 48
 
 
 def test_legends_show_the_colours_of_the_classes_over_grey():
@@ -47,9 +49,13 @@ def test_legends_show_the_colours_of_the_classes_over_grey():
 
 
 def test_framework_shows_every_step_in_order():
-    pictures = {"complex": picture(), "plain": picture(), "result": picture()}
-    fig = patch_figures.framework(picture(96), pictures, CORNERS, [0, 0, 4, 4], "Set5, baby, ×2")
-    assert [ax.get_title() for ax in fig.axes][1:] == list(pictures) and inside(fig)
+    hard, easy = 0 * picture(), 0 * picture() + 9
+    fig = patch_figures.framework(picture(96), hard, easy, picture(), CORNERS, [0, 0, 4, 4], "Set5, baby, ×2")
+    assert [ax.get_title().split()[0] for ax in fig.axes] == ["LR", "class", "mask:", "complex", "plain", "result:"]
+    assert inside(fig)
+    mask, hard, easy = (ax.images[0].get_array()[..., 0] for ax in fig.axes[2:5])
+    assert (mask[:48] == 0).all() and (mask[48:] == 255).all()
+    assert (hard[:96] == 0).all() and (easy[96:] == 9).all() and (hard[96:] == easy[:96]).all()  # blank
 
 
 def test_confusion_prints_every_count():

@@ -17,6 +17,7 @@ from srlib.papers.difficulty_sr.model import PATCH
 SHADES = plt.get_cmap("viridis")(np.linspace(0.05, 0.95, len(CLASSES)))  # hardest dark, easiest bright; safe for all eyes
 LABELS = [label.replace(">=", "≥") for label in CLASSES]
 ALPHA = 0.6  # of a class drawn over a picture
+BLANK = np.uint8(222)  # grey level of what a branch leaves to the other
 OVER_GREY = [(*(ALPHA * shade[:3] + (1 - ALPHA) * 0.5), 1.0) for shade in SHADES]  # the same over mid-grey, for legends
 
 
@@ -51,12 +52,13 @@ def _pictures(
     scale: int,
     about: str,
 ) -> Figure:
-    """Draw a row of pictures, each a title, an image and perhaps the classes of its patches, above a legend of the classes."""
+    """Draw pictures, three in a row: a title, an image and perhaps the classes of its patches; below, a legend of the classes."""
+    rows = -(-len(panels) // 3)
     height, width = panels[0][1].shape[:2]
-    fig, axes = subplots(1, len(panels), 3.2 * len(panels), 3.2 * height / width + 1.3)
-    for ax, (title, image, classes) in zip(axes, panels, strict=True):
+    fig, axes = subplots(rows, 3, 9.6, rows * (3.2 * height / width + 0.4) + 0.9, squeeze=False)
+    for ax, (title, image, classes) in zip(axes.flat, panels, strict=True):
         if classes is None:
-            ax.imshow(to_rgb(image), interpolation="nearest")
+            ax.imshow(to_rgb(image), interpolation="nearest" if image.shape[1] < 500 else "auto")
         else:
             _grid(ax, image, corners, classes, scale)
         ax.set_title(title)
@@ -77,15 +79,41 @@ def difficulty_maps(
     return _pictures(panels, corners, scale, f"{about}, ×{scale}; only whole {PATCH}×{PATCH} LR patches")
 
 
-def framework(
-    image: np.ndarray, pictures: dict[str, np.ndarray], corners: Sequence[tuple[int, int]], predicted: Sequence[int], about: str
-) -> Figure:
-    """Draw the network at work on one picture: LR patches and their predicted classes, the SR of each branch, the result.
+def plain_mask(corners: Sequence[tuple[int, int]], classes: Sequence[int], height: int, width: int) -> np.ndarray:
+    """Return the binary mask of eq. 3 over an LR picture, bool `(height, width)`: True in patches of the easiest class.
 
-    image: LR. pictures: label -> picture of HR size. about: the figure's title, such as set, picture and scale.
+    Where patches overlap, the last one counts.
     """
-    patches = ("LR, 48×48 patches by the identifier's\nclass; the last ones overlap", image, predicted)
-    return _pictures([patches, *((label, picture, None) for label, picture in pictures.items())], corners, 1, about)
+    mask = np.zeros((height, width), bool)
+    for (y, x), k in zip(corners, classes, strict=True):
+        mask[y : y + PATCH, x : x + PATCH] = k == len(CLASSES) - 1
+    return mask
+
+
+def framework(
+    image: np.ndarray,
+    complex_sr: np.ndarray,
+    plain_sr: np.ndarray,
+    result: np.ndarray,
+    corners: Sequence[tuple[int, int]],
+    predicted: Sequence[int],
+    about: str,
+) -> Figure:
+    """Draw the network at work on one picture (Figure 2): LR, predicted classes, binary mask, what each branch adds, the result.
+
+    image: LR. complex_sr, plain_sr, result: of HR size. about: the figure's title, such as set, picture and scale.
+    """
+    mask, scale = plain_mask(corners, predicted, *image.shape[:2]), len(result) // len(image)
+    enlarged = mask.repeat(scale, axis=0).repeat(scale, axis=1)[..., None]
+    panels = [
+        ("LR", image, None),
+        ("class of each 48×48 patch,\nas the identifier predicts it", image, predicted),
+        ("mask: white for the plain,\nblack for the complex branch", 255 * mask.astype(np.uint8), None),
+        ("complex branch (IDN)\nwhere the mask is black", np.where(enlarged, BLANK, complex_sr), None),
+        ("plain branch (bicubic)\nwhere the mask is white", np.where(enlarged, plain_sr, BLANK), None),
+        ("result: their sum", result, None),
+    ]
+    return _pictures(panels, corners, 1, about)
 
 
 def confusion(table: pd.DataFrame, title: str) -> Figure:
