@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from srlib.draw.panels import image_grid
 from srlib.nn import models
@@ -44,6 +44,15 @@ def test_the_architecture_is_that_of_the_modules(args):
     frames = [patch.get_window_extent() for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(frames, 2))
     assert all(fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1 for box in found)
+
+
+def test_figure_2_reduces_features_on_the_left_and_widens_kernels_on_the_right():
+    (ax,) = ddet_figures.scale_paths([5, 7, 9]).axes
+    squares = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    maps, frames = [p.get_width() for p in squares if p.get_fill()], [p.get_width() for p in squares if not p.get_fill()]
+    assert np.allclose(maps, [0.8, 0.8, 0.8, 0.4, 0.8, 0.2, 0.8, 0.8, 0.8, 0.8, 0.8])
+    assert np.allclose(np.array(frames) / 0.04, [0, 3, 0, 3, 0, 3, 0, 0, 5, 7, 9])
+    assert {"5×5", "7×7", "9×9"} <= {text.get_text() for text in ax.texts}
 
 
 def test_each_chosen_pixel_has_a_row_with_its_kernels():

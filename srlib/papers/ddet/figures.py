@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -79,6 +80,63 @@ def architecture(net: DDet) -> Figure:
     path(PLAIN, (plus + SUM, middle), (left, middle))
     path(PLAIN, (right, middle), (right + 0.25, middle))
     ax.text(right + 0.3, middle, "$I_{Att}$", va="center", fontsize=11)
+    return ax.figure
+
+
+MAP, MAP_PIXELS = 0.8, 20  # side of a map in Figure 2, in inches and pixels
+
+
+def _map(ax: Axes, x: float, y: float, color: str, window: int, factor: int = 1, detail: int = 1) -> tuple[float, float]:
+    """Draw a map around (x, y), reduced by `factor`, with a window of so many of its pixels; return its left and right side.
+
+    detail: side of its smallest detail in its pixels, the mesh of the grid that is drawn.
+    """
+    pixel, half = MAP / MAP_PIXELS, MAP / factor / 2
+    ax.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, fc=color, ec="0.25", lw=0.8))
+    for line in np.arange(-half, half + 1e-9, detail * pixel):
+        ax.plot([x + line] * 2, [y - half, y + half], color="0.72", lw=0.35, zorder=1.5)
+        ax.plot([x - half, x + half], [y + line] * 2, color="0.72", lw=0.35, zorder=1.5)
+    side = window * pixel
+    ax.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, fill=False, ec=PALETTE[3], lw=1.8, zorder=3))
+    return x - half, x + half
+
+
+def scale_paths(sizes: Sequence[int]) -> Figure:
+    """Draw Figure 2: (a) features of several scales as usual, reduced, filtered and enlarged; (b) kernels of several sizes here.
+
+    sizes: of the kernels. Meshes show the smallest detail of each map, red frames what one filter sees.
+    """
+    rows = [2.75 - 1.0 * k for k in range(3)]
+    ax = inch_axes(0, 12.2, -0.25, 3.75)
+    look = {"ha": "center", "va": "center", "fontsize": 8.5}
+    for x, title in ((0.1, "(a) several scales as usual"), (7.0, "(b) several kernels for each pixel, here")):
+        ax.text(x, 3.55, title, fontsize=10, fontweight="bold", va="center")
+    _map(ax, 0.6, rows[1], KERNEL_PATH, 0)
+    ax.text(0.6, rows[1] - 0.6, "features", **look)
+    for factor, y in zip((1, 2, 4), rows, strict=True):
+        left, right = _map(ax, 2.3, y, KERNEL_PATH, 3, factor)
+        draw_arrow(ax, [(1.0, rows[1]), (1.25, rows[1]), (1.25, y), (left, y)])
+        ax.text((1.25 + left) / 2, y + 0.13, f"1/{factor}" if factor > 1 else "as it is", **look)
+        start, stop = draw_box(ax, 3.6, y, ["convolution", "3×3"], PLAIN, 0.95)
+        draw_arrow(ax, [(right, y), (start, y)])
+        left, right = _map(ax, 5.15, y, KERNEL_PATH, 0, 1, factor)
+        draw_arrow(ax, [(stop, y), (left, y)])
+        ax.text((stop + left) / 2, y + 0.13, f"×{factor}" if factor > 1 else "", **look)
+        turn = [(6.2, y), (6.2, rows[1] + np.sign(y - rows[1]) * SUM)] if y != rows[1] else [(6.2 - SUM, y)]
+        draw_arrow(ax, [(right, y), *turn])
+    draw_sum(ax, 6.2, rows[1])
+    ax.text(3.1, -0.05, "what is smaller than a pixel of the reduced map is lost", **look)
+    _map(ax, 7.5, rows[1], PIXEL_PATH, 0)
+    ax.text(7.5, rows[1] - 0.6, "$I_{Rev}$", **look)
+    for size, y in zip(sizes, rows, strict=True):
+        left, right = _map(ax, 9.1, y, PIXEL_PATH, size)
+        draw_arrow(ax, [(7.9, rows[1]), (8.3, rows[1]), (8.3, y), (left, y)])
+        start, stop = draw_box(ax, 10.45, y, [f"{size}×{size}", "for each pixel"], PLAIN, 1.05)
+        draw_arrow(ax, [(right, y), (start, y)])
+        turn = [(11.6, y), (11.6, rows[1] + np.sign(y - rows[1]) * SUM)] if y != rows[1] else [(11.6 - SUM, y)]
+        draw_arrow(ax, [(stop, y), *turn])
+    draw_sum(ax, 11.6, rows[1])
+    ax.text(9.6, -0.05, "the larger kernel sees farther, at full size; nothing is reduced", **look)
     return ax.figure
 
 
