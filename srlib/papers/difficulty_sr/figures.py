@@ -55,7 +55,7 @@ def _pictures(
     """Draw pictures, three in a row: a title, an image and perhaps the classes of its patches; below, a legend of the classes."""
     rows = -(-len(panels) // 3)
     height, width = panels[0][1].shape[:2]
-    fig, axes = subplots(rows, 3, 9.6, rows * (3.2 * height / width + 0.4) + 0.9, squeeze=False)
+    fig, axes = subplots(rows, 3, 9.6, rows * (3.2 * height / width + 0.5) + 1.0, squeeze=False)
     for ax, (title, image, classes) in zip(axes.flat, panels, strict=True):
         if classes is None:
             ax.imshow(to_rgb(image), interpolation="nearest" if image.shape[1] < 500 else "auto")
@@ -63,7 +63,8 @@ def _pictures(
             _grid(ax, image, corners, classes, scale)
         ax.set_title(title)
         ax.set_axis_off()
-    fig.suptitle(about, fontsize=10)
+    fig.get_layout_engine().set(h_pad=0.09)
+    fig.suptitle(about, fontsize=10, fontweight="bold")
     _legend(fig, OVER_GREY)
     return fig
 
