@@ -72,6 +72,10 @@ def test_trees_take_the_spread_over_seeds_not_over_images():
     for ax in fig.axes:
         assert np.allclose(ax.lines[0].get_ydata(), 35)
         assert np.ptp([segment[:, 1] for segment in ax.collections[0].get_segments()]) == 0
+    assert not fig.get_suptitle()
+    single = pd.DataFrame(rows).query("seed == 0")
+    bars = d2c_figures.tree_curves(single, "a set", noise=0.4).axes[0].collections[0]
+    assert all(np.ptp(segment[:, 1]) == pytest.approx(0.4) for segment in bars.get_segments())
 
 
 def test_image_grid_of_stages():

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from srlib.core.color import to_rgb, to_uint8
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
+from srlib.draw.charts import noise_bars
 from srlib.draw.diagrams import draw_arrow, draw_box, inch_axes, parameter_count
 from srlib.draw.panels import largest_window, signed_heatmap
 from srlib.draw.style import GREY, PALETTE, note, subplots
@@ -101,20 +102,25 @@ def alpha_curves(rows: pd.DataFrame, where: str, about: str = "") -> Figure:
     return fig
 
 
-def tree_curves(table: pd.DataFrame, where: str, about: str = "") -> Figure:
+def tree_curves(table: pd.DataFrame, where: str, about: str = "", noise: float = 0.0) -> Figure:
     """Draw PSNR against the number of branches at each node (C) and of levels (L) of the tree, Table 4.
 
-    table: `depth`, `children`, `seed`, `psnr`. about: a line below, on protocol and budgets.
+    table: `depth`, `children`, `seed`, `psnr`. about: a line below, on protocol and budgets. noise: difference (dB) that another
+    seed may make, a grey bar behind each point of one seed.
     """
-    fig, axes = subplots(1, 2, 8.4, 3.4, sharey=True)
+    fig, axes = subplots(1, 2, 8.4, 3.6, sharey=True)
+    meaning = ""
     panels = (("children", "depth", "branches at each node, C (L = 2)"), ("depth", "children", "levels, L (C = 2)"))
     for k, (ax, (x, fixed, label)) in enumerate(zip(axes, panels, strict=True)):
         seeds = table[table[fixed] == 2].groupby([x, "seed"])["psnr"].mean()
         line = seeds.groupby(x).agg(["mean", "std"])
+        single = line[line["std"].isna()]
+        meaning = noise_bars(ax, single.index, single["mean"], noise) or meaning
         ax.errorbar(line.index, line["mean"], yerr=line["std"].fillna(0), color=PALETTE[k], marker="o", capsize=3)
         ax.set(xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel(f"PSNR (dB), {where}")
+    fig.suptitle(meaning, fontsize=9, color=GREY)
     note(fig, about)
     return fig
 
