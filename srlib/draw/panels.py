@@ -54,7 +54,7 @@ def clear_axes(ax: Axes) -> None:
 def show_image(ax: Axes, image: np.ndarray, label: str = "") -> None:
     """Show an image without ticks, grid and frame, a label below it."""
     clear_axes(ax)
-    ax.imshow(to_rgb(image), interpolation="nearest")
+    ax.imshow(to_rgb(image), interpolation="none")
     ax.set_xlabel(label, fontsize=9, labelpad=3)
 
 
@@ -86,15 +86,17 @@ def image_grid(rows: Mapping[str, Sequence[tuple[str, np.ndarray]]], about: str 
     return fig
 
 
-def framed(image: np.ndarray, box: tuple[int, int, int, int], side: int = 480) -> np.ndarray:
+def framed(image: np.ndarray, box: tuple[int, int, int, int], side: int = 320) -> np.ndarray:
     """Return a whole uint8 picture as an RGB square of `side` pixels, white beside it, with a red frame around a box."""
     top, left, height, width = box
     factor = side / max(image.shape[:2])
     picture = Image.fromarray(to_rgb(image)).resize([round(factor * n) for n in image.shape[1::-1]], Image.Resampling.LANCZOS)
     corners = [round(factor * n) for n in (left, top, left + width - 1, top + height - 1)]
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle([n + d for n, d in zip(corners, (-3, -3, 3, 3), strict=True)], outline="white", width=9)
-    draw.rectangle(corners, outline=FRAME, width=4)
+    draw, line = ImageDraw.Draw(picture), side // 80
+    edge = line // 2 + 1  # white, on both sides of the red line
+    around = [n + d for n, d in zip(corners, (-edge, -edge, edge, edge), strict=True)]
+    draw.rectangle(around, outline="white", width=line + 2 * edge)
+    draw.rectangle(corners, outline=FRAME, width=line)
     square = Image.new("RGB", (side, side), "white")
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return np.asarray(square)
@@ -138,9 +140,13 @@ def _overview(fig: Figure, example: Example, left: float, top: float, width: flo
     rows, columns = example.hr.shape[:2]
     inch = min(width / columns, height / rows)  # of a pixel
     place = np.array([left + (width - columns * inch) / 2, top - rows * inch, columns * inch, rows * inch])
-    ax = fig.add_axes(place / np.tile(fig.get_size_inches(), 2))
+    dots = 2 * np.round(DPI * place / 2).astype(int)
+    ax = fig.add_axes(dots / DPI / np.tile(fig.get_size_inches(), 2))
     clear_axes(ax)
-    ax.imshow(to_rgb(example.hr), aspect="auto")
+    picture = Image.fromarray(to_rgb(example.hr))
+    if picture.width > dots[2] / 2:  # two dots a pixel are enough, and the file is small
+        picture = picture.resize(dots[2:] // 2, Image.Resampling.LANCZOS)
+    ax.imshow(picture, interpolation="none", aspect="auto", extent=(-0.5, columns - 0.5, rows - 0.5, -0.5))
     ax.set_xlabel(name, labelpad=3)
     y, x, box_height, box_width = example.box
     for color, line in (("white", 2.6), (FRAME, 1.3)):  # visible on any picture
@@ -188,7 +194,7 @@ def visual_comparison(examples: Sequence[Example], protocol: Protocol, scale: in
         """Draw a picture at a place in inches, rounded to whole dots, so that pixels stay sharp."""
         ax = fig.add_axes(np.round(DPI * np.array([left, bottom, w, h])) / DPI / [*size, *size])
         clear_axes(ax)
-        ax.imshow(image, interpolation="nearest", aspect="auto", **options)
+        ax.imshow(image, interpolation="none", aspect="auto", **options)  # an SVG has the pixels as they are
         ax.set_ylabel(label, labelpad=4)
         return ax
 
