@@ -260,7 +260,8 @@ def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
     (figures / "table_6.md").write_text(f"A caption {script}.\n\n| {script} |\n|:---|\n| {script} |\n")  # by something older
     (figures / "table_6.csv").write_text("method\nbtsrn\n")
     old = table.style.set_caption(f"A caption {script}.").to_html()
-    save(notebook(shown(**{"text/html": styling.styled(table, f"What it is. The rest: {script}").data}), shown(**{"text/html": old})), "btsrn/ablate")
+    new = styling.styled(table, f"What it is. The rest: {script}").data
+    save(notebook(shown(**{"text/html": new}), shown(**{"text/html": old})), "btsrn/ablate")
     file = notebooks.metrics_file(PROFILE, "summary")
     found = pd.read_csv(file).assign(detail=script)
     found.loc[1, "verdict"] = script

@@ -86,6 +86,22 @@ def test_comparison_chooses_methods_and_lays_them_side_by_side():
     assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
 
 
+def test_what_was_run_alone_stands_beside_the_same_set_and_scale_of_the_paper():
+    ours = pd.concat([scored("btsrn", "embedded-test", 2, [30.0]), scored("bicubic", "embedded-test", 2, [29.0])])
+    for layout in ({}, {"wide": True}):
+        run = comparison(published("btsrn", "Table 4"), ours, methods=LABELS, run_only=True, **layout)
+        assert "embedded-test" in run.to_string() and "Set5" not in run.to_string() and "published" not in run.to_string()
+    assert comparison(published("btsrn", "Table 4"), pd.DataFrame(), run_only=True).empty
+    ours = pd.concat([ours, scored("btsrn", "Set5", 2, [37.0])])
+    run = tables.paper_table("btsrn", "Table 4", ours, LABELS, [2, 3, 4], LABELS, run_only=True)
+    assert list(run["dataset"]) == ["Set5", "embedded-test", "embedded-test"]
+    assert list(run["method"]) == ["BTSRN", "BTSRN", "Bicubic"]
+    assert run["psnr_published"].iloc[0] == 37.75 and run["psnr_difference"].iloc[0] == -0.75
+    run = tables.side_by_side(ours, published("btsrn", "Table 4"), ["psnr"], methods=LABELS, labels=LABELS, run_only=True)
+    columns = ["psnr_ours@embedded-test ×2", "psnr_ours@Set5 ×2", "psnr_published@Set5 ×2"]
+    assert list(run) == ["method", *columns] and list(run["method"]) == ["BTSRN", "Bicubic"]
+
+
 def test_images_that_a_method_makes_exactly_are_left_out_for_all_and_the_caption_says_so():
     ours = pd.concat(
         [
