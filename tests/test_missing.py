@@ -68,3 +68,10 @@ def test_difficulty_srs_table_1():
 def test_aplus_is_scored_on_urban100(scale):
     paper = papers.get("difficulty_sr")
     assert "Urban100" in paper.tests("aplus", paper.setting("released")) and paper.has("aplus", scale)
+
+
+def test_a_brief_profiles_table_gets_no_notes():
+    paper = papers.get("prosrn")
+    row = {"method": "bicubic", "dataset": "embedded-test", "scale": 2, "seed": 0, "image": "a", "psnr": 30.0}
+    made = tables.paper_table("prosrn", "Table 6", pd.DataFrame([row]), ["bicubic", "drrn"], [2], paper.labels, run_only=True)
+    assert len(made) == 1 and missing.explain(made, paper, paper.setting("quick"), paper.labels, also=["drrn"]) is made

@@ -260,7 +260,8 @@ def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
     (figures / "table_6.md").write_text(f"A caption {script}.\n\n| {script} |\n|:---|\n| {script} |\n")  # by something older
     (figures / "table_6.csv").write_text("method\nbtsrn\n")
     old = table.style.set_caption(f"A caption {script}.").to_html()
-    save(notebook(shown(**{"text/html": styling.styled(table, script).to_html()}), shown(**{"text/html": old})), "btsrn/ablate")
+    new = styling.styled(table, f"What it is. The rest: {script}").data
+    save(notebook(shown(**{"text/html": new}), shown(**{"text/html": old})), "btsrn/ablate")
     file = notebooks.metrics_file(PROFILE, "summary")
     found = pd.read_csv(file).assign(detail=script)
     found.loc[1, "verdict"] = script
@@ -276,7 +277,7 @@ def test_scripts_in_tables_claims_and_outputs_are_texts(executed):
     )
     assert "<strong>33.64</strong>" in index.read_text()
     ablate = (index.parent / "btsrn" / "ablate.html").read_text()
-    assert "font-weight: bold" in ablate and "<th" in ablate  # formats are kept
+    assert "font-weight: bold" in ablate and "<th" in ablate and "<details><summary>What it is.</summary>" in ablate
 
 
 def test_errors_are_marked_and_truncated_notebooks_left_out(executed, capsys):

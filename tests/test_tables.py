@@ -86,6 +86,22 @@ def test_comparison_chooses_methods_and_lays_them_side_by_side():
     assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
 
 
+def test_what_was_run_alone_stands_beside_the_same_set_and_scale_of_the_paper():
+    ours = pd.concat([scored("btsrn", "embedded-test", 2, [30.0]), scored("bicubic", "embedded-test", 2, [29.0])])
+    for layout in ({}, {"wide": True}):
+        run = comparison(published("btsrn", "Table 4"), ours, methods=LABELS, run_only=True, **layout)
+        assert "embedded-test" in run.to_string() and "Set5" not in run.to_string() and "published" not in run.to_string()
+    assert comparison(published("btsrn", "Table 4"), pd.DataFrame(), run_only=True).empty
+    ours = pd.concat([ours, scored("btsrn", "Set5", 2, [37.0])])
+    run = tables.paper_table("btsrn", "Table 4", ours, LABELS, [2, 3, 4], LABELS, run_only=True)
+    assert list(run["dataset"]) == ["Set5", "embedded-test", "embedded-test"]
+    assert list(run["method"]) == ["BTSRN", "BTSRN", "Bicubic"]
+    assert run["psnr_published"].iloc[0] == 37.75 and run["psnr_difference"].iloc[0] == -0.75
+    run = tables.side_by_side(ours, published("btsrn", "Table 4"), ["psnr"], methods=LABELS, labels=LABELS, run_only=True)
+    columns = ["psnr_ours@embedded-test ×2", "psnr_ours@Set5 ×2", "psnr_published@Set5 ×2"]
+    assert list(run) == ["method", *columns] and list(run["method"]) == ["BTSRN", "Bicubic"]
+
+
 def test_images_that_a_method_makes_exactly_are_left_out_for_all_and_the_caption_says_so():
     ours = pd.concat(
         [
@@ -259,14 +275,24 @@ def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
 
 
 def test_styled_shows_the_same_as_markdown(table):
-    html = styled(table, "A caption.").to_html()
+    html = styled(table, "A caption.").data
     assert "A caption." in html and "PSNR (dB), published" in html and "−0.25" in html and "—" in html
     bold = re.search(r"([^{}]+)\{\s*font-weight: bold", html).group(1)
     assert bold.count("#") == 3  # 37.75, and 37.50 twice
     wide = comparison(published("btsrn", "Table 4"), pd.DataFrame(), labels=LABELS, wide=True)
-    html = styled(wide).to_html()
+    html = styled(wide).data
     assert html.count("font-weight: bold") == 1 and "Dataset" in html and "37.75" in html
-    assert "not tested" in styled(claims_table(evaluate_claims("btsrn", pd.DataFrame()))).to_html()
+    assert "not tested" in styled(claims_table(evaluate_claims("btsrn", pd.DataFrame()))).data
+
+
+def test_a_caption_in_a_notebook_is_its_first_sentence_which_unfolds_the_rest(table):
+    caption = "Table 4: PSNR (dB) of A+ & co., x2. Protocol y: luma <b>. Profile quick."
+    html = styled(table, caption).data
+    first, rest = "Table 4: PSNR (dB) of A+ &amp; co., x2.", "Protocol y: luma &lt;b&gt;. Profile quick."
+    assert html.startswith(f"<details><summary>{first}</summary>{rest}</details>\n<style")
+    assert caption.replace("<", "&lt;") in markdown(table, caption) and "Profile quick.}" in latex(table, caption, "t")
+    assert styled(table, "One sentence.").data.startswith("<div>One sentence.</div>\n<style")
+    assert "<details" not in styled(table).data and "<caption" not in html
 
 
 def test_save_table_writes_three_files_whole(table, tmp_path, monkeypatch):
@@ -303,7 +329,7 @@ def test_what_looks_like_html_is_a_text():
     table = pd.DataFrame({"method": [script, "a|b"], script: ["x", "y"], "psnr": [30.0, 31.0]})
     wide = table.copy()
     wide.columns = pd.MultiIndex.from_tuples([("", "method"), (script, "note"), (script, "psnr")])
-    for shown in (styled(table, script).to_html(), styled(wide, script).to_html(), markdown(table, script)):
+    for shown in (styled(table, script).data, styled(wide, script).data, markdown(table, script)):
         assert "<script" not in shown and shown.count("&lt;script") >= 3
     assert "| a\\|b | y | **31.00** |" in markdown(table, "A caption.")
 

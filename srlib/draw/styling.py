@@ -5,12 +5,14 @@ mark. In a table of methods side by side a column is a pair `(method, column)`, 
 """
 
 import html
+import re
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from srlib.core.errors import SRError
@@ -120,13 +122,21 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
     return f"% needs the package booktabs\n{source}"
 
 
-def styled(table: pd.DataFrame, caption: str = "") -> Styler:
-    """Return the table for a notebook, formatted and escaped."""
+def split_caption(caption: str) -> tuple[str, str]:
+    """Return the first sentence, which says what a table shows, and the rest, which is unfolded."""
+    first, *rest = re.split(r"(?<=\.)\s+(?=[A-Z])", caption, maxsplit=1)
+    return first, "".join(rest)
+
+
+def styled(table: pd.DataFrame, caption: str = "") -> HTML:
+    """Return the table for a notebook, formatted and escaped, below its caption, whose first sentence unfolds the rest."""
     printed = _printed(table, html.escape)
     style = _styler(printed, _marks(table), "font-weight: bold", "text-decoration: underline")
     numeric = [head for head, column in zip(printed.columns, table.columns, strict=True) if _is_numeric(column)]
     style = style.set_properties(subset=numeric, **{"text-align": "right"}) if numeric else style
-    return style.set_caption(html.escape(caption, quote=False)) if caption else style
+    first, rest = (html.escape(part, quote=False) for part in split_caption(caption))
+    line = f"<details><summary>{first}</summary>{rest}</details>" if rest else f"<div>{first}</div>" if first else ""
+    return HTML(f"{line}\n{style.to_html()}")
 
 
 def save_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> list[Path]:

@@ -13,9 +13,11 @@ from nbconvert.filters import markdown2html
 from PIL import Image
 
 from srlib.draw.columns import published_only
+from srlib.draw.styling import split_caption
 
 PREVIEW = 800  # pixels
 TAGS = "table caption colgroup col thead tbody tfoot tr th td style div span p br ul ol li a b strong i em u sub sup code pre"
+TAGS += " details summary"
 ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scope", "title"], "a": ["href"]}
 
 
@@ -51,13 +53,13 @@ def _describe(stem: str, titles: Sequence[str]) -> str:
 def _table(file: Path, link: str) -> dict:
     """Return a table of the figures folder for the index: caption and details, HTML, links to its files; link: without suffix."""
     caption, _, table = file.read_text(encoding="utf-8").partition("\n\n")
-    first, separator, rest = unescape(caption).partition(" Protocol ")
+    first, details = split_caption(unescape(caption))
     csv = file.with_suffix(".csv")
     return {
         "stem": file.stem,
         "name": file.stem.replace("_", " ").capitalize(),
         "caption": first,
-        "details": (separator + rest).strip(),
+        "details": details,
         "links": {kind: f"{link}.{kind}" for kind in ("csv", "md", "tex") if file.with_suffix(f".{kind}").exists()},
         "body": sanitize(markdown2html(table)),
         "published_only": csv.exists() and published_only(pd.read_csv(csv)),

@@ -21,8 +21,11 @@ def explain(
     """Return a table of `tables.paper_table` with a column `note`: why a row lacks our number, or the paper's.
 
     also: methods that the paper does not print, which get a row for each of its sets, if only for the note. The paper's number is
-    noted as missing, on these sets, for such methods and for those that it prints elsewhere in the table.
+    noted as missing, on these sets, for such methods and for those that it prints elsewhere in the table. Of a brief
+    profile, whose table has only what was run, the table itself.
     """
+    if profile.brief:
+        return table
     published, ours = f"{metric}_published", f"{metric}_ours"
     printed_sets = set(table.loc[table[published].notna(), "dataset"])
     unprinted = {name: [labels[row] for row in (name, name + OFFICIAL) if row in labels] for name in also}

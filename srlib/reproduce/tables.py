@@ -24,6 +24,7 @@ def comparison(
     labels: Mapping[str, str] | None = None,
     extra_metrics: Iterable[str] = (),
     wide: bool = False,
+    run_only: bool = False,
 ) -> pd.DataFrame:
     """Return published, ours and difference (ours - published) per dataset, scale and method.
 
@@ -31,7 +32,7 @@ def comparison(
     row of official weights has the method's published number. methods: which, in which order (default: as they come). labels:
     method -> its text. extra_metrics: of ours, in columns of their own. Sets with a number of ours come first, else in the
     paper's order. wide: a row per dataset and scale, the methods side by side (column pairs `(method, column)`); else the spread
-    over seeds is added where a method has several.
+    over seeds is added where a method has several. run_only: as in `run_beside`.
     Raises SRError for an unknown metric or method, and for a number that is published twice.
     """
     if metric not in METRICS:
@@ -41,6 +42,8 @@ def comparison(
         first = theirs[theirs.duplicated(KEYS)].iloc[0]
         where = f"{first['method']} on {first['dataset']} x{first['scale']}"
         raise SRError(f"published has {where} twice; pass the rows of one table")
+    known = list(dict.fromkeys([*theirs["method"], *ours.get("method", ())]))
+    theirs = run_beside(theirs, ours) if run_only else theirs
     ours, left_out = _without_exact(ours, metric)
     seeds = pd.DataFrame(columns=[*KEYS, "seed", metric])
     if len(ours):
@@ -54,7 +57,6 @@ def comparison(
     for extra in extra_metrics if len(ours) else ():
         means_of_extra = ours.groupby(KEYS, sort=False)[extra].mean().rename(f"{extra}_ours").reset_index()
         table = table.merge(means_of_extra, on=KEYS, how="left")
-    known = list(dict.fromkeys([*theirs["method"], *means["method"]]))
     order = list(methods) if methods is not None else known
     for method in order:
         if method not in known:
@@ -65,9 +67,17 @@ def comparison(
     rank = {"dataset": datasets.index, "scale": int, "method": order.index}
     table = table.sort_values(KEYS, key=lambda column: column.map(rank[column.name]), ignore_index=True)
     table["method"] = table["method"].map(lambda name: (labels or {}).get(name, name))
+    if run_only and table[f"{metric}_published"].isna().all():
+        table = table.drop(columns=[f"{metric}_published", f"{metric}_difference"])
     table = _pivot_methods(table) if wide else table
     table.attrs["left_out"] = left_out
     return table
+
+
+def run_beside(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Return the published numbers of the methods, sets and scales that were run: what a brief profile shows."""
+    scored = pd.MultiIndex.from_frame(ours.reindex(columns=KEYS))
+    return published[pd.MultiIndex.from_frame(published[KEYS]).isin(scored)]
 
 
 def _with_official(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -106,6 +116,7 @@ def paper_table(
     labels: Mapping[str, str],
     metric: str = "psnr",
     extra_metrics: Iterable[str] = (),
+    run_only: bool = False,
 ) -> pd.DataFrame:
     """Return one table of a paper beside ours (see `comparison`), of the methods and scales that either side has."""
     methods, scales = list(methods), list(scales)
@@ -113,7 +124,8 @@ def paper_table(
     printed, ours = (rows[rows["method"].isin(methods) & rows["scale"].isin(scales)] for rows in (printed, ours))
     available = {*printed.loc[printed["metric"] == metric, "method"], *ours["method"]}
     methods = [method for method in methods if method in available]
-    return comparison(printed, ours, metric, methods=methods, labels=labels, extra_metrics=extra_metrics)
+    options = {"methods": methods, "labels": labels, "extra_metrics": extra_metrics, "run_only": run_only}
+    return comparison(printed, ours, metric, **options)
 
 
 def side_by_side(
@@ -124,13 +136,15 @@ def side_by_side(
     methods: Iterable[str],
     labels: Mapping[str, str],
     network_metrics: Iterable[str] = (),
+    run_only: bool = False,
 ) -> pd.DataFrame:
     """Return a row per method: our numbers, and those of a paper on other sets in columns of their own, never subtracted.
 
     ours: a row per image (and seed), averaged here. published: rows of `papers.published`. metrics: of both, each where a side
     has it, in columns like "psnr_ours@City100-nikon/test ×1". network_metrics: of ours, of the network whatever the set. methods:
-    in their order; those that neither side has are skipped.
+    in their order; those that neither side has are skipped. run_only: as in `run_beside`.
     """
+    published = run_beside(published, ours) if run_only else published
     columns: dict[str, pd.Series] = {}
     left_out = []
     for metric in metrics:

@@ -107,8 +107,8 @@ PUBLISHED_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d
 
 BESIDE = (
     "City100 (80 of its scenes to train on, 20 to test on; or simulated camera pairs) stands in for RealSR, its second camera "
-    "for DRealSR; the paper's columns are of other images and stand beside ours, never as a difference. Networks are small, "
-    "except under the profile paper: see their parameters."
+    "for DRealSR; the paper's numbers are of other images: no difference is taken, and smoke and quick leave them out. Networks "
+    "are small, except under the profile paper: see their parameters."
 )
 
 PAPER = Paper(
