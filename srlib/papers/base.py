@@ -90,7 +90,8 @@ class Paper:
     protocol: name of the protocol of its main table. methods: those of its main tables and their references. compared: the
     methods that its main tables compare, in order. scales: those of its tables. reference_methods: methods shown on fewer sets
     where a profile says so (`Profile.reference_tests`). ablations: methods of its ablations only. parts: further rows, a
-    component of a trained method or a bound, name -> label. part_of: the trained method of a part. profiles: by profile name, the
+    component of a trained method or a bound, name -> label. part_of: the trained method of a part. part_signs: the vital signs
+    (`srlib.scoring.vitals`) that a part depends on, where not on all of its network. profiles: by profile name, the
     fields that this paper sets otherwise (data, scales, sets). noise: by how much another seed moves a metric, where known to
     exceed `claims.NOISE`. borrows: methods without released weights of their own at some scale -> the paper whose released
     training of that name is used instead; captions say so. derived: sets in its tables made of another set's images -> that set.
@@ -106,6 +107,7 @@ class Paper:
     ablations: dict[str, Method] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     part_of: dict[str, str] = field(default_factory=dict)
+    part_signs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     borrows: dict[str, str] = field(default_factory=dict)

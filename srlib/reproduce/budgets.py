@@ -69,7 +69,8 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
         if card is None or math.isnan(steps := total(card["budget"])):
             continue
         experiment, provenance = Experiment(**card["experiment"]), card["provenance"]
-        dead = vitals.dead(card.get("vital_signs") or provenance.get("vital_signs", {}))
+        signs = card.get("vital_signs") or provenance.get("vital_signs", {})
+        dead = vitals.dead({sign: signs[sign] for sign in paper.part_signs.get(method, signs) if sign in signs})
         row = (method, scale, seed, experiment.data, int(steps), experiment.batch, experiment.hr_patch)
         table.append((*row, dead, experiment.validation, card.get("validation", [])))
     return pd.DataFrame(table, columns=list(TRAINING_COLUMNS))

@@ -102,6 +102,7 @@ WIDTHS, DEPTHS = ((2, 1), (2, 2), (2, 3), (2, 4)), ((1, 2), (2, 2), (3, 2), (4, 
 TREES = tuple(dict.fromkeys((*WIDTHS, *DEPTHS)))
 _SIZES = ((16, 1, 1), (16, 2, 1), (32, 2, 1), (64, 2, 1), (64, 2, 2), (64, 2, 4))  # Figure 7: width, G, B
 SIZES = {"d2c_{}_{}_{}".format(*size): size for size in _SIZES}
+BETWEEN = {f"between_{tag(a)}": f"α = {a:g}" for a in ALPHAS} | {"between_code": "published loss"}
 VARIANTS = ("d2c_a0", "d2c_flat", "d2c_a0.1")  # Table 5
 PUBLISHED_METHODS = {"drcn": "DRCN", "esrgan": "ESRGAN", "srflow": "SR-Flow", "d2c_vgg": "D2C-SR, VGG loss"}
 
@@ -153,13 +154,13 @@ PAPER = Paper(
         "single": "One of the predictions, on average",
         "mean": "Mean of the predictions",
         "ideal": "Ideal fusion",
-        **{f"between_{tag(a)}": f"Predictions against each other, α = {a:g}" for a in ALPHAS},
-        "between_code": "Predictions against each other, published loss",
+        **{name: f"Predictions against each other, {about}" for name, about in BETWEEN.items()},
     },
     part_of={
         **dict.fromkeys(("single", "mean", "ideal"), "d2c_sr"),
-        **{f"between_{name}": f"d2c_{name}" for name in (*map(tag, ALPHAS), "code")},
+        **{between: between.replace("between", "d2c") for between in BETWEEN},
     },
+    part_signs=dict.fromkeys(("single", "mean", "ideal", *BETWEEN), ("branches", "dead_units")),  # made before the fusion
     profiles={
         "smoke": {**EMBEDDED_CAMERA, "validation": "", "seeds": (0,), "ablation_images": 1},
         "quick": {**EMBEDDED_CAMERA, "ablation": {"steps": 30, "validation": ""}},
