@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [f"notebooks/{name}/README.md" for name in papers.names()]
 
 
-def check(folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, folder / "workflow" / "readme.py", "--check"], capture_output=True, text=True)
+@pytest.fixture
+def load(monkeypatch):
+    """Import the script of a checkout."""
+
+    def load(folder: Path):
+        spec = importlib.util.spec_from_file_location("readme", folder / "workflow" / "readme.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "readme", module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def readme(load):
+    return load(ROOT)
 
 
 @pytest.fixture
@@ -29,30 +43,17 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_pages_have_the_tables_of_figures_released():
-    done = check(ROOT)
-    assert done.returncode == 0, done.stderr
+def test_the_pages_have_the_tables_of_figures_released(readme, capsys):
+    assert readme.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_a_number_that_was_typed_is_noticed_and_put_right(copy):
+def test_a_number_that_was_typed_is_noticed_and_put_right(copy, load, capsys):
     page = copy / "notebooks" / "difficulty_sr" / "README.md"
     right = page.read_text()
     assert "33.66, 33.66" in right
     page.write_text(right.replace("33.66, 33.66", "33.66, 34.66", 1))
-    done = check(copy)
-    assert done.returncode == 1 and "run: python workflow/readme.py" in done.stderr
-    subprocess.run([sys.executable, copy / "workflow" / "readme.py"], check=True)
-    assert page.read_text() == right
-
-
-@pytest.fixture
-def readme():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "workflow" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["readme"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["readme"]
+    assert load(copy).main(["--check"]) == 1 and "run: python workflow/readme.py" in capsys.readouterr().err
+    assert load(copy).main([]) == 0 and page.read_text() == right
 
 
 def test_every_verdict_is_counted(readme):
