@@ -39,19 +39,25 @@ def runs(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+# For each paper the scale of its explorer, and enough networks for every one of its sliders.
+NETWORKS = {
+    "btsrn": (2, ["btsrn_10+0", "btsrn_6+4", "btsrn_pixelcnn", "btsrn_pconv"]),
+    "prosrn": (4, ["prosrn", "prosrn_2_4", "prosrgan"]),
+    "difficulty_sr": (2, ["difficulty_sr"]),
+    "d2c_sr": (1, ["d2c_a0.1", "d2c_a1"]),
+    "ddet": (1, ["ddet"]),
+}
+
+
 @pytest.fixture
 def trained(runs, monkeypatch):
     """A function that trains what a paper's explorer shows, for a few steps."""
 
     def train(name: str) -> None:
         monkeypatch.setenv("SRLIB_RUNS", str(runs))
-        paper = papers.get(name)
-        setting = paper.setting("smoke")
-        for method in [*paper.compared, *paper.ablations]:
-            at = [s for s in paper.scales_of(setting) if paper.has(method, s)]
-            at += [s for s in paper.method(method).scales if s not in at]  # what one scale alone has: ProSRGAN
-            if paper.method(method).trained and at:
-                store.load_or_train(paper, method, at[0], setting, progress="none")
+        scale, methods = NETWORKS[name]
+        for method in methods:
+            store.load_or_train(papers.get(name), method, scale, papers.get(name).setting("smoke"), progress="none")
 
     return train
 
