@@ -1,7 +1,6 @@
 """What the project says about its installation: one list of packages, exact versions, nothing of one machine."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -22,8 +21,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from scripts import ROOT, load
 
-ROOT = Path(__file__).resolve().parents[1]
 CARRIED = [f"{name}.{suffix}" for name in ("btsrn/btsrn_x2", "prosrn/prosrn_x2") for suffix in ("json", "safetensors")]
 CONDA_NAMES = {
     "pytorch": "torch",
@@ -33,12 +32,7 @@ CONDA_NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def pins():
-    spec = importlib.util.spec_from_file_location("pins", ROOT / "workflow" / "pins.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pins = load("pins")
 
 
 def requirements() -> dict[str, Requirement]:
@@ -74,7 +68,7 @@ def test_every_package_is_pinned_within_its_bounds(name):
     assert pinned()[name] in requirements()[name].specifier
 
 
-def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
+def test_constraints_are_what_make_pins_writes(tmp_path, monkeypatch):
     """The same packages in the same order; the versions are those that are installed."""
     monkeypatch.setattr(pins, "ROOT", tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -86,7 +80,7 @@ def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
     assert f"torch=={metadata.version('torch').partition('+')[0]}" in written
 
 
-def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(pins, monkeypatch):
+def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(monkeypatch):
     needs = {
         "a": ["b[fast]", "nvidia-c; python_version > '3'", "d; sys_platform == 'none'"],
         "b": ["e; extra == 'fast'", "f; extra == 'slow'"],
@@ -100,7 +94,7 @@ def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(pins, monke
     assert pins.resolve([Requirement("a>=1")]) == {"a": "1.0", "b": "1.0", "e": "1.0"}
 
 
-def test_pins_say_what_is_not_installed(pins, monkeypatch, tmp_path, capsys):
+def test_pins_say_what_is_not_installed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(pins, "ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["no-such-package"]\noptional-dependencies = {}\n')
     assert pins.main() == 2 and "no-such-package is not installed" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """What a user makes under `released` changes no committed file; publishing it is a step of its own."""
 
-import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -9,19 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import ROOT, execute, git, load
 
 from srlib.core import paths
 from srlib.reproduce import notebooks
 
-ROOT = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location("publish", ROOT / "workflow" / "publish.py")
-publish = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(publish)
-
-
-def git(home: Path, *arguments: str) -> str:
-    call = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
-    return subprocess.run(call, cwd=home, check=True, capture_output=True, text=True).stdout
+publish = load("publish")
 
 
 @pytest.fixture
@@ -45,9 +36,7 @@ def home(tmp_path, monkeypatch) -> Path:
 def test_a_released_run_leaves_the_checkout_clean_and_is_published_when_told(home, capsys):
     rows = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
     notebooks.save_metrics(rows, "released", "render", "btsrn")
-    cells = json.loads((home / "notebooks" / "summary.ipynb").read_text())["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    exec(code.replace('profile = "quick"', 'profile = "released"'), {})
+    execute(home / "notebooks" / "summary.ipynb", "released")
     made = home / "runs" / "figures" / "released" / "btsrn"
     assert {"claims.csv", "gaps.md"} <= {file.name for file in made.iterdir()}
     assert git(home, "status", "--porcelain") == ""

@@ -1,11 +1,11 @@
 """The scores that come with released weights are theirs, are what the tables hold, and come out again."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
@@ -13,10 +13,7 @@ from srlib.core.protocols import protocol
 from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
-ROOT = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location("scores", ROOT / "workflow" / "scores.py")
-scores = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(scores)
+scores = load("scores")
 
 
 @pytest.fixture

@@ -22,24 +22,16 @@ import psutil
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
 from srlib.papers.profiles import PROFILES
 
-ROOT = Path(__file__).resolve().parents[1]
 JOB = [sys.executable, str(ROOT / "workflow" / "job.py")]
 CLUSTERS = sorted({file.parent.name for file in (ROOT / "workflow").glob("*/config.yaml")} - {"laptop"})
 CORES = len(os.sched_getaffinity(0))
 SMOKE = ("--profile", "smoke", "--jobs", str(CORES))  # a core for each notebook, as on a cluster
-
-
-def load(name: str):
-    """Import one of the scripts."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow" / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 job, cluster = load("job"), load("cluster")

@@ -1,7 +1,6 @@
 """A JupyterLab and a Voila on copies of the explorers, and a Chromium to look at them."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -13,17 +12,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
 from srlib.reproduce import store
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 HOW = "no Chromium found; install one to run the browser tests, e.g. apt-get install chromium"
-_SPEC = importlib.util.spec_from_file_location("explore", ROOT / "workflow" / "explore.py")
-explore = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(explore)
+explore = load("explore")
 SHOTS = Path(os.environ.get("SRLIB_SCREENSHOTS", ROOT / "runs" / "screenshots"))
 
 

@@ -124,7 +124,7 @@ def test_arguments_are_checked(pairs):
 
 
 def test_training_images_give_batches(datasets):
-    pairs = open_pairs("T91+BSD400", 4)
+    pairs = open_pairs("T91", 4)
     sampler = PatchSampler(pairs, batch=16, lr_patch=24, seed=0)
     assert sampler.skipped == ("t20",)  # 78x78: 19 LR pixels
     lr, hr = sampler.batch(100)
