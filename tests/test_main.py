@@ -30,12 +30,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    (tmp_path / "home" / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+def here(home, tmp_path, monkeypatch):
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
 
 
 def picture(*shape) -> np.ndarray:

@@ -50,16 +50,13 @@ def write(home: Path, *comparisons: dict, **top) -> None:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
+def home(home) -> Path:
     """A repository of its own, with a commit."""
-    home = tmp_path / "home"
-    (home / "notebooks").mkdir(parents=True)
     (home / "notebooks" / "train.ipynb").touch()
     (home / "data").mkdir()
     git(home, "init", "-q")
     git(home, "add", ".")
     git(home, "commit", "-qm", "first")
-    monkeypatch.setenv("SRLIB_HOME", str(home))
     return home
 
 
