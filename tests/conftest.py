@@ -20,6 +20,14 @@ def private_folders(tmp_path, monkeypatch):
     monkeypatch.delenv("SRLIB_DATA", raising=False)
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A repository of its own, so that no test writes into the real one."""
+    (tmp_path / "home" / "notebooks").mkdir(parents=True)
+    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
 @pytest.fixture(autouse=True)
 def one_seed():
     torch.manual_seed(0)

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 import re
 
@@ -7,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scripts import execute
 
 from srlib import papers
 from srlib.core import paths
@@ -645,8 +645,6 @@ def test_the_summary_of_one_paper_leaves_the_claims_of_the_others_as_they_are():
     other = notebooks.figures_folder("smoke", "ddet") / "claims.csv"
     other.parent.mkdir(parents=True)
     other.write_text("of an earlier run")
-    cells = json.loads((paths.home() / "notebooks" / "summary.ipynb").read_text())["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    exec(code.replace('profile = "quick"', 'profile = "smoke"'), {})
+    execute(paths.home() / "notebooks" / "summary.ipynb", "smoke")
     assert "BTSRN" in (notebooks.figures_folder("smoke", "btsrn") / "claims.csv").read_text()
     assert other.read_text() == "of an earlier run"

@@ -1,7 +1,6 @@
 """What the project says about its installation: one list of packages, exact versions, nothing of one machine."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -22,8 +21,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from scripts import ROOT, load
 
-ROOT = Path(__file__).resolve().parents[1]
 CARRIED = [f"{name}.{suffix}" for name in ("btsrn/btsrn_x2", "prosrn/prosrn_x2") for suffix in ("json", "safetensors")]
 CONDA_NAMES = {
     "pytorch": "torch",
@@ -33,12 +32,7 @@ CONDA_NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def pins():
-    spec = importlib.util.spec_from_file_location("pins", ROOT / "workflow" / "pins.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pins = load("pins")
 
 
 def requirements() -> dict[str, Requirement]:
@@ -69,16 +63,12 @@ def test_conda_and_pip_install_the_same():
     assert conda == {name: str(one.specifier) for name, one in requirements().items()}
 
 
-def test_torch_is_pinned():
-    assert pinned()["torch"] == "2.13.0"
-
-
 @pytest.mark.parametrize("name", requirements())
 def test_every_package_is_pinned_within_its_bounds(name):
     assert pinned()[name] in requirements()[name].specifier
 
 
-def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
+def test_constraints_are_what_make_pins_writes(tmp_path, monkeypatch):
     """The same packages in the same order; the versions are those that are installed."""
     monkeypatch.setattr(pins, "ROOT", tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -90,7 +80,7 @@ def test_constraints_are_what_make_pins_writes(pins, tmp_path, monkeypatch):
     assert f"torch=={metadata.version('torch').partition('+')[0]}" in written
 
 
-def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(pins, monkeypatch):
+def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(monkeypatch):
     needs = {
         "a": ["b[fast]", "nvidia-c; python_version > '3'", "d; sys_platform == 'none'"],
         "b": ["e; extra == 'fast'", "f; extra == 'slow'"],
@@ -104,7 +94,7 @@ def test_pins_follow_extras_and_leave_out_what_is_for_other_machines(pins, monke
     assert pins.resolve([Requirement("a>=1")]) == {"a": "1.0", "b": "1.0", "e": "1.0"}
 
 
-def test_pins_say_what_is_not_installed(pins, monkeypatch, tmp_path, capsys):
+def test_pins_say_what_is_not_installed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(pins, "ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["no-such-package"]\noptional-dependencies = {}\n')
     assert pins.main() == 2 and "no-such-package is not installed" in capsys.readouterr().err
@@ -216,12 +206,15 @@ def test_an_installed_package_works_without_the_checkout(installed, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SRLIB_")}
     environment |= {"PYTHONPATH": str(installed), "SRLIB_CACHE": str(tmp_path / "cache")}
 
-    def python(*call: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-
+    photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    for folder, pixels in (("hr", photo), ("sr", photo // 2)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "photo.png")
     code = """
 import srlib
 from srlib import papers
+from srlib.cli.main import main
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.reproduce import claims, report
@@ -234,33 +227,22 @@ try:
     paths.home()
 except SRError as error:
     print("set SRLIB_HOME to the checkout" in str(error))
-"""
-    done = python("-c", code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs"), "True"]
-    done = python("-m", "srlib", "list", "models")
-    assert done.returncode == 0 and "btsrn" in done.stdout, done.stderr
-    photo = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-    Image.fromarray(photo).save(tmp_path / "photo.jpg")
-    for folder, pixels in (("hr", photo), ("sr", photo // 2)):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(pixels).save(tmp_path / folder / "photo.png")
-    commands = """
-from srlib.cli.main import main
 for command in ("list", "upscale photo.jpg", "upscale photo.jpg --model prosrn --scale 4", "upscale photo.jpg --model btsrn/vdsr",
-                "export btsrn --to safetensors", "verify sr --hr hr --scale 2"):
+                "export btsrn --to safetensors", "verify sr --hr hr --scale 2", "count btsrn",
+                "train btsrn/btsrn --profile smoke --scale 2 --steps 1 --batch 1 --hr-patch 16"):
     print(command, "->", main(command.split()), flush=True)
 """
-    done = python("-c", commands)
-    assert [line[-1] for line in done.stdout.splitlines() if " -> " in line] == ["0", "0", "0", "2", "0", "0"], done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[:2]] == ["btsrn/btsrn_x2", "prosrn/prosrn_x2"]
+    call = [sys.executable, "-c", code]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs"), "True"], done.stderr
+    assert [line.split()[0] for line in lines[3:5]] == ["btsrn/btsrn_x2", "prosrn/prosrn_x2"]
+    assert [line[-1] for line in lines if " -> " in line] == ["0", "0", "0", "2", "0", "0", "0", "0"], done.stderr
     for name, size in (("btsrn_x2", (60, 80)), ("prosrn_x4", (120, 160))):
         assert Image.open(tmp_path / f"photo_{name}.png").size == size
     assert "no released weights of btsrn for vdsr x2; there are: btsrn_x2" in done.stderr
     assert (tmp_path / "btsrn_x2.safetensors").is_file()
-    budget = ["--profile", "smoke", "--scale", "2", "--steps", "1", "--batch", "1", "--hr-patch", "16"]
-    done = python("-m", "srlib", "train", "btsrn/btsrn", *budget)
-    assert done.returncode == 0 and (tmp_path / "runs" / "experiments").is_dir(), done.stderr
+    assert (tmp_path / "runs" / "experiments").is_dir()
 
 
 def test_a_checkout_called_srlib_does_not_hide_the_package(tmp_path):
@@ -316,3 +298,49 @@ def test_the_citation_is_of_this_version():
     assert date.fromisoformat(str(citation["date-released"]))
     assert (citation["title"], citation["version"]) == (project["name"], project["version"])
     assert (citation["license"], citation["abstract"].rstrip(".")) == (project["license"]["text"], project["description"])
+
+
+# --- Imports ------------------------------------------------------------------------------------------------------------
+
+
+def test_contracts_hold():
+    call = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "5 kept, 0 broken" in done.stdout, done.stdout + done.stderr
+
+
+FOR_NOTEBOOKS = ["matplotlib", "seaborn", "papermill", "IPython", "ipywidgets", "jinja2"]
+UNWANTED = ["pooch", "requests", "platformdirs", "skimage", *FOR_NOTEBOOKS]
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("srlib.train.training, srlib.papers, srlib.reproduce.store", UNWANTED),
+        ("srlib.cli.main, srlib.core.errors, srlib.core.paths", [*UNWANTED, "torch", "numpy", "pandas"]),
+        ("srlib.data.registry, srlib.data.sets", [*UNWANTED, "torch", "pandas", "scipy"]),
+    ],
+)
+def test_nothing_is_loaded_that_is_not_needed(modules, unwanted):
+    code = f"import json, sys, {modules}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "srlib" in loaded and sorted(loaded & set(unwanted)) == []
+
+
+def test_training_works_where_those_are_missing(tmp_path):
+    """As on a machine that has the training path's packages only, apart from scikit-image's photographs."""
+    blocked = [name for name in UNWANTED if name != "skimage"]
+    code = f"""
+import sys
+for name in {blocked}:
+    sys.modules[name] = None
+import numpy as np
+from PIL import Image
+Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(r"{tmp_path}/0.png")
+from srlib.__main__ import main
+sys.exit(main(["train", "espcn", "--data", r"folder:{tmp_path}", "--validation", r"folder:{tmp_path}",
+               "--steps", "1", "--batch", "1", "--hr-patch", "8"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

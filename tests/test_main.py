@@ -19,7 +19,6 @@ from srlib.core import paths
 from srlib.core.color import to_uint8
 from srlib.core.files import sha256
 from srlib.core.imresize import imresize
-from srlib.core.protocols import PROTOCOLS
 from srlib.data.images import read_image
 from srlib.nn import models
 from srlib.train import experiment, probe
@@ -31,12 +30,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    (tmp_path / "home" / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
+def here(home, tmp_path, monkeypatch):
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
 
 
 def picture(*shape) -> np.ndarray:
@@ -117,10 +113,9 @@ class TestParser:
 
 
 def test_as_a_module_without_a_traceback(tmp_path):
-    command = [sys.executable, "-m", "srlib", "train", "vdsrr"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run([sys.executable, "-m", "srlib", "data", "Set55"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: unknown experiment 'vdsrr'. Did you mean 'vdsr'?")
+    assert done.stderr.startswith("error: unknown dataset 'Set55'. Did you mean 'Set5'?")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -131,15 +126,15 @@ def test_names_that_the_terminal_cannot_show_stop_neither_a_batch_nor_a_training
         os.makedirs(folder)
         Image.fromarray(picture(40, 36, 3)).save(os.fsdecode(folder + b"/" + name + b".png"))
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    code = "import sys; from srlib.cli.main import main; at = sys.argv.index('train'); "
+    code += "sys.exit(main(sys.argv[1:at]) or main(sys.argv[at:]))"
     data, budget = b"folder:in/caf\xe9", ["--steps", "2", "--batch", "2", "--hr-patch", "16"]
-    for command in (
-        ["upscale", "in/*/*", "--model", "bicubic"],
-        ["train", "espcn", "--data", data, "--validation", data, *budget],
-    ):
-        command = [sys.executable, "-m", "srlib", *command]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **locale})
-        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-        assert "caf\\udce9" in done.stdout or "caf\\udcc3\\udca9" in done.stdout
+    command = [sys.executable, "-c", code, "upscale", "in/*/*", "--model", "bicubic"]
+    command += ["train", "espcn", "--data", data, "--validation", data, *budget]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **locale})
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    for printed in done.stdout.split("espcn x2 step", 1):
+        assert "caf\\udce9" in printed or "caf\\udcc3\\udca9" in printed
     assert len(list((tmp_path / "in").rglob("*_bicubic_x2.png"))) == 2
 
 
@@ -220,8 +215,10 @@ class TestList:
     def test_datasets(self, ok):
         assert {"Set5", "embedded", "DIV2K"} <= set(ok("list", "datasets").split())
 
-    def test_runs(self, ok, run):
-        assert ok("list", "runs").split() == ["complete", str(run.dir)]
+    def test_runs_and_released(self, ok, run, data):
+        assert ok("list", "runs").split() == ["complete", str(run.dir)] and ok("list", "released") == ""
+        ok("release", run.dir, "--datasets", data)
+        assert ok("list", "released").split()[0] == "btsrn/espcn_x2"
         run.weights.unlink()
         assert ok("list", "runs").split() == ["partial", str(run.dir)]
 
@@ -252,11 +249,6 @@ class TestList:
         monkeypatch.setattr(Path, "stat", refusing(Path.stat, inside=True))
         assert re.search(r"no permission for .*(experiments|weights|closed).*; change its mode or owner", fails(*arguments))
 
-    def test_released(self, ok, run, data):
-        assert ok("list", "released") == ""
-        ok("release", run.dir, "--datasets", data)
-        assert ok("list", "released").split()[0] == "btsrn/espcn_x2"
-
 
 def test_present_files_are_verified(ok, datasets):
     assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are there and right"
@@ -283,12 +275,6 @@ class TestTrain:
         minutes = ["--data", data, "--validation", "", "--batch", 2, "--hr-patch", 16, "--minutes", 0.01]
         e = Run.open(ok("train", "espcn", *minutes).splitlines()[-1]).experiment
         assert (e.minutes, e.steps) == (0.01, None)
-
-    def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
-        (tmp_path / "file").write_text("")
-        monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "file"))
-        message = fails("train", "espcn", "--data", data, "--validation", "", "--hr-patch", 16)
-        assert "cannot write" in message and "set SRLIB_RUNS" in message
 
 
 class TestTrainFromWeights:
@@ -319,10 +305,6 @@ class TestTrainFromWeights:
         released = ok("release", first, "--datasets", data).strip()
         assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest({"": Path(released)})
 
-    def test_weights_of_another_network_are_refused(self, fails, run, data):
-        message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.weights)
-        assert "model.safetensors does not fit this model" in message
-
     def test_partial_run_is_refused(self, fails, run, data):
         run.weights.unlink()
         message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.dir)
@@ -346,10 +328,6 @@ class TestEvaluate:
         psnr = pd.read_csv(tmp_path / "out" / "rows.csv")["psnr"]
         assert np.isinf(psnr[1]) and f"3 images  {(psnr[0] + psnr[2]) / 2:6.2f} dB" in out[1]
         assert out[1].endswith("s per image, PSNR without 1 made exactly")
-
-    @pytest.mark.parametrize("by", PROTOCOLS)
-    def test_protocols(self, ok, data, by):
-        assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
 
     def test_rows_that_cannot_be_written_are_told_before_any_work(self, fails, data, tmp_path, monkeypatch):
         monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *a, **o: pytest.fail("worked"))
@@ -390,11 +368,7 @@ class TestEvaluate:
 
     def test_folder_of_the_same_name_is_not_in_the_way(self, ok, data, tmp_path):
         (tmp_path / "bicubic").mkdir()
-        assert ok("evaluate", "bicubic", data)
-
-    def test_damaged_weights(self, fails, run, data):
-        run.weights.write_bytes(b"nonsense")
-        assert "model.safetensors is damaged or was replaced" in fails("evaluate", run.dir, data)
+        assert ok("evaluate", "bicubic", data, "--protocol", "lapsrn").startswith("bicubic x2; Protocol lapsrn:")
 
     def test_a_misspelt_set_is_told_before_the_first_is_scored(self, fails, data, monkeypatch):
         monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *args, **options: pytest.fail("scored"))
@@ -458,23 +432,6 @@ class TestUpscale:
         ok("upscale", photo, "--model", "espcn", "--output", ensembled, "--ensemble")
         assert np.abs(read_image(plain).astype(int) - read_image(tiled)).max() <= 1
         assert np.abs(read_image(plain).astype(int) - read_image(ensembled)).max() > 1
-
-    @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "16 bit", "1 bit", "cmyk", "one pixel"])
-    def test_any_kind_of_photo(self, ok, tmp_path, kind):
-        rgb, grey, photo = picture(9, 7, 3), picture(9, 7), tmp_path / ("p.jpg" if kind == "cmyk" else "p.png")
-        image, shape = {
-            "grey": (grey, (18, 14)),
-            "rgba": (np.dstack([rgb, np.maximum(grey, 1)]), (18, 14, 3)),
-            "palette": (Image.fromarray(rgb).quantize(16), (18, 14, 3)),
-            "16 bit": (grey.astype(np.uint16) * 257, (18, 14)),
-            "1 bit": (Image.fromarray(grey).convert("1"), (18, 14)),
-            "cmyk": (Image.fromarray(rgb).convert("CMYK"), (18, 14, 3)),
-            "one pixel": (rgb[:1, :1], (2, 2, 3)),
-        }[kind]
-        ok("upscale", save(photo, image), "--model", "bicubic", "--output", tmp_path / "out.png")
-        sr = read_image(tmp_path / "out.png")
-        assert sr.shape == shape
-        assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
 
     def test_overwriting_and_failures(self, ok, fails, tmp_path):
         photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"

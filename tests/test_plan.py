@@ -1,6 +1,5 @@
 """The plan of the released networks: what is refused before any work, and what a queue leaves, whatever happens to it."""
 
-import importlib.util
 import json
 import shutil
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import ROOT, git, load
 
 from srlib import official, papers
 from srlib.core import paths
@@ -25,18 +25,9 @@ from srlib.train import loop, probe
 from srlib.train.run import Run, legs, training_budget
 from srlib.train.training import digest, train
 
-ROOT = Path(__file__).resolve().parents[1]
 TOP = {"leg": 4, "restart": 0.5}
-TINY = {
-    "data": "embedded",
-    "validation": "",
-    "steps": 4,
-    "batch": 2,
-    "hr_patch": 16,
-    "learning_rate": 1e-3,
-    "precision": "fp32",
-    "scales": [2],
-}
+TRAINING = {"data": "embedded", "validation": "", "steps": 4, "batch": 2, "hr_patch": 16, "precision": "fp32"}
+TINY = {**TRAINING, "learning_rate": 1e-3, "scales": [2]}
 ESPCN = {**TINY, "name": "ESPCN", "networks": ["btsrn/espcn"]}
 SMALL = {**TINY, "scales": [4], "hr_patch": 32, "model_args": {"width": 8, "blocks": 1}}
 GAN = {**SMALL, "name": "GAN", "networks": ["prosrn/srgan"]}
@@ -58,21 +49,14 @@ def write(home: Path, *comparisons: dict, **top) -> None:
     (home / "data" / "plan.toml").write_text(text)
 
 
-def git(home: Path, *args: str) -> None:
-    subprocess.run(["git", "-C", home, "-c", "user.name=x", "-c", "user.email=x@example.org", *args], check=True)
-
-
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
+def home(home) -> Path:
     """A repository of its own, with a commit."""
-    home = tmp_path / "home"
-    (home / "notebooks").mkdir(parents=True)
     (home / "notebooks" / "train.ipynb").touch()
     (home / "data").mkdir()
     git(home, "init", "-q")
     git(home, "add", ".")
     git(home, "commit", "-qm", "first")
-    monkeypatch.setenv("SRLIB_HOME", str(home))
     return home
 
 
@@ -96,19 +80,8 @@ class TestReading:
         write(home, {**TINY, "name": "one", "networks": ["btsrn/btsrn", lent], "seeds": [0, 2]})
         found = plan.read()
         assert [str(one) for one in found] == ["btsrn/btsrn x2", "btsrn/btsrn x2 seed 2", "btsrn/vdsr x2 seed 1"]
-        assert found[2].experiment == papers.get("btsrn").experiment(
-            "vdsr",
-            2,
-            "released",
-            1,
-            data="embedded",
-            validation="",
-            steps=4,
-            batch=2,
-            hr_patch=16,
-            learning_rate=5e-4,
-            precision="fp32",
-        )
+        expected = papers.get("btsrn").experiment("vdsr", 2, "released", 1, **TRAINING, learning_rate=5e-4)
+        assert found[2].experiment == expected
         assert found[0].experiment.learning_rate == 1e-3 and found[0].experiment.minutes is None
 
     def test_legs_are_annealed_trainings_of_their_own(self, home):
@@ -406,12 +379,9 @@ class TestStart:
 def main(monkeypatch, *args: str) -> int:
     """Run `make weights` in this process."""
     monkeypatch.setattr(sys, "argv", ["weights.py", *args])
-    spec = importlib.util.spec_from_file_location("workflow_weights", ROOT / "workflow" / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        return module.main()
+        return load("weights").main()
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -3,22 +3,16 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import ROOT, execute, git, load
 
 from srlib.core import paths
 from srlib.reproduce import notebooks
 
-ROOT = Path(__file__).resolve().parents[1]
-PUBLISH = [sys.executable, ROOT / "workflow" / "publish.py"]
-
-
-def git(home: Path, *arguments: str) -> str:
-    call = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
-    return subprocess.run(call, cwd=home, check=True, capture_output=True, text=True).stdout
+publish = load("publish")
 
 
 @pytest.fixture
@@ -39,33 +33,31 @@ def home(tmp_path, monkeypatch) -> Path:
     return home
 
 
-def test_a_released_run_leaves_the_checkout_clean_and_is_published_when_told(home):
+def test_a_released_run_leaves_the_checkout_clean_and_is_published_when_told(home, capsys):
     rows = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
     notebooks.save_metrics(rows, "released", "render", "btsrn")
-    call = [sys.executable, "-m", "papermill", "-k", "python3", "--no-progress-bar", "-p", "profile", "released"]
-    notebook, executed = home / "notebooks" / "summary.ipynb", home / "runs" / "summary.ipynb"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*call, notebook, executed], cwd=home, env=environment, check=True, capture_output=True, timeout=300)
+    execute(home / "notebooks" / "summary.ipynb", "released")
     made = home / "runs" / "figures" / "released" / "btsrn"
     assert {"claims.csv", "gaps.md"} <= {file.name for file in made.iterdir()}
     assert git(home, "status", "--porcelain") == ""
 
-    done = subprocess.run(PUBLISH, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    capsys.readouterr()
+    assert publish.main() == 0
     changed = git(home, "status", "--porcelain").split()
     assert "figures/released/btsrn/claims.csv" in changed and all("released/btsrn" in name for name in changed if name != "M")
     published = home / "figures" / "released" / "btsrn"
     assert all((published / file.name).read_bytes() == file.read_bytes() for file in made.iterdir())
-    assert "published earlier and not made by this run:" in done.stdout and "table_4.md" in done.stdout
+    printed = capsys.readouterr().out
+    assert "published earlier and not made by this run:" in printed and "table_4.md" in printed
     assert (published / "table_4.md").exists()
 
 
-def test_nothing_to_publish_is_said(home):
+def test_nothing_to_publish_is_said(home, capsys):
     notebooks.figures_folder("released", "btsrn").mkdir(parents=True)
     (notebooks.figures_folder("released", "btsrn") / "table_4.csv").write_text("a run without claims")
-    done = subprocess.run(PUBLISH, capture_output=True, text=True)
-    assert done.returncode == 1 and git(home, "status", "--porcelain") == ""
-    assert f"no judged paper in {paths.figures_dir() / 'released'}; run make reproduce PROFILE=released first" in done.stderr
+    assert publish.main() == 1 and git(home, "status", "--porcelain") == ""
+    message = f"no judged paper in {paths.figures_dir() / 'released'}; run make reproduce PROFILE=released first"
+    assert message in capsys.readouterr().err
 
 
 def test_figures_lie_in_the_runs_folder_unless_they_have_one_of_their_own(home, monkeypatch, tmp_path):

@@ -1,23 +1,19 @@
 """README and the papers' pages say what the committed tables say."""
 
-import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.reproduce.claims import KINDS
 from srlib.reproduce.verdicts import VERDICTS
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [f"notebooks/{name}/README.md" for name in papers.names()]
 
 
-def check(folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, folder / "workflow" / "readme.py", "--check"], capture_output=True, text=True)
+readme = load("readme")
 
 
 @pytest.fixture
@@ -29,37 +25,25 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_pages_have_the_tables_of_figures_released():
-    done = check(ROOT)
-    assert done.returncode == 0, done.stderr
+def test_the_pages_have_the_tables_of_figures_released(capsys):
+    assert readme.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_a_number_that_was_typed_is_noticed_and_put_right(copy):
+def test_a_number_that_was_typed_is_noticed_and_put_right(copy, capsys):
     page = copy / "notebooks" / "difficulty_sr" / "README.md"
     right = page.read_text()
     assert "33.66, 33.66" in right
     page.write_text(right.replace("33.66, 33.66", "33.66, 34.66", 1))
-    done = check(copy)
-    assert done.returncode == 1 and "run: python workflow/readme.py" in done.stderr
-    subprocess.run([sys.executable, copy / "workflow" / "readme.py"], check=True)
-    assert page.read_text() == right
+    copied = load("readme", copy)
+    assert copied.main(["--check"]) == 1 and "run: python workflow/readme.py" in capsys.readouterr().err
+    assert copied.main([]) == 0 and page.read_text() == right
 
 
-@pytest.fixture
-def readme():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "workflow" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["readme"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["readme"]
-
-
-def test_every_verdict_is_counted(readme):
+def test_every_verdict_is_counted():
     assert readme.WORDS == VERDICTS and readme.KINDS == KINDS
 
 
-def test_kinds_of_claim_are_counted_apart(readme, tmp_path):
+def test_kinds_of_claim_are_counted_apart(tmp_path):
     file = tmp_path / "claims.csv"
     rows = ["holds,cost counted", "holds,accuracy", "holds,accuracy", "not decidable at this budget,accuracy"]
     file.write_text("\n".join(["verdict,kind", *rows]))

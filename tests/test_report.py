@@ -49,9 +49,8 @@ def save(made: nbformat.NotebookNode, name: str) -> None:
     nbformat.write(made, file)
 
 
-@pytest.fixture
-def executed():
-    """Three notebooks, a summary, a table and a figure, as a run leaves them."""
+def execute() -> None:
+    """Write three notebooks, a summary, a table and a figure, as a run leaves them."""
     picture = shown(**{"image/png": base64.b64encode(png("red")).decode()})
     table = shown(**{"text/html": "<table><tr><td>28.42</td></tr></table>", "text/plain": "28.42"})
     widget = shown(**{WIDGET: {"model_id": "1"}, "text/plain": "VBox()"})
@@ -71,6 +70,21 @@ def executed():
     (figures / "figure_5.png").write_bytes(png("blue", (3000, 500)))
     (figures / "figure_5.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (figures / "figure_5.csv").write_text("method,psnr\nbtsrn,33.64\n")
+
+
+@pytest.fixture
+def executed():
+    execute()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """The index of a report on what `execute` writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("SRLIB_RUNS", "SRLIB_FIGURES"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+        execute()
+        return report.build(PROFILE)
 
 
 @pytest.fixture
@@ -101,8 +115,7 @@ class Links(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def test_the_index_shows_all_there_is(executed):
-    index = report.build(PROFILE)
+def test_the_index_shows_all_there_is(index):
     links, html, folder = Links(index), index.read_text(), index.parent
     budget = find_profile(PROFILE).budget
     for part in [budget, "embedded-test", "Balanced Two-Stage", "+0.123 dB", "PSNR <of> luma.", "33.64", "(12 s)"]:
@@ -120,8 +133,8 @@ def test_the_index_shows_all_there_is(executed):
     assert html.count('<b class="not-tested">not tested</b>') == len(known) - 1
 
 
-def test_a_notebook_keeps_code_pictures_tables_and_printed_lines(executed):
-    folder = report.build(PROFILE).parent / "btsrn"
+def test_a_notebook_keeps_code_pictures_tables_and_printed_lines(index):
+    folder = index.parent / "btsrn"
     page = folder / "train_btsrn_x2.html"
     links = Links(page)
     assert "28.42" in links.text and "step 0 step 1" in links.text and "<em>one</em>" in page.read_text()
@@ -147,14 +160,13 @@ def test_the_index_leads_to_every_paper_and_says_what_it_was_trained_on(executed
     assert "Training data: RealSR-V3-x*/train. Scored on RealSR-V3-x*/test" in said
 
 
-def test_a_profile_that_judges_no_accuracy_says_so_and_counts_no_verdicts(executed):
-    html = report.build(PROFILE).read_text()
+def test_a_profile_that_judges_no_accuracy_says_so_and_counts_no_verdicts(index):
+    html = index.read_text()
     assert "too small to judge accuracy" in html and "Claims. Accuracy" not in html and '<div class="verdicts">' not in html
     assert "those of accuracy not judged under this profile" in html
 
 
-def test_a_section_opens_with_its_picture_and_table_beside_the_released_ones(executed):
-    index = report.build(PROFILE)
+def test_a_section_opens_with_its_picture_and_table_beside_the_released_ones(index):
     html, lead = index.read_text(), Links(index).loaded
     assert "btsrn/files/figure_5.preview.png" in lead and "btsrn/released/figure_5.preview.png" in lead
     assert (
@@ -219,9 +231,8 @@ def test_a_table_without_a_number_of_ours_is_folded(executed):
     assert "btsrn/files/table_1.csv" in folded and "<h4>Table 4, this run</h4>" in html
 
 
-def test_no_page_needs_anything_from_outside(executed):
-    folder = report.build(PROFILE).parent
-    pages = list(folder.rglob("*.html"))
+def test_no_page_needs_anything_from_outside(index):
+    pages = list(index.parent.rglob("*.html"))
     assert len(pages) == 5
     for page in pages:
         links = Links(page)

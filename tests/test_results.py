@@ -37,15 +37,7 @@ from srlib.train.training import digest, train
 COLUMNS = ["paper", "method", "dataset", "scale", "seed", "image", "psnr", "ssim", "seconds"]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A repository of its own, so that no test releases weights into the real one."""
-    (tmp_path / "home" / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("SRLIB_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+pytestmark = pytest.mark.usefixtures("one_thread", "home")
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from srlib.core import paths
+from srlib.draw.source import source
+from srlib.papers.difficulty_sr import model
 from srlib.reproduce import sources
 
 FILES = {
@@ -76,3 +78,10 @@ def test_notebooks_use_what_they_show():
     assert {name for name, files in used.items() if "draw/widgets.py" in files} == {"btsrn/train", "btsrn/explore"}
     assert {name for name, files in used.items() if "draw/diagrams.py" in files} == {"btsrn/render"}
     assert {name for name, files in used.items() if "reproduce/gaps.py" in files} == {"summary"}
+
+
+def test_source_shows_code_as_it_runs_without_its_docstring():
+    text = source(model.classes, model.DualBranchSR.mask).data
+    assert text.startswith("```python\ndef classes(psnr: Tensor) -> Tensor:\n    return torch.bucketize(")
+    assert "\n\n\ndef mask(self" in text and '"""' not in text and text.endswith("```")
+    assert "hardest, below 30 dB" in source(model.classes, docstring=True).data

@@ -1,10 +1,9 @@
 """`srlib claim` and `srlib compare`: verdicts on stored evaluations, and what changed between two commits."""
 
-import subprocess
-
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import git
 
 from srlib.cli.main import main
 from srlib.core.errors import SRError
@@ -67,21 +66,14 @@ class TestClaim:
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(home):
     """A repository with two commits: scores of new weights, a lost and a new score, and a verdict that turned."""
-    root = tmp_path / "repository"
-    (root / "notebooks").mkdir(parents=True)
-    monkeypatch.setenv("SRLIB_HOME", str(root))
-
-    def git(*arguments):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
     def write(path, text):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
 
-    git("init", "-b", "main")
+    git(home, "init", "-b", "main")
     claims = "verdict,claim,difference\n{},A beats B | C,+0.1 dB\nholds,B is small,\n"
     scores = "# {{}}\nimage,psnr,seconds\n1,30.0,{}\n2,{},1.0\n"
     for folder, second, verdict, extra in (
@@ -92,12 +84,12 @@ def repository(tmp_path, monkeypatch):
         write(f"data/scores/{extra}_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
         write("data/scores/same_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(second, 7.0))  # only its time differs
         write("figures/released/paper/claims.csv", claims.format(verdict))
-        git("add", "-A")
-        git("commit", "-m", extra)
-        git("tag", extra)
+        git(home, "add", "-A")
+        git(home, "commit", "-m", extra)
+        git(home, "tag", extra)
         for stale in (f"{folder}", f"{extra}_x2-0123456789"):
-            git("rm", "-rq", f"data/scores/{stale}") if extra == "old" else None
-    return root
+            git(home, "rm", "-rq", f"data/scores/{stale}") if extra == "old" else None
+    return home
 
 
 class TestCompare:

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -21,22 +22,16 @@ import psutil
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
 from srlib.papers.profiles import PROFILES
 
-ROOT = Path(__file__).resolve().parents[1]
 JOB = [sys.executable, str(ROOT / "workflow" / "job.py")]
-WORKFLOWS = sorted(file.parent.name for file in (ROOT / "workflow").glob("*/config.yaml"))
-
-
-def load(name: str):
-    """Import one of the scripts."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow" / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+CLUSTERS = sorted({file.parent.name for file in (ROOT / "workflow").glob("*/config.yaml")} - {"laptop"})
+CORES = len(os.sched_getaffinity(0))
+SMOKE = ("--profile", "smoke", "--jobs", str(CORES))  # a core for each notebook, as on a cluster
 
 
 job, cluster = load("job"), load("cluster")
@@ -52,10 +47,10 @@ def command(*args: str, home: Path = ROOT) -> list[str]:
     return [sys.executable, str(home / "workflow" / "reproduce.py"), *args]
 
 
-def reproduce(*args: str, home: Path = ROOT) -> subprocess.CompletedProcess:
+def reproduce(*args: str) -> subprocess.CompletedProcess:
     """Call the script; stderr is in stdout."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 900}
-    return subprocess.run(command(*args, home=home), **options)
+    return subprocess.run(command(*args), **options)
 
 
 def metrics(profile: str) -> Path:
@@ -81,6 +76,9 @@ def dry_run(*config: str, workflow: str = "laptop") -> tuple[set[str], str]:
     return {name.split("/", 2)[2] for name in made if name.startswith("metrics/")}, said
 
 
+planned = cache(dry_run)  # where the runs folder is empty
+
+
 def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ...] = ()) -> set[str]:
     setting, made = PROFILES[profile], {"summary.csv"}
     for name in names or papers.names():
@@ -99,42 +97,40 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_profile_has_its_jobs(profile):
-    made, said = dry_run(f"profile={profile}")
+    made, said = planned(f"profile={profile}")
     assert made == expected(profile), said
     assert "report/" + profile + "/index.html" in said
 
 
 def test_paper_and_scale_restrict_the_jobs():
-    made, said = dry_run("profile=quick", "paper=btsrn", "scale=3,4")
-    assert made == expected("quick", ["btsrn"], (3, 4)), said
+    made, said = dry_run("profile=quick", "paper=btsrn,ddet", "scale=3,4")
+    assert made == expected("quick", ["btsrn"], (3, 4)), said  # DDet lacks both
     assert "-y 'scales: [3, 4]'" in said and "srlib.reproduce.trainings quick btsrn 3 4" in said
-    made, said = dry_run("profile=quick", "scale=3")
-    assert made == expected("quick", ["btsrn", "difficulty_sr"], (3,)), said  # other papers lack it
 
 
 def test_a_first_look_has_the_first_scale_or_all_that_one_network_serves():
-    said = dry_run("profile=quick", "paper=btsrn,prosrn")[1]
+    said = planned("profile=quick")[1]
     assert re.search(r"trainings quick btsrn 2\s*$", said, re.MULTILINE) and "-y 'scales: [2]'" in said
     assert re.search(r"trainings quick prosrn 2 4 8\s*$", said, re.MULTILINE) and "-y 'scales: [2, 4, 8]'" in said
 
 
 def test_a_gan_waits_for_its_generator():
-    made, said = dry_run("profile=paper", "paper=prosrn")
-    assert made == expected("paper", ["prosrn"]), said
+    said = planned("profile=paper")[1]
     for gan, start in (("prosrgan_x4", "prosrn_2_4_x4"), ("srgan_x4", "srresnet_x4")):
         rule = re.search(rf"input: ([^\n]+)\n    output: metrics/paper/prosrn/train_{gan}.csv", said)
         assert f"metrics/paper/prosrn/train_{start}.csv" in rule[1]
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize("workflow", ["laptop", *CLUSTERS])
 def test_each_workflow_profile_is_understood(workflow):
     settings = yaml.safe_load((ROOT / "workflow" / workflow / "config.yaml").read_text())
-    plugin = f"snakemake_executor_plugin_{settings['executor'].replace('-', '_')}"
-    if settings["executor"] != "local" and not importlib.util.find_spec(plugin):
-        pytest.skip(f"needs {plugin}: pip install -e .[cluster]")
-    made, said = dry_run("profile=smoke", workflow=workflow)
-    assert made == expected("smoke"), said
     assert settings["keep-going"] and settings["rerun-incomplete"]
+    if workflow != "laptop":
+        plugin = f"snakemake_executor_plugin_{settings['executor'].replace('-', '_')}"
+        if not importlib.util.find_spec(plugin):
+            pytest.skip(f"needs {plugin}: pip install -e .[cluster]")
+        made, said = dry_run("profile=smoke", workflow=workflow)
+        assert made == expected("smoke"), said
 
 
 @pytest.mark.parametrize(
@@ -204,30 +200,47 @@ def test_no_more_notebooks_at_a_time_than_asked_for(monkeypatch, tmp_path, count
     assert (cores, threads) == expected and cores // threads <= jobs
 
 
-def test_smoke_is_killed_continues_and_is_then_complete():
-    process = subprocess.Popen(command("--profile", "smoke"), stdout=subprocess.PIPE, text=True, start_new_session=True)
-    before = ""
-    for line in process.stdout:
-        before += line
-        if line.startswith("  done"):
-            break
-    time.sleep(2)  # into the next notebook
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before += process.stdout.read()
-    complete = re.findall(r"^  done    (\S+),", before, re.MULTILINE)
-    deadline = time.monotonic() + 30
-    while survivors() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not survivors()
-    kept = {name: (metrics("smoke") / f"{name}.csv").stat().st_mtime_ns for name in complete[:1]}
-    assert kept, before
+def folders_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in ("runs", "figures", "cache"):
+        patch.setenv(f"SRLIB_{name.upper()}", str(folder / name))
 
-    second = reproduce("--profile", "smoke")
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> SimpleNamespace:
+    """A smoke run of all papers that was killed and continued.
+
+    folder: of its runs. first: what was printed until the kill. survivors, made: what ran and what was complete after it. second:
+    the call that continued.
+    """
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        folders_in(folder, patch)
+        for name in ("SRLIB_DATA", "SRLIB_ALIVE", "MAKELEVEL"):
+            patch.delenv(name, raising=False)
+        process = subprocess.Popen(command(*SMOKE), stdout=subprocess.PIPE, text=True, start_new_session=True)
+        first = ""
+        for line in process.stdout:
+            first += line
+            if line.startswith("  done"):
+                break
+        time.sleep(2)  # into the next notebook
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        first += process.stdout.read()
+        until(lambda: not survivors(), 30)
+        complete = re.findall(r"^  done    (\S+),", first, re.MULTILINE)
+        made = {name: (metrics("smoke") / f"{name}.csv").stat().st_mtime_ns for name in complete[:1]}
+        return SimpleNamespace(folder=folder, first=first, survivors=survivors(), made=made, second=reproduce(*SMOKE))
+
+
+def test_smoke_is_killed_continues_and_is_then_complete(smoke, monkeypatch):
+    folders_in(smoke.folder, monkeypatch)
+    assert not smoke.survivors and smoke.made, smoke.first
+    second = smoke.second
     assert second.returncode == 0, second.stdout
     for name in expected("smoke"):
         assert (metrics("smoke") / name).exists(), name
-    for name, when in kept.items():
+    for name, when in smoke.made.items():
         assert (metrics("smoke") / f"{name}.csv").stat().st_mtime_ns == when, "what was made is not made again"
         assert name not in started(second.stdout)
     index = paths.runs_dir() / "report" / "smoke" / "index.html"
@@ -237,7 +250,7 @@ def test_smoke_is_killed_continues_and_is_then_complete():
     assert all(f"btsrn/{name}.html" in index.read_text() for name in notebooks)
     assert (paths.figures_dir() / "smoke" / "btsrn" / "table_4.csv").exists()
 
-    third = reproduce("--profile", "smoke")
+    third = reproduce(*SMOKE)
     assert third.returncode == 0 and not started(third.stdout)
     assert third.stdout.startswith("Nothing to do: all is made.")
 
@@ -282,7 +295,31 @@ def home(tmp_path, monkeypatch) -> Path:
     return home
 
 
-def test_a_failure_is_told_isolated_and_mended(home):
+METRICS, FIGURES, WIDGETS = "core/metrics", "papers/ddet/figures", "draw/widgets"
+
+
+def rerun(home: Path, **changes: str) -> set[str]:
+    """Return what runs again where this is appended to these modules of the repository."""
+    files = {home / "srlib" / f"{module}.py": more for module, more in changes.items()}
+    before = {file: file.read_text() for file in files}
+    for file, more in files.items():
+        file.write_text(before[file] + more)
+    made, said = dry_run("profile=smoke", "paper=btsrn")
+    assert made or "Nothing to be done" in said, said
+    for file, text in before.items():
+        file.write_text(text)
+    return made
+
+
+def test_a_failure_is_told_isolated_and_mended_and_changed_code_runs_again(home):
+    (home / "srlib").unlink()
+    shutil.copytree(ROOT / "srlib", home / "srlib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, module in {"btsrn/train": METRICS, "btsrn/render": FIGURES, "btsrn/explore": WIDGETS}.items():
+        file = home / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(file, as_version=4)
+        notebook.cells[1].source += f"\nif False:\n    import srlib.{module.replace('/', '.')}\n"
+        nbformat.write(notebook, file)
+
     first = reproduce("--profile", "smoke", "--paper", "btsrn")
     assert first.returncode == 1
     assert "btsrn/ablate: AssertionError: not mended" in first.stdout
@@ -300,8 +337,7 @@ def test_a_failure_is_told_isolated_and_mended(home):
     waited, worked = outputs
     assert "Another `make reproduce`" in waited and "Nothing to do" in waited and not started(waited)
     assert sorted(started(worked)) == ["btsrn/ablate", "btsrn/explore", "btsrn/render", "summary"]
-    cores = len(os.sched_getaffinity(0))
-    assert (metrics("smoke") / "btsrn" / "train_btsrn_x2.csv").read_text() == str(max(cores // 2, 1))
+    assert (metrics("smoke") / "btsrn" / "train_btsrn_x2.csv").read_text() == str(max(CORES // 2, 1))
 
     log = paths.runs_dir() / "snakemake.log"
     last = log.stat().st_mtime_ns
@@ -310,6 +346,11 @@ def test_a_failure_is_told_isolated_and_mended(home):
     made = paths.runs_dir() / "report" / "smoke" / "index.html"
     made.unlink()
     assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.count("1 of 1 job") == 1 and made.exists()
+
+    assert rerun(home, **{WIDGETS: "\n# a remark\n", METRICS: "\n\n", "cli/pictures": "\nX = 1\n"}) == set()
+    assert rerun(home, **{WIDGETS: "\nX = 1\n"}) == {"btsrn/explore.done", "summary.csv"}
+    assert rerun(home, **{FIGURES: "\nX = 1\n"}) == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
+    assert {"btsrn/trainings.csv", "btsrn/train_btsrn_x2.csv"} <= rerun(home, **{METRICS: "\nX = 1\n"})
 
     interrupted = subprocess.Popen(command("--profile", "quick", "--paper", "btsrn"), stdout=subprocess.PIPE, text=True)
     said = ""
@@ -320,36 +361,6 @@ def test_a_failure_is_told_isolated_and_mended(home):
     assert interrupted.returncode == 130
     assert "Stopped. The same command continues where this one ended.\n" in said
     assert "stopped btsrn/" in said and "done" not in said
-
-
-METRICS, FIGURES, WIDGETS = "core/metrics", "papers/ddet/figures", "draw/widgets"
-
-
-def test_a_notebook_runs_again_when_code_that_it_uses_changes(home):
-    (home / "mended").write_text("")
-    (home / "srlib").unlink()
-    shutil.copytree(ROOT / "srlib", home / "srlib", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, module in {"btsrn/train": METRICS, "btsrn/render": FIGURES, "btsrn/explore": WIDGETS}.items():
-        file = home / "notebooks" / f"{name}.ipynb"
-        notebook = nbformat.read(file, as_version=4)
-        notebook.cells[1].source += f"\nif False:\n    import srlib.{module.replace('/', '.')}\n"
-        nbformat.write(notebook, file)
-
-    def rerun(module: str, more: str) -> set[str]:
-        file = home / "srlib" / f"{module}.py"
-        before = file.read_text()
-        file.write_text(before + more)
-        made, said = dry_run("profile=smoke", "paper=btsrn")
-        assert made or "Nothing to be done" in said, said
-        file.write_text(before)
-        return made
-
-    done = reproduce("--profile", "smoke", "--paper", "btsrn")
-    assert done.returncode == 0, done.stdout
-    assert rerun(WIDGETS, "\n# a remark\n") == rerun(METRICS, "\n\n") == rerun("cli/pictures", "\nX = 1\n") == set()
-    assert rerun(WIDGETS, "\nX = 1\n") == {"btsrn/explore.done", "summary.csv"}
-    assert rerun(FIGURES, "\nX = 1\n") == {"btsrn/render.csv", "btsrn/render_costs.csv", "summary.csv"}
-    assert {"btsrn/trainings.csv", "btsrn/train_btsrn_x2.csv"} <= rerun(METRICS, "\nX = 1\n")
 
 
 # --- Progress ---------------------------------------------------------------------------------------------------------
@@ -876,10 +887,14 @@ def untimed(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=TIMES, errors="ignore")
 
 
+def of_btsrn(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["paper"] == "btsrn"].reset_index(drop=True) if "paper" in table else table
+
+
 FIRST = ("btsrn/ablate", "btsrn/trainings")
 
 
-def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
+def test_slurm_makes_the_same_tables(slurm, slurm_home, smoke, tmp_path):
     """Ctrl-C cancels all jobs; the same call goes on, also when a job is killed, and makes what ON=laptop makes."""
     first = Call(tmp_path / "first", "--on", "slurm", home=slurm_home)
     first.wait_for(*(f"  queued  {name}" for name in FIRST))
@@ -922,17 +937,13 @@ def test_slurm_makes_the_same_tables(slurm, slurm_home, tmp_path, monkeypatch):
     assert queued(said).keys() == {*FIRST, "btsrn/train_btsrn_x2", "btsrn/render", "btsrn/explore", "summary"}
     assert "7 of 7 jobs" in said and "Done in" in said
 
-    with monkeypatch.context() as alone:
-        alone.setenv("SRLIB_RUNS", str(tmp_path / "laptop"))
-        alone.setenv("SRLIB_FIGURES", str(tmp_path / "laptop_figures"))
-        cores = len(os.sched_getaffinity(0))
-        done = reproduce("--profile", "smoke", "--paper", "btsrn", "--jobs", str(cores), home=slurm_home)  # a core for each, too
-    assert done.returncode == 0, done.stdout
-    metrics, expected = tmp_path / "runs" / "metrics", tmp_path / "laptop" / "metrics"
-    names = {file.relative_to(expected) for file in expected.rglob("*.csv")}
-    assert len(names) == 7 and names == {file.relative_to(metrics) for file in metrics.rglob("*.csv")}
+    assert smoke.second.returncode == 0, smoke.second.stdout
+    made, expected = metrics("smoke"), smoke.folder / "runs" / "metrics" / "smoke"
+    names = {file.relative_to(made) for file in made.rglob("*.csv")}
+    assert names == {Path("summary.csv"), *(file.relative_to(expected) for file in (expected / "btsrn").glob("*.csv"))}
+    assert len(names) == 7
     for name in names:
-        one, other = (untimed(pd.read_csv(folder / name)) for folder in (metrics, expected))
+        one, other = (untimed(of_btsrn(pd.read_csv(folder / name))) for folder in (made, expected))
         assert len(one)
         pd.testing.assert_frame_equal(one, other, check_exact=True, obj=str(name))
 

@@ -1,7 +1,6 @@
 """A JupyterLab and a Voila on copies of the explorers, and a Chromium to look at them."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -13,17 +12,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
 from srlib.reproduce import store
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 HOW = "no Chromium found; install one to run the browser tests, e.g. apt-get install chromium"
-_SPEC = importlib.util.spec_from_file_location("explore", ROOT / "workflow" / "explore.py")
-explore = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(explore)
+explore = load("explore")
 SHOTS = Path(os.environ.get("SRLIB_SCREENSHOTS", ROOT / "runs" / "screenshots"))
 
 
@@ -39,19 +36,25 @@ def runs(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+# For each paper the scale of its explorer, and enough networks for every one of its sliders.
+NETWORKS = {
+    "btsrn": (2, ["btsrn_10+0", "btsrn_6+4", "btsrn_pixelcnn", "btsrn_pconv"]),
+    "prosrn": (4, ["prosrn", "prosrn_2_4", "prosrgan"]),
+    "difficulty_sr": (2, ["difficulty_sr"]),
+    "d2c_sr": (1, ["d2c_a0.1", "d2c_a1"]),
+    "ddet": (1, ["ddet"]),
+}
+
+
 @pytest.fixture
 def trained(runs, monkeypatch):
     """A function that trains what a paper's explorer shows, for a few steps."""
 
     def train(name: str) -> None:
         monkeypatch.setenv("SRLIB_RUNS", str(runs))
-        paper = papers.get(name)
-        setting = paper.setting("smoke")
-        for method in [*paper.compared, *paper.ablations]:
-            at = [s for s in paper.scales_of(setting) if paper.has(method, s)]
-            at += [s for s in paper.method(method).scales if s not in at]  # what one scale alone has: ProSRGAN
-            if paper.method(method).trained and at:
-                store.load_or_train(paper, method, at[0], setting, progress="none")
+        scale, methods = NETWORKS[name]
+        for method in methods:
+            store.load_or_train(papers.get(name), method, scale, papers.get(name).setting("smoke"), progress="none")
 
     return train
 

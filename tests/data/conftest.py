@@ -75,17 +75,14 @@ def server(content):
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch, server, content) -> Path:
+def root(tmp_path, monkeypatch, server, content, home) -> Path:
     """The data folder; the registry has one dataset, `Tiny`, served locally."""
-    home = tmp_path / "home"
-    (home / "notebooks").mkdir(parents=True)
     rows = [
         ("Tiny", "test", f"Tiny/{name}", hashlib.sha256(data).hexdigest(), len(data), f"{server.url}/{name}")
         for name, data in content.items()
     ]
     pd.DataFrame(rows, columns=registry.COLUMNS).to_csv(tmp_path / "registry.csv", index=False)
     monkeypatch.setattr(registry, "FILE", tmp_path / "registry.csv")
-    monkeypatch.setenv("SRLIB_HOME", str(home))
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path / "datasets"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(registry, "BACKOFF", 0.01)

@@ -54,11 +54,6 @@ class TestSizes:
         assert cost.parameters == parameters
         assert cost.mult_adds / 1e9 == pytest.approx(giga, abs=0.05)
 
-    def test_each_rung_of_the_ladder_adds_what_it_should(self):
-        rungs = [PLAIN, {"cdm": False, "mda": False}, {"mda": False}, {}]
-        sizes = [summary(DDet(**rung)).parameters for rung in rungs]
-        assert sizes == [1_295_473, 1_296_690, 1_334_835, 1_428_919]
-
     def test_kernels_have_the_sizes_of_their_source(self):
         lr = torch.rand(2, 1, 9, 10)
         for variant, sizes in (("official", [81, 49, 25]), ("paper", [9, 25, 49])):

@@ -378,18 +378,6 @@ class TestEvaluate:
         with pytest.raises(SRError, match=rf"folder:.*, small: {message}"):
             evaluate(models.create("bicubic", 2), pictures, protocol("y"))
 
-    def test_missing_data(self):
-        with pytest.raises(SRError, match="unknown dataset 'Set55'"):
-            evaluate(models.create("bicubic", 2), "Set55", protocol("y"))
-
-    @pytest.mark.parametrize(
-        ("scale", "kernel", "by", "psnr", "ssim"), [(2, "matlab", "y", 33.66, 0.9299), (3, "pillow", "btsrn", 30.38, None)]
-    )
-    def test_set5_has_the_published_bicubic_rows(self, datasets, scale, kernel, by, psnr, ssim):
-        rows = evaluate(models.create("bicubic", scale, kernel=kernel), "Set5", protocol(by))
-        assert rows["psnr"].mean() == pytest.approx(psnr, abs=0.01)
-        assert ssim is None or rows["ssim"].mean() == pytest.approx(ssim, abs=0.0003)
-
 
 class Darker(nn.Module):
     """A same-size model: takes 10 levels from every pixel."""

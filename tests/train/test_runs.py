@@ -4,13 +4,13 @@ import math
 import os
 import re
 import resource
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import git
 
 from srlib.core.errors import SRError
 from srlib.core.files import atomic_write, sha256, write_json
@@ -285,9 +285,8 @@ class TestProvenance:
         (tmp_path / "notebooks").mkdir(parents=True)
         (tmp_path / "file").write_text("1")
         monkeypatch.setenv("SRLIB_HOME", str(tmp_path))
-        git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
         for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
-            subprocess.run([*git, *command], check=True)
+            git(tmp_path, *command)
         clean = provenance()
         assert re.fullmatch("[0-9a-f]{40}", clean["commit"]) and clean["dirty"] is False
         (tmp_path / "file").write_text("2")

@@ -1,0 +1,31 @@
+"""The scripts of `workflow/` as modules, the code of notebooks, and git for a user without a configuration."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(name: str, root: Path = ROOT) -> ModuleType:
+    """Import one of the scripts of a checkout anew."""
+    spec = importlib.util.spec_from_file_location(name, root / "workflow" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def execute(notebook: Path, profile: str) -> None:
+    """Run the cells of a notebook in this process under another profile than its default."""
+    cells = json.loads(notebook.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    exec(code.replace('profile = "quick"', f'profile = "{profile}"'), {})
+
+
+def git(folder: Path, *args: str) -> str:
+    """Run git in a folder; return what it printed."""
+    call = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *args]
+    return subprocess.run(call, cwd=folder, check=True, capture_output=True, text=True).stdout
