@@ -288,16 +288,16 @@ class TestTrainings:
         file = released(data, validation=data)
         file.unlink()
         card = card_of(file)
-        card["provenance"] |= {"vital_signs": {"any": "sign"}}
+        card["provenance"] |= {"vital_signs": {"any": "sign", "other": 1}}
         file.with_suffix(".json").write_text(json.dumps(card))
-        paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"})
+        paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"}, part_signs={"half": ("other", "none")})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(budgets.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
             got = budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
             part = budgets.trainings(dataclasses.replace(paper, name="btsrn"), self.rows(("half", 2, None)), profile)
-        assert got["dead"].tolist() == ["of {'any': 'sign'}"] and got["steps"].tolist() == [2]
+        assert got["dead"].tolist() == ["of {'any': 'sign', 'other': 1}"] and got["steps"].tolist() == [2]
         assert len(got["history"][0]) == 2
-        assert part["method"].tolist() == ["half"]
+        assert part["method"].tolist() == ["half"] and part["dead"].tolist() == ["of {'other': 1}"]
 
     def test_steps_count_those_that_it_started_from(self, data, profile):
         first = PAPER.method("espcn")
