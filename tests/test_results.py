@@ -290,7 +290,7 @@ class TestTrainings:
         card = card_of(file)
         card["provenance"] |= {"vital_signs": {"any": "sign", "other": 1}}
         file.with_suffix(".json").write_text(json.dumps(card))
-        paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"}, part_signs={"half": ("other", "none")})
+        paper = dataclasses.replace(PAPER, parts={"half": "Half"}, part_of={"half": "espcn"}, part_signs={"half": ("other",)})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(budgets.vitals, "dead", lambda signs: f"of {signs}" if signs else "")
             got = budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), profile)
