@@ -89,9 +89,10 @@ def _training_identity(card: dict) -> dict:
     return {key: value for key, value in card["provenance"].items() if key not in ("weights", "probe")}
 
 
-def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
+def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str] = ()) -> Path:
     """Write a complete run's weights to `data/weights/` in float16, with a card; return the file of the weights.
 
+    also: further names of this training in its paper, under which it is released, too.
     The card has the experiment, provenance, validations, and the metrics and vital signs of the float16 weights. An earlier
     release is replaced, better or worse; the card's history keeps its budget and metrics.
     Raises SRError for an incomplete run and for weights outside the range of float16.
@@ -100,7 +101,6 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
     if not run.complete:
         raise SRError(f"{run.dir.name} is not complete; finish its training first")
     run.check_weights()
-    file = released_file(experiment.paper, experiment.name, experiment.scale, experiment.seed)
     model = models.create(experiment.model, experiment.scale, **experiment.model_args)
     state = half_precision(load_file(run.weights))
     model.load_state_dict(state)
@@ -110,22 +110,28 @@ def release(run: Run, datasets: Iterable[str], by: Protocol) -> Path:
         metrics[dataset] = {**means, "protocol": by.name}
     data = save(state)
     card = {
-        "experiment": asdict(experiment),
         "provenance": {key: value for key, value in run.provenance().items() if key != "vital_signs"},
         "metrics": metrics,
-        "history": [],
         "validation": validations(run),
         "weights": hashlib.sha256(data).hexdigest(),
         "probe": probe.network(model),
         "vital_signs": vitals.measure(model, *metrics) if metrics else {},
     }
+    for name in (*also, experiment.name):
+        file = released_file(experiment.paper, name, experiment.scale, experiment.seed)
+        named = {"experiment": asdict(experiment) | {"name": name}, **card, "history": _past(file, card)}
+        write_json(file.with_suffix(".json"), named)
+        atomic_write(file, data)  # last, so that weights never exist without a card
+    return file
+
+
+def _past(file: Path, card: dict) -> list[dict]:
+    """Return the budgets and metrics of the releases that a card replaces."""
     if file.exists():
         old = read_card(file.with_suffix(".json"))
         same = _training_identity(old) == _training_identity(card)
         old_legs = legs(training_budget(old["experiment"], old["provenance"]))
         budget = {key: sum(leg[key] for leg in old_legs) for key in ("steps", "minutes")}
         budget |= {key: old["provenance"][key] for key in ("hardware", "date")}
-        card["history"] = old["history"] if same else [*old["history"], {**budget, "metrics": old["metrics"]}]
-    write_json(file.with_suffix(".json"), card)
-    atomic_write(file, data)  # last, so that weights never exist without a card
-    return file
+        return old["history"] if same else [*old["history"], {**budget, "metrics": old["metrics"]}]
+    return []

@@ -1,12 +1,10 @@
 """The queue that trains what the plan has and `data/weights` lacks, and releases it: `make weights`."""
 
-import copy
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -157,8 +155,6 @@ def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]
             failed.append(f"{planned}: {unclean[0].dir} was not trained from a clean commit; delete it and train again")
             continue
         run = store.load_run(runs[-1].dir).run
-        for name in planned.names:
-            renamed = copy.copy(run)
-            renamed.experiment = replace(run.experiment, name=name)
-            files.append(cards.release(renamed, filter(None, [run.experiment.validation]), protocol("y")))
+        own = cards.release(run, filter(None, [run.experiment.validation]), protocol("y"), planned.also)
+        files += [own.with_name(own.name.replace(run.experiment.name, name, 1)) for name in planned.names]
     return files, failed
