@@ -33,8 +33,8 @@ OPTIONAL = (LPIPS,)  # fetched by name only
 MANUAL = ("DIV2K", "DIV2K-val")  # archives of several GB
 
 # Splits of City100's 100 scenes in addition to the authors' train (95) and test (5), the same for both cameras.
-# train13: training set of the networks released first. test20: the authors' test scenes and 15 more, drawn with seed 0 from the 82
-# scenes outside test and train13, so that it is held out for these networks, too (redrawn in
+# train13: training set of the networks released first. test20: the authors' test scenes and 15 more, drawn with seed 0 from
+# the 82 scenes outside test and train13, so that it is held out for these networks, too (redrawn in
 # tests/data/test_registry.py). train80: the complement of test20.
 CITY100 = ("City100-nikon", "City100-iphone")
 _SCENES = [f"{number:03d}" for number in range(1, 101)]
