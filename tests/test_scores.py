@@ -14,6 +14,7 @@ from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
 scores = load("scores")
+OFFICIAL = "official_vdsr_x2-f613166660-0123456789"  # the hash of the authors' file, and that of its conversion
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def home(home) -> Path:
     for name in ("a", "b"):
         (home / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors").write_text(name)
     made = paths.runs_dir() / "released" / cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2)).name
+    (paths.runs_dir() / "released" / OFFICIAL).mkdir(parents=True)
+    (paths.runs_dir() / "released" / OFFICIAL / "Set5_x2_y_01234567.csv").write_text("image,psnr\nbaby,31\n")
     for name in ("Set5_x2_y_01234567.csv", "folder_mine_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text("image,psnr\nbaby,30\n")
@@ -56,11 +59,15 @@ def home(home) -> Path:
 
 def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home, run):
     old = home / "data" / "scores" / "a_x2-0123456789"
-    old.mkdir(parents=True)
+    unknown = home / "data" / "scores" / "official_vdsr_x2-0123456789-0123456789"
+    for folder in (old, unknown):
+        folder.mkdir(parents=True)
     status, errors = run("--check")
     assert status == 1 and old.exists() and "scores of weights that are not released" in errors
     status, errors = run()
     assert status == 1 and "b_x2: no scores yet; run make reproduce PROFILE=released" in errors and not old.exists()
+    assert (home / "data" / "scores" / OFFICIAL / "Set5_x2_y_01234567.csv").exists() and not unknown.exists()
+    assert "official" not in errors
     folder = cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2))
     copies = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*.csv"))]
     assert copies == ["Set5_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"]

@@ -1,4 +1,4 @@
-"""Keep the scores of released weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, a row per image.
+"""Keep the scores of released and official weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, a row per image.
 
     python workflow/scores.py            copy the scores of profile `released`, delete those of other weights
     python workflow/scores.py --check    list weights without scores and scores without weights; copies nothing
@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from srlib import official
 from srlib.core import paths
 from srlib.core.files import atomic_write
 from srlib.data import registry
@@ -23,6 +24,18 @@ def released() -> dict[str, Path]:
     return {cards.kept_scores(file).name: file for file in files}
 
 
+def official_names() -> set[str]:
+    """Return how the folders of official weights begin: with network, scale and hash of the authors' file."""
+    hashes = {row.split: row.sha256[:10] for row in registry.files(registry.OFFICIAL).itertuples()}
+    files = {key: Path(official.source(*key)["file"]).stem for key in official.available()}
+    return {f"official_{name}_x{scale}-{hashes[file]}" for (name, scale), file in files.items()}
+
+
+def is_official(folder: str) -> bool:
+    """Whether the folder of scores is one of official weights of the registry, `NAME-HASH` with the hash of the conversion."""
+    return folder.rpartition("-")[0] in official_names()
+
+
 def public(scores: Path) -> bool:
     """Whether scores are of a set of the registry."""
     return scores.name.partition("_")[0] in registry.datasets()
@@ -31,12 +44,12 @@ def public(scores: Path) -> bool:
 def keep(known: dict[str, Path], folder: Path) -> None:
     """Copy scores and delete those of other weights."""
     copies = 0
-    for name in known:
-        scores = paths.runs_dir() / "released" / name
+    scored = sorted((paths.runs_dir() / "released").glob("*"))
+    for scores in (scores for scores in scored if scores.name in known or is_official(scores.name)):
         for file in filter(public, sorted(scores.rglob("*.csv"))):
-            atomic_write(folder / name / file.relative_to(scores), file.read_text())
+            atomic_write(folder / scores.name / file.relative_to(scores), file.read_text())
             copies += 1
-    others = [old for old in folder.glob("*") if old.name not in known]
+    others = [old for old in folder.glob("*") if old.name not in known and not is_official(old.name)]
     for old in others:
         shutil.rmtree(old)
     print(f"{copies} score files copied to {folder}; scores of {len(others)} other weights deleted")
@@ -51,9 +64,10 @@ def main() -> int:
     existing = {scores.name for scores in folder.glob("*")}
     for name in sorted(known.keys() - existing):
         print(f"{known[name].stem}: no scores yet; run make reproduce PROFILE=released", file=sys.stderr)
-    for name in sorted(existing - known.keys()):
+    others = {name for name in existing - known.keys() if not is_official(name)}
+    for name in sorted(others):
         print(f"{name}: scores of weights that are not released", file=sys.stderr)
-    return int(existing != set(known))
+    return int(bool(others or known.keys() - existing))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,5 @@ def test_only_one_of_the_processes_prints(together):
 
 def test_a_batch_that_cannot_be_split_is_refused(together):
     output, _, folder = together
-    refusals = [line for line in output.splitlines() if line.startswith("refused: ")]
-    assert len(refusals) == 2 and all("batch (=3) must be a multiple of the 2 processes" in line for line in refusals)
+    assert output.count("refused: batch (=3) must be a multiple of the 2 processes") == 2  # perhaps on one line
     assert not list(folder.glob("odd_batch*"))
