@@ -1,4 +1,4 @@
-"""Keep the scores of released and official weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, a row per image.
+"""Keep the scores of released and official weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, an image a row.
 
     python workflow/scores.py            copy the scores of profile `released`, delete those of other weights
     python workflow/scores.py --check    list weights without scores and scores without weights; copies nothing
