@@ -63,6 +63,10 @@ def test_conda_and_pip_install_the_same():
     assert conda == {name: str(one.specifier) for name, one in requirements().items()}
 
 
+def test_torch_is_pinned():
+    assert pinned()["torch"] == "2.13.0"
+
+
 @pytest.mark.parametrize("name", requirements())
 def test_every_package_is_pinned_within_its_bounds(name):
     assert pinned()[name] in requirements()[name].specifier

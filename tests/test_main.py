@@ -19,6 +19,7 @@ from srlib.core import paths
 from srlib.core.color import to_uint8
 from srlib.core.files import sha256
 from srlib.core.imresize import imresize
+from srlib.core.protocols import PROTOCOLS
 from srlib.data.images import read_image
 from srlib.nn import models
 from srlib.train import experiment, probe
@@ -255,6 +256,12 @@ def test_present_files_are_verified(ok, datasets):
 
 
 class TestTrain:
+    def test_runs_that_cannot_be_written(self, fails, data, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "file"))
+        message = fails("train", "espcn", "--data", data, "--validation", "", "--hr-patch", 16)
+        assert "cannot write" in message and "set SRLIB_RUNS" in message
+
     def test_on_embedded_photographs_and_evaluate(self, ok, capsys):
         arguments = ["--profile", "smoke", "--steps", 2, "--hr-patch", 16, "--batch", 2, "--validation", "embedded-test"]
         out = ok("train", "espcn", *arguments).splitlines()
@@ -305,6 +312,10 @@ class TestTrainFromWeights:
         released = ok("release", first, "--datasets", data).strip()
         assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest({"": Path(released)})
 
+    def test_weights_of_another_network_are_refused(self, fails, run, data):
+        message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.weights)
+        assert "model.safetensors does not fit this model" in message
+
     def test_partial_run_is_refused(self, fails, run, data):
         run.weights.unlink()
         message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.dir)
@@ -312,6 +323,14 @@ class TestTrainFromWeights:
 
 
 class TestEvaluate:
+    @pytest.mark.parametrize("by", PROTOCOLS)
+    def test_protocols(self, ok, data, by):
+        assert f"Protocol {by}:" in ok("evaluate", "bicubic", data, "--protocol", by)
+
+    def test_damaged_weights(self, fails, run, data):
+        run.weights.write_bytes(b"nonsense")
+        assert "model.safetensors is damaged or was replaced" in fails("evaluate", run.dir, data)
+
     def test_bicubic(self, ok, data, tmp_path):
         out = ok("evaluate", "bicubic", data, "embedded-test", "--scale", 3, "--csv", tmp_path / "out" / "rows.csv").splitlines()
         assert out[0].startswith("bicubic x3; Protocol y:") and len(out) == 3
@@ -407,6 +426,23 @@ def test_an_identifier_is_evaluated_by_its_patches(ok, tmp_path):
 
 
 class TestUpscale:
+    @pytest.mark.parametrize("kind", ["grey", "rgba", "palette", "16 bit", "1 bit", "cmyk", "one pixel"])
+    def test_any_kind_of_photo(self, ok, tmp_path, kind):
+        rgb, grey, photo = picture(9, 7, 3), picture(9, 7), tmp_path / ("p.jpg" if kind == "cmyk" else "p.png")
+        image, shape = {
+            "grey": (grey, (18, 14)),
+            "rgba": (np.dstack([rgb, np.maximum(grey, 1)]), (18, 14, 3)),
+            "palette": (Image.fromarray(rgb).quantize(16), (18, 14, 3)),
+            "16 bit": (grey.astype(np.uint16) * 257, (18, 14)),
+            "1 bit": (Image.fromarray(grey).convert("1"), (18, 14)),
+            "cmyk": (Image.fromarray(rgb).convert("CMYK"), (18, 14, 3)),
+            "one pixel": (rgb[:1, :1], (2, 2, 3)),
+        }[kind]
+        ok("upscale", save(photo, image), "--model", "bicubic", "--output", tmp_path / "out.png")
+        sr = read_image(tmp_path / "out.png")
+        assert sr.shape == shape
+        assert np.abs(sr.astype(int) - to_uint8(imresize(read_image(photo).astype(float), 2))).max() <= 1
+
     @pytest.mark.parametrize(("scale", "given"), [(2, []), (3, ["--scale", 3]), (8, ["--scale", 8])])
     def test_beside_the_photo(self, ok, tmp_path, scale, given):
         photo = save(tmp_path / "a photo.png", picture(9, 7, 3))

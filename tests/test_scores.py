@@ -109,7 +109,9 @@ def test_the_tables_are_the_means_of_the_scores():
     ("paper", "method", "dataset", "scale"),
     [
         ("btsrn", "btsrn", "Set5", 4),
+        ("btsrn", "btsrn_pconv", "Set14", 2),
         ("difficulty_sr", "difficulty_sr", "Set5", 3),
+        ("difficulty_sr", "fsrcnn", "B100", 2),
         ("prosrn", "prosrn_2_4_8", "Set5", 8),
         ("prosrn", "prosrgan", "Set5", 4),
     ],

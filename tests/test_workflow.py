@@ -106,6 +106,8 @@ def test_paper_and_scale_restrict_the_jobs():
     made, said = dry_run("profile=quick", "paper=btsrn,ddet", "scale=3,4")
     assert made == expected("quick", ["btsrn"], (3, 4)), said  # DDet lacks both
     assert "-y 'scales: [3, 4]'" in said and "srlib.reproduce.trainings quick btsrn 3 4" in said
+    made, said = dry_run("profile=quick", "scale=3")
+    assert made == expected("quick", ["btsrn", "difficulty_sr"], (3,)), said  # other papers lack it
 
 
 def test_a_first_look_has_the_first_scale_or_all_that_one_network_serves():

@@ -188,8 +188,9 @@ def test_controls_answer_the_keyboard_and_at_once(opened, name, shot):
     assert took / 1000 < SECONDS
 
 
-def test_click_drag_and_swipe(opened):
-    page = opened("btsrn")
+@pytest.mark.parametrize("name", NAMES)
+def test_click_drag_and_swipe(opened, name):
+    page = opened(name)
     box = page.locator("#viewer figure canvas").first.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
     page.wait_for_function("explorer.viewer.options.point")

@@ -1,4 +1,4 @@
-"""The viewer of the explorers, in a page without a kernel: zoom, place, click, swipe, blink, difference, keys."""
+"""The viewer of the explorers, in a page without a kernel: zoom, place, click, swipe, blink, difference, keys, phone width."""
 
 import base64
 import io
@@ -139,6 +139,13 @@ def test_blink_alternates_and_stops(opened):
     stopped = opened.evaluate("v.turn")
     opened.wait_for_timeout(1600)
     assert opened.evaluate("v.turn") == stopped and opened.evaluate("v.paused")
+
+
+def test_it_fits_a_phone(opened):
+    opened.set_viewport_size({"width": 380, "height": 800})
+    opened.wait_for_function("v.panel.width < 370")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 380
+    assert len({round(picture(opened, index)["x"]) for index in range(3)}) == 1  # one below the other
 
 
 def test_pictures_have_alternative_texts(opened):

@@ -240,3 +240,9 @@ def test_official_lr_images_that_do_not_fit_are_refused(div2k):
     first.unlink()
     with pytest.raises(SRError, match="1 official LR images are missing, the first is .*0801x2.png"):
         open_pairs("DIV2K-val", 2)
+
+
+def test_real_images_pack(datasets):
+    pairs = open_pairs("Set5", 3)
+    assert pairs.names == ("baby_GT", "bird_GT", "butterfly_GT", "head_GT", "woman_GT")
+    assert pairs[0][0].shape == (170, 170, 3) and pairs[0][1].shape == (510, 510, 3)

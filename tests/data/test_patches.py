@@ -121,3 +121,13 @@ def test_arguments_are_checked(pairs):
         sampler.batch(-1)
     with pytest.raises(SRError, match="rank: got 2, expected less than world = 2"):
         sampler.batch(0, rank=2, world=2)
+
+
+def test_training_images_give_batches(datasets):
+    pairs = open_pairs("T91+BSD400", 4)
+    sampler = PatchSampler(pairs, batch=16, lr_patch=24, seed=0)
+    assert sampler.skipped == ("t20",)  # 78x78: 19 LR pixels
+    lr, hr = sampler.batch(100)
+    assert lr.shape == (16, 3, 24, 24) and hr.shape == (16, 3, 96, 96)
+    means = hr.float().mean(dim=(1, 2, 3)) - lr.float().mean(dim=(1, 2, 3))
+    assert means.abs().max() < 3

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from networks import awake, shaken, tiles_are_exact, without_gradient
+from networks import awake, parameters, shaken, tiles_are_exact, without_gradient
 from safetensors.torch import load_file, save_file
 
 from srlib.core.errors import SRError
@@ -184,6 +184,11 @@ def test_bad_names_scales_and_arguments_are_refused(name, scale, args, message):
 def test_list_is_a_copy():
     models.names().clear()
     assert "btsrn" in models.names()
+
+
+@pytest.mark.parametrize(("channels", "depth", "size"), [(1, 20, 665_921), (3, 20, 668_227), (1, 2, 1_217)])
+def test_vdsr_sizes(channels, depth, size):
+    assert parameters(models.create("vdsr", 2, channels=channels, depth=depth)) == size
 
 
 def test_vdsr_starts_as_bicubic():
