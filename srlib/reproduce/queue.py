@@ -155,6 +155,7 @@ def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]
             failed.append(f"{planned}: {unclean[0].dir} was not trained from a clean commit; delete it and train again")
             continue
         run = store.load_run(runs[-1].dir).run
-        own = cards.release(run, filter(None, [run.experiment.validation]), protocol("y"), planned.also)
-        files += [own.with_name(own.name.replace(run.experiment.name, name, 1)) for name in planned.names]
+        e = run.experiment
+        cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also)
+        files += [cards.released_file(e.paper, name, e.scale, e.seed) for name in planned.names]
     return files, failed
