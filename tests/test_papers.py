@@ -150,7 +150,7 @@ def test_bad_names_are_told(call, message):
 
 def test_changes_win_over_the_profile_and_the_profile_over_the_paper():
     paper = papers.get("btsrn")
-    assert [paper.experiment("btsrn", 2, chosen).hr_patch for chosen in ("paper", "smoke")] == [108, 24]
+    assert [paper.experiment("btsrn", 2, chosen).hr_patch for chosen in ("paper", "smoke")] == [108, 36]
     assert paper.experiment("btsrn", 2, "smoke", hr_patch=12).hr_patch == 12
 
 
