@@ -160,10 +160,23 @@ def test_prosrn_stores_every_step_and_the_ends_of_the_blend(hr, gan):
         assert np.array_equal(image(scene["blend"][1]), sr)
 
 
+def test_prosrn_stores_its_x2_network(hr):
+    torch.manual_seed(0)
+    net = models.create("prosrn", 2, width=8, depth=2)
+    made = prosrn.build({"prosrn": net}, {"cat": hr[:48, :48]})
+    own = made.scenes[prosrn.OWN]
+    values = np.frombuffer(base64.b64decode(own["weights"]), "<f2")
+    assert (own["width"], own["depth"], own["border"]) == (8, 2, 2) and own["sample"] == made.scenes["cat"]["hr"]
+    assert len(values) == sum(p.numel() for p in net.parameters())
+    assert np.array_equal(values[-16:], net.image_up.weight.detach().numpy().ravel().astype("<f2"))
+    use = next(control for control in made.controls if control["name"] == "use")
+    assert use["when"] == {"picture": prosrn.OWN} and use["options"] == prosrn.USES
+
+
 def a_page(tmp_path, scenes: dict, script: str = "") -> page.Page:
     file = tmp_path / "page.js"
     file.write_text(script)
-    return page.Page("A & B", "What it is", [], scenes, file)
+    return page.Page("A & B", "What it is", [], scenes, [file])
 
 
 def test_a_page_needs_no_server_and_keeps_its_data_apart_from_markup(tmp_path):

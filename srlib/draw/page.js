@@ -189,7 +189,7 @@ async function explore(data, compose) {
     described.forEach(({ name, when = {} }) => {
       const { box, write } = controls.get(name);
       write(values[name]);
-      box.hidden = Object.entries(when).some(([other, value]) => values[other] !== value);
+      box.hidden = Object.entries(when).some(([other, value]) => ![value].flat().includes(values[other]));
     });
     return show();
   };

@@ -50,15 +50,16 @@ class Page:
     """An explorer as a page.
 
     title, intro: plain text. controls: `name`, `label`, `kind` ("range" with `min`, `max`, `step`; "steps" or "choice" with
-    `options`; "switch") and `value` of each, and `when`, the values of other controls that it is shown for. scenes: what is
-    stored of each picture, by its name. script: of the paper, which defines `compose` (see page.js).
+    `options`; "switch") and `value` of each, and `when`, the values of other controls ("picture" among them) that it is shown
+    for, one or several. scenes: what is stored of each picture, by its name. scripts: of the paper; the last one defines
+    `compose` (see page.js).
     """
 
     title: str
     intro: str
     controls: Sequence[Mapping]
     scenes: Mapping[str, Mapping]
-    script: Path
+    scripts: Sequence[Path]
 
 
 def write(file: Path, page: Page, protocol: Protocol) -> None:
@@ -67,7 +68,7 @@ def write(file: Path, page: Page, protocol: Protocol) -> None:
     legend = f"dB after a name: PSNR of the whole picture by the paper's protocol; in view: of what you see, on {colors}"
     viewer = {"color": protocol.color, "rounded": protocol.round_y, "legend": legend}
     data = json.dumps({"controls": list(page.controls), "scenes": dict(page.scenes), "viewer": viewer}).replace("</", "<\\/")
-    code = [path.read_text() for path in (SCRIPT, Path(__file__).with_name("page.js"), page.script)]
+    code = [path.read_text() for path in (SCRIPT, Path(__file__).with_name("page.js"), *page.scripts)]
     code[0] = code[0].replace("export function", "function").partition("export default")[0]
     name = html.escape(page.title)
     text = f"""<!doctype html>

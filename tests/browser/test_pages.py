@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from srlib import papers
 from srlib.core.color import rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
@@ -157,6 +158,47 @@ def test_numbers_of_prosrn(opened):
     ends = [upscale(loaded("prosrn", name, 4), lr) for name in prosrn.GAN]
     assert decibels(page, "30 % ProSRGAN") == near(psnr(to_uint8(0.7 * ends[0] + 0.3 * ends[1]), hr, how, 4))
     assert page.locator("#control-network").is_hidden() and page.locator("#control-share").is_visible()
+
+
+def choose(page, file) -> str:
+    """Choose a file as one's own picture, wait until the network has run, and return what is said of it."""
+    page.set_input_files("#figures input", file)
+    page.wait_for_function(
+        "name => [name, 'took'].every((word) => document.querySelector('#about').innerText.includes(word))",
+        arg=file.name,
+        timeout=120_000,
+    )
+    return page.locator("#about").inner_text()
+
+
+def test_prosrn_enlarges_a_picture_of_one_s_own(opened, tmp_path, shot):
+    page, how, net = opened("prosrn"), protocol("prosrn"), loaded("prosrn", "prosrn", 2)
+    hr = dict(open_set("embedded-test"))["coffee"][60:124, 50:98]
+    Image.fromarray(hr).save(tmp_path / "mine.png")
+    change(page, picture=prosrn.OWN)
+    assert "A stored picture" in page.locator("#about").inner_text() and page.locator("#control-show").is_hidden()
+    text = choose(page, tmp_path / "mine.png")
+    shot(page)
+    assert text.startswith("mine.png. The network took")
+    lr = downscale(hr, 2)
+    assert decibels(page, "Bicubic") == near(psnr(to_uint8(imresize(lr.astype(float), 2)), hr, how, 2))
+    assert decibels(page, "ProSRN (2x)") == near(psnr(to_uint8(upscale(net, lr)), hr, how, 2))
+    page.locator("#control-use").select_option(prosrn.USES[1])
+    page.wait_for_function("document.querySelectorAll('#viewer figcaption').length === 3")
+    assert captions(page)[2] == "ProSRN (2x)\n96x128 pixels"
+    seen = page.evaluate("Array.from(explorer.viewer.loaded[2].data.data)")
+    enlarged = np.array(seen, np.uint8).reshape(128, 96, 4)[..., :3]
+    assert np.abs(enlarged.astype(int) - to_uint8(upscale(net, hr))).max() <= 1
+
+
+def test_what_is_no_picture_is_said_and_a_stored_one_stays(opened, tmp_path):
+    page = opened("prosrn")
+    change(page, picture=prosrn.OWN)
+    (tmp_path / "notes.png").write_text("no picture")
+    assert "notes.png is not a picture that this browser can read" in choose(page, tmp_path / "notes.png")
+    Image.fromarray(np.zeros((20, 400, 3), np.uint8)).save(tmp_path / "thin.png")
+    assert "thin.png has 400x20 pixels; at least 32 a side are needed" in choose(page, tmp_path / "thin.png")
+    assert len(captions(page)) == 4
 
 
 @pytest.mark.parametrize("name", NAMES)

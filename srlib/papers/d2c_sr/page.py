@@ -54,4 +54,4 @@ def build(networks: Mapping[str, Fused], pictures: Mapping[str, tuple[np.ndarray
         "are yours: can one weight per prediction do as well as the learned maps? The photographs are blurred and noisy as a "
         "camera would make them; the released networks were trained on another camera's."
     )
-    return Page("D2C-SR: four predictions, one picture", intro, controls, scenes, Path(__file__).with_name("page.js"))
+    return Page("D2C-SR: four predictions, one picture", intro, controls, scenes, [Path(__file__).with_name("page.js")])

@@ -58,4 +58,4 @@ def build(networks: Mapping[str, DDet], pictures: Mapping[str, tuple[np.ndarray,
         "its filters; switch the two other parts off to see what they do."
     )
     scenes = {name: scene(networks["ddet"], *pair) for name, pair in pictures.items()}
-    return Page("DDet: a filter for every pixel", intro, controls, scenes, Path(__file__).with_name("page.js"))
+    return Page("DDet: a filter for every pixel", intro, controls, scenes, [Path(__file__).with_name("page.js")])

@@ -66,4 +66,4 @@ def build(networks: Mapping[str, DualBranchSR], pictures: Mapping[str, np.ndarra
         "there; move the threshold to send more patches to bicubic interpolation."
     )
     scenes = {name: scene(net, picture) for name, picture in pictures.items()}
-    return Page("Difficulty-SR: which patches need a network?", intro, controls, scenes, Path(__file__).with_name("page.js"))
+    return Page("Difficulty-SR: which patches need a network?", intro, controls, scenes, [Path(__file__).with_name("page.js")])

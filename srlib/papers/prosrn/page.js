@@ -74,4 +74,7 @@ async function blended(scene, share) {
   };
 }
 
-const compose = (scene, { show, network, share }) => (show && show.startsWith("blend") ? blended(scene, share) : stepByStep(scene, network));
+function compose(scene, { show, network, share, use }) {
+  if (scene.weights) return yourOwn(scene, use);
+  return show && show.startsWith("blend") ? blended(scene, share) : stepByStep(scene, network);
+}

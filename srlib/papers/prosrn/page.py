@@ -1,15 +1,17 @@
-"""ProSRN's explorer as a page without a kernel: a x2 network unrolled to x8, and its x4 blended with the GAN's."""
+"""ProSRN's explorer as a page without a kernel: a x2 network unrolled to x8, its x4 blended with the GAN's, and the network
+itself, which doubles a picture of the reader's own in the browser (own.js)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, ycbcr_to_rgb
 from srlib.core.imresize import downscale, imresize, modcrop
 from srlib.core.protocols import protocol
-from srlib.draw.page import Page, lossless
+from srlib.draw.page import Page, lossless, numbers
 from srlib.papers.prosrn import MIXED, PAPER
 from srlib.papers.prosrn.model import ProSRN
 from srlib.scoring.evaluation import upscale
@@ -19,6 +21,8 @@ NETWORKS, SCALE = (*MIXED, GAN[1]), 4
 SET, CROP, PICTURES = "embedded-test", 256, ("chelsea", "coffee", "rocket")
 LEVELS = (2, 4, 8)
 SHOW = ("step by step to x8", "blend with the GAN at x4")
+OWN = "your own picture"
+USES = ("a small copy: reduced by 2, then enlarged", "its middle, as it is")
 
 
 @torch.no_grad()
@@ -31,6 +35,16 @@ def unrolled(net: ProSRN, lr: np.ndarray) -> list[np.ndarray]:
         planes = [y[0, 0].double().numpy()[..., None] * 255, imresize(ycbcr[..., 1:], level)]
         images.append(to_uint8(ycbcr_to_rgb(np.concatenate(planes, axis=2))))
     return images
+
+
+def packed(net: ProSRN) -> str:
+    """Return the weights and biases of each layer in float16, transposed convolutions as the equal convolutions, as base64."""
+    layers = [net.entry[0], *net.extract.layers, net.up[0], net.fusion]
+    flat = [net.image_up.weight]
+    for layer in reversed(layers):
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        flat[:0] = [layer.weight.transpose(0, 1).flip(2, 3) if transposed else layer.weight, layer.bias]
+    return numbers(torch.cat([values.detach().flatten() for values in flat]).numpy(), np.float16)
 
 
 def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) -> Page:
@@ -57,15 +71,25 @@ def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) ->
                 "ends": [PAPER.labels[end] for end in GAN],
                 "border": border(SCALE),
             }
+    stored = list(scenes)
     first = {"name": "network", "label": "trained at", "kind": "choice", "options": list(named), "value": list(named)[-1]}
-    controls = [{"name": "show", "label": "show", "kind": "choice", "options": SHOW, "value": SHOW[0]}] if blends else []
-    controls += [first | {"when": {"show": SHOW[0]}} if blends else first]
+    show = {"name": "show", "label": "show", "kind": "choice", "options": SHOW, "value": SHOW[0], "when": {"picture": stored}}
+    controls = [show] if blends else []
+    controls += [first | {"when": {"picture": stored} | ({"show": SHOW[0]} if blends else {})}]
+    if (name := MIXED[0]) in networks:
+        net = networks[name]
+        sizes = {"width": net.fusion.in_channels, "depth": len(net.extract.layers)}
+        sample = {"sample": scenes[stored[0]]["hr"], "border": protocol("prosrn").border(2)}
+        scenes[OWN] = {"network": PAPER.labels[name], "weights": packed(net), **sizes, **sample}
+        use = {"name": "use", "label": "show", "kind": "choice", "options": USES, "value": USES[0]}
+        controls.append(use | {"when": {"picture": OWN}})
     if blends:
         share = {"name": "share", "label": "share of the GAN", "kind": "range", "min": 0, "max": 1, "step": 0.02, "value": 0.5}
-        controls.append(share | {"when": {"show": SHOW[1]}})
+        controls.append(share | {"when": {"picture": stored, "show": SHOW[1]}})
     intro = (
         "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from "
         "what the one before got wrong. ProSRGAN was trained further, against a network that tells its pictures from "
-        "photographs: blend the two and watch sharpness and PSNR part."
+        "photographs: blend the two and watch sharpness and PSNR part. The network is in this page, too: choose your own picture."
     )
-    return Page("ProSRN: one network, step by step", intro, controls, scenes, Path(__file__).with_name("page.js"))
+    scripts = [Path(__file__).with_name(name) for name in ("own.js", "page.js")]
+    return Page("ProSRN: one network, step by step", intro, controls, scenes, scripts)
