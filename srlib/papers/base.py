@@ -29,9 +29,6 @@ CITY100 = {
     **camera_sets("City100-nikon/train80", "City100-nikon/test20", "City100-iphone/test20", "RealSR-NTIRE19"),
     "reference_tests": ("City100-nikon/test20",),
 }
-# Short trainings on City100's few pairs: three seeds span 0.47 dB and 0.013 with D2C-SR, 0.07 dB without its loss, 0.69 dB and
-# 0.016 without its residuals, the largest span measured.
-CITY100_NOISE = {"psnr": 0.7, "ssim": 0.016}
 
 
 @dataclass(frozen=True)
