@@ -16,7 +16,7 @@ from scripts import ROOT, git, load
 
 from srlib import official, papers
 from srlib.core import paths
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, unknown
 from srlib.core.protocols import protocol
 from srlib.reproduce import budgets, cards, plan, queue, store
 from srlib.reproduce import ledger as ledger_module
@@ -259,6 +259,7 @@ class TestLedger:
         names = {
             "srgan": ["prosrn/srresnet x4", "prosrn/srgan x4"],
             "btsrn/espcn": ["btsrn/espcn x2", "btsrn/espcn x2 seed 1"],
+            "btsrn/espcn x2 seed 0": ["btsrn/espcn x2"],
             "btsrn/espcn x2 seed 1": ["btsrn/espcn x2 seed 1"],
             "SRResNet": ["prosrn/srresnet x4"],
         }
@@ -461,3 +462,10 @@ class TestQueue:
         for args, expected in (((), "Nothing left to train."), (("--release",), "espcn_x2"), (("--dry-run",), "0 networks")):
             assert main(monkeypatch, *args) == 0 and expected in capsys.readouterr().out
         assert json.loads((home / "data/weights/btsrn/espcn_x2.json").read_text())["experiment"]["steps"] == 4
+
+
+def test_an_unknown_name_among_very_many_is_told_only_the_closest():
+    names = [f"btsrn/btsrn_{low}+{high} x2" for low in range(20) for high in range(20)]
+    text = str(unknown("network of the plan:", "btsrn/btsrn_7+31", names))
+    assert "Did you mean 'btsrn/btsrn_7+3 x2'? Closest of 400: " in text and len(text) < 300
+    assert str(unknown("scale", 7, map(str, (1, 2)))) == "unknown scale 7. Known: 1, 2"

@@ -8,16 +8,21 @@ import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
+MOST_LISTED = 150  # names in an error
+
 
 class SRError(ValueError):
     """An error in the input or the environment that the user can fix."""
 
 
 def unknown(what: str, got: object, known: Iterable[str]) -> SRError:
-    """Return the error for an unknown name: the name, the closest known one and all known ones."""
+    """Return the error for an unknown name: the name, the closest known one and all known ones, or of very many the closest."""
     known = sorted(known)
     matches = difflib.get_close_matches(str(got), known, n=1)
     hint = f" Did you mean {matches[0]!r}?" if matches else ""
+    if len(known) > MOST_LISTED:
+        closest = difflib.get_close_matches(str(got), known, n=5, cutoff=0.3) or known[:5]
+        return SRError(f"unknown {what} {got!r}.{hint} Closest of {len(known)}: {', '.join(closest)}")
     return SRError(f"unknown {what} {got!r}.{hint} Known: {', '.join(known)}")
 
 

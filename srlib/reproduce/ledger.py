@@ -159,7 +159,8 @@ def _aliases(planned: Planned) -> set[str]:
     experiment = planned.experiment
     qualified = [f"{experiment.paper}/{name}" for name in planned.names]
     scaled = [f"{name} x{experiment.scale}" for name in qualified]
-    return {planned.comparison, str(planned), *planned.names, *qualified, *scaled}
+    seeded = [f"{name} seed {experiment.seed}" for name in scaled]
+    return {planned.comparison, *planned.names, *qualified, *scaled, *seeded}
 
 
 def check_sets(wanted: list[Planned]) -> None:
