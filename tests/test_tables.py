@@ -269,7 +269,7 @@ def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
     rows = pd.concat([*(scored(name, "City100", 1, [29.0]) for name in alphas), scored(alphas[0], "City100", 1, [29.1], seed=1)])
     said = captions.for_figure(d2c, alphas, [1], d2c.setting("released"), rows)
     several = f"{d2c.labels['d2c_a0.1']}: 2"
-    assert said == f"protocol d2c; one seed each ({several}), another may move a point by 0.15 dB; 2,000 to 26,000 steps"
+    assert said == f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 26,000 steps"
     two = pd.concat([scored("btsrn_6+4", "Set14", 2, [31.0], seed) for seed in (0, 1)])
     assert captions.for_figure(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
 
