@@ -14,8 +14,11 @@ networks as PyTorch makes them, in turn on one input, channels-last too; medians
 With --together 4, four inputs of 96x96 pixels as one batch against one after the other, in turn; medians. A batch faster by
 more than a tenth for most would be a reason to evaluate several images or tiles at once; `srlib.scoring.evaluation` takes one.
 
+With --memory, a forward pass to 1024x1024 pixels and a training step on 4 patches of 48 LR pixels, in a process that keeps the
+memory that it frees (`srlib.core.memory`) against one that does not, interleaved; medians. Target: none slower by a tenth.
+
     python benchmarks/evaluation.py [--cores 2] [--again 1] [--whole scored.csv]
-    python benchmarks/evaluation.py [--order] [--together 4] [--repeats 7]
+    python benchmarks/evaluation.py [--order] [--together 4] [--memory] [--repeats 7]
 """
 
 import argparse
@@ -36,6 +39,7 @@ import torch
 from srlib import papers
 from srlib.core.files import atomic_write
 from srlib.core.protocols import protocol
+from srlib.nn import models
 from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
 
@@ -182,6 +186,40 @@ def together(images: int, repeats: int) -> int:
     return int(fast > len(NETWORKS) / 2)
 
 
+def _cost(name: str, training: bool) -> float:
+    """Return the seconds of one pass of a released network in this process."""
+    torch.set_num_threads(1)
+    paper, _, method = name.rsplit("_x", 1)[0].partition("/")
+    net = store.load_released(papers.get(paper), method, scale := int(name.rsplit("_x", 1)[1])).model
+    net = net.train(training).to(memory_format=torch.channels_last)
+    count, side = (4, 48) if training else (1, 1024 // scale)
+    x = torch.rand(count, net.channels, side, side).contiguous(memory_format=torch.channels_last)
+    with torch.set_grad_enabled(training):
+        began = time.perf_counter()
+        outputs = models.levels(net(x))
+        if training and outputs[0].requires_grad:
+            sum(image.square().mean() for image in outputs).backward()
+        return time.perf_counter() - began
+
+
+def _return_freed_memory() -> None:
+    """Make this process one that returns the memory that it frees."""
+    models.keep_freed_memory = lambda: None
+
+
+def memory(repeats: int) -> int:
+    pools = [ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start) for start in (_return_freed_memory, None)]
+    slow = 0
+    for name in NETWORKS:
+        for work, training in (("forward", False), ("step", True)):
+            turns = [[pool.submit(_cost, name, training).result() for pool in pools] for _ in range(repeats + 1)][1:]
+            returned, kept = (statistics.median(side) for side in zip(*turns, strict=True))
+            times = f"{work:7} {returned:7.3f} s, freed memory kept {kept:7.3f} s"
+            print(f"{name:24} {times}: {returned / kept:.2f} times as fast", flush=True)
+            slow += returned / kept < SLOWEST
+    return int(slow > 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cores", type=int, default=2)
@@ -189,8 +227,11 @@ def main() -> int:
     parser.add_argument("--whole", type=Path, metavar="TABLE", help="score all images of each set again")
     parser.add_argument("--order", action="store_true", help="measure the order of the kernels in memory instead")
     parser.add_argument("--together", type=int, default=0, metavar="N", help="measure batches of N inputs instead")
+    parser.add_argument("--memory", action="store_true", help="measure what keeping freed memory brings instead")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
+    if args.memory:
+        return memory(args.repeats)
     if args.together:
         return together(args.together, args.repeats)
     if args.whole:

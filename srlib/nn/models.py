@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from srlib.core import plugins
 from srlib.core.errors import SRError, unknown
+from srlib.core.memory import keep_freed_memory
 
 SCALES = (2, 3, 4, 8)
 SAME_SIZE = (1,)  # LR and HR of equal size
@@ -73,8 +74,9 @@ def check(name: str, scale: int, args: dict) -> None:
 
 
 def create(name: str, scale: int, **args) -> nn.Module:
-    """Build a network with fresh weights. Raises what `check` does."""
+    """Build a network with fresh weights; the process keeps freed memory from then on. Raises what `check` does."""
     check(name, scale, args)
+    keep_freed_memory()
     return _MODELS[name][0](int(scale), **args)
 
 

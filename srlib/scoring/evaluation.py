@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from srlib.core.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
 from srlib.core.errors import SRError
 from srlib.core.imresize import imresize, modcrop
+from srlib.core.memory import keep_freed_memory, release_freed_memory
 from srlib.core.metrics import HR_MARGIN, check_range, score
 from srlib.core.protocols import Protocol, lr_from_hr
 from srlib.data.sets import ImageSet, open_set
@@ -109,6 +110,7 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode, and one with parameters on the GPU where there is one; restore both at the end."""
+    keep_freed_memory()
     training, home = model.training, _device(model)
     moves = torch.cuda.is_available() and home.type == "cpu" and any(True for _ in model.parameters())
     model.eval()
@@ -248,6 +250,7 @@ def evaluate(
                     rows[i].append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
             except SRError as error:
                 raise SRError(f"{images.name}, {name}: {error}") from error
+    release_freed_memory()
     return pd.DataFrame(chain.from_iterable(rows))
 
 
