@@ -121,15 +121,19 @@ def test_one_seed_cannot_decide_within_the_noise_of_training():
     assert verdict(claim(relation="approx", margin=0.2), both(30.17, 30.0, spread=0.001)).verdict == UNDECIDED
 
 
-def test_a_paper_can_have_more_noise():
-    noisy = dataclasses.replace(papers.get("btsrn"), noise={"psnr": 0.3})
+def test_a_paper_can_have_more_noise_by_its_training_data():
+    noisy = dataclasses.replace(papers.get("btsrn"), noise={"few": {"psnr": 0.3}, "many": {"psnr": 0.15}})
     rows = both(30.2, 30.0, spread=0.001)
     assert verdict(claim(), rows).verdict == "holds"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(papers, "get", lambda name: noisy)
-        found = verdict(claim(), rows)
-        assert found.verdict == UNDECIDED and "noise of 0.300 dB" in found.detail
-        assert verdict(claim(), both(30.4, 30.0, spread=0.001)).verdict == "holds"
+        assert verdict(claim(), rows, data="many").verdict == "holds"
+        for data in ("few", "elsewhere"):  # of unknown noise: the most that is known
+            found = verdict(claim(), rows, data=data)
+            assert found.verdict == UNDECIDED and "noise of 0.300 dB" in found.detail
+            assert verdict(claim(), both(30.4, 30.0, spread=0.001), data=data).verdict == "holds"
+    assert noisy.seed_noise("psnr", {"few", "many"}) == noisy.seed_noise("psnr") == 0.3
+    assert noisy.seed_noise("psnr", {"many"}) == 0.15
 
 
 def test_seeds_that_disagree_widen_the_interval():

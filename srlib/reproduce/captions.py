@@ -10,7 +10,6 @@ from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce import store
-from srlib.reproduce.judging import SEED_NOISE
 from srlib.train.run import total_steps
 
 
@@ -48,21 +47,26 @@ def seeds(rows: pd.DataFrame) -> str:
     return "" if counts.empty else f"Seeds: {_span(counts)}."
 
 
+def seed_noise(paper: Paper, networks: Iterable[store.Trained]) -> float:
+    """Return by how many dB another seed may move one of these networks."""
+    return paper.seed_noise("psnr", {network.experiment.data for network in networks if network.experiment})
+
+
 def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], profile: Profile, rows: pd.DataFrame) -> str:
     """Return a note for a figure of scores: protocol, seeds, seed noise, and training steps.
 
     rows: the scores that are drawn, a row per image and seed. Steps include those of the trainings that a network started from.
     """
     methods = list(methods)
+    networks = [network for scale in scales for network in store.available(paper, methods, scale, profile).values()]
     counts = _seed_counts(rows[rows["method"].isin(methods)])
     parts = [f"protocol {paper.protocol}"]
     if len(counts) and counts.min() == 1:
         several = ", ".join(f"{paper.labels[name]}: {count}" for name, count in counts.items() if count > 1)
-        noise = paper.noise.get("psnr", SEED_NOISE["psnr"])
-        parts.append(f"one seed each{f' ({several})' if several else ''}, another may move a point by {noise:g} dB")
+        noise = f"another may move a point by {seed_noise(paper, networks):g} dB"
+        parts.append(f"one seed each{f' ({several})' if several else ''}, {noise}")
     elif len(counts):
         parts.append(f"{_span(counts)} seeds")
-    networks = [network for scale in scales for network in store.available(paper, methods, scale, profile).values()]
     steps = [total_steps(n.training_budget) for n in networks if n.budget_summary and not models.fitted(n.experiment.model)]
     if steps:
         parts.append(f"{_span(steps)} steps{' each' if len(set(steps)) == 1 else ''}")

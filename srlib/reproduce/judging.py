@@ -8,16 +8,13 @@ import pandas as pd
 
 from srlib import papers
 from srlib.core.errors import SRError
-from srlib.reproduce.claims import SSIMS, Claim, Comparison, format_difference
+from srlib.reproduce.claims import Claim, Comparison, format_difference
 from srlib.reproduce.fairness import Side, equal_budgets, stable_order
 from srlib.reproduce.intervals import image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
 from srlib.scoring.costs import TIMES, rounds
 
 HOLDS, CONTRADICTED, NOT_TESTED = "holds", "contradicted", "not tested"
 UNDECIDED, UNJUDGED = "not decidable at this budget", "not judged"
-# 95 % of the difference between trainings that differ in nothing but the seed: 0.01 to 0.02 dB in these papers with their own
-# budgets, and more with small ones: two of BTSRN's 6+4 and of its 7+4 lie 0.04 and 0.07 dB apart on Set14 after 1,200 steps.
-SEED_NOISE = {"psnr": 0.1, **dict.fromkeys(SSIMS, 0.001)}
 TIMING_NOISE = 0.05  # of a ratio of times, from process to process
 MIN_ROUNDS = 5
 MAX_BACKGROUND_LOAD = 0.25  # cores
@@ -184,7 +181,8 @@ def judge_accuracy(
     n_seeds = min(seeds, default=0)
     noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns))
     if 0 < n_seeds < MIN_SEEDS:
-        noise = max(noise, paper.noise.get(claim.metric, SEED_NOISE[claim.metric]))
+        trained_on = trainings.loc[trainings["method"].isin(tables) & (trainings["scale"] == comparison.scale), "data"]
+        noise = max(noise, paper.seed_noise(claim.metric, set(trained_on)))
     estimate, *over_images = image_interval(*values, pictures)
     without_noise, *_ = decide(claim.sign, claim.margin, estimate, *over_images, 0.0)
     word, low, high = decide(claim.sign, claim.margin, estimate, *over_images, noise)

@@ -10,10 +10,11 @@ from srlib import papers
 from srlib.core.errors import SRError
 from srlib.core.protocols import PROTOCOLS, protocol
 from srlib.papers import Paper
+from srlib.papers.base import SEED_NOISE
 from srlib.reproduce import budgets, store
 from srlib.reproduce.claims import Claim, format_difference
 from srlib.reproduce.intervals import image_interval
-from srlib.reproduce.judging import MIN_IMAGES, SEED_NOISE, UNDECIDED, decide
+from srlib.reproduce.judging import MIN_IMAGES, UNDECIDED, decide
 from srlib.reproduce.scores import read_scores
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
 
@@ -102,7 +103,7 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
     if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):
         raise SRError(f"{files[0]} and {files[1]} differ in pictures or protocol on {dataset} x{scale}; evaluate both alike")
     estimate, *over_images = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
-    word, low, high = decide(1, margin, estimate, *over_images, SEED_NOISE[metric])
+    word, low, high = decide(1, margin, estimate, *over_images, SEED_NOISE["psnr" if metric == "psnr" else "ssim"])
     word = word if len(left) >= MIN_IMAGES else UNDECIDED
     numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
     return (

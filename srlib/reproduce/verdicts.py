@@ -7,7 +7,7 @@ Interval. 95 % CI: a t-interval over images plus seed variance, the half-widths 
 - Images: t-interval of the paired differences over pictures; patches of one picture are one cluster, weighted by their number.
 - Seeds: t-interval, of paired differences where both sides have the same seeds (a seed fixes the order of patches, whatever is
   trained on them), else Welch's. Where a trained side has fewer than `MIN_SEEDS`, at least the known noise of such trainings
-  (`SEED_NOISE`, or `Paper.noise`).
+  (`Paper.seed_noise`).
 - Times: the ratio of the sums over alternating rounds (`costs`), with the t-interval of a ratio of paired means (delta method)
   and `TIMING_NOISE`, by which the same measurement differs from process to process. Not decidable where the two sides were not
   measured in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `MAX_BACKGROUND_LOAD` cores.
