@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from datetime import date
 from functools import cache
 from importlib import metadata
@@ -176,7 +175,7 @@ def test_the_core_is_used():
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """What `pip install .` puts into site-packages, unpacked in a folder of its own."""
+    """What `pip install .` puts into site-packages, in a folder of its own, without its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     files = subprocess.run(["git", "ls-files", "-z", "srlib"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     weights = [f"data/weights/{name}" for name in CARRIED]
@@ -188,8 +187,9 @@ def installed(tmp_path_factory) -> Path:
     done = subprocess.run([sys.executable, "-m", "pip", *call], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "installed")
+    call = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(folder / "installed"), str(wheel)]
+    done = subprocess.run([sys.executable, "-m", "pip", *call], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     return folder / "installed"
 
 
@@ -198,12 +198,16 @@ def test_the_wheel_holds_all_files_of_the_package(installed):
     files = {name for name in files if (ROOT / name).exists()}
     held = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
     carried = {f"srlib/released/weights/{name}" for name in CARRIED}
-    assert {name for name in held if not name.startswith("srlib-")} == files | carried
+    assert {name for name in held if not name.startswith("srlib-")} == files | carried | {"bin/srlib"}
     for name in CARRIED:
         assert (installed / "srlib/released/weights" / name).read_bytes() == (ROOT / "data/weights" / name).read_bytes()
     assert sum((installed / name).stat().st_size for name in carried) < 4e6
     (scripts,) = installed.glob("srlib-*.dist-info/entry_points.txt")
     assert "srlib = srlib.cli.main:main" in scripts.read_text()
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    call = [str(installed / "bin" / "srlib"), "count", "btsrn"]
+    done = subprocess.run(call, cwd=installed.parent, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "btsrn x2: " in done.stdout, done.stderr
 
 
 def test_an_installed_package_works_without_the_checkout(installed, tmp_path):

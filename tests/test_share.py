@@ -13,6 +13,7 @@ from torch import nn
 from srlib import papers
 from srlib.cli.main import main
 from srlib.core.errors import SRError
+from srlib.data.images import write_image
 from srlib.nn import bicubic, models
 from srlib.reproduce import store
 from srlib.share import export, foreign
@@ -65,6 +66,10 @@ def number():
 
 def broken():
     raise KeyError("no weights")
+
+def script():
+    import argparse
+    argparse.ArgumentParser().parse_args(["--unknown"])
 """
 
 
@@ -116,6 +121,10 @@ class TestForeign:
         [
             ("others:number", None, "others:number returned int; expected a torch.nn.Module"),
             ("others:broken", None, "others:broken cannot be built: KeyError: 'no weights'"),
+            ("others:script", None, "others:script cannot be built: it called sys.exit"),
+            ("./others.py:Luma", None, "expected module:function, e.g. others:Luma"),
+            ("models/others:Luma", None, "expected module:function, e.g. models.others:Luma"),
+            ("others:", None, "expected module:function, e.g. others:build"),
             ("others:absent", None, "AttributeError: module 'others' has no attribute 'absent'"),
             ("nowhere:absent", None, "ModuleNotFoundError: No module named 'nowhere'"),
             ("others:Listing", None, "others:Listing returned list; expected one tensor"),
@@ -139,8 +148,16 @@ class TestForeign:
         assert main(["evaluate", "others:Choosy", f"folder:{tmp_path}/small", f"folder:{tmp_path}/photos"]) == 2
         out, err = capsys.readouterr()
         assert f"folder:{tmp_path}/photos" in out and " dB" in out
-        assert "1 of 2 sets were not scored" in err and "small, b: others:Choosy failed on an input (1, 3, 30, 30)" in err
-        assert "ValueError: too small" in err
+        assert "small, b: others:Choosy failed on an input (1, 3, 30, 30)" in err and "ValueError: too small" in err
+
+    def test_one_picture_that_fails_does_not_lose_its_set(self, capsys, tmp_path):
+        for name, side in (("a", 90), ("b", 180), ("c", 210)):
+            pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            write_image(tmp_path / "photos" / f"{name}.png", pixels)
+        assert main(["evaluate", "others:Choosy", f"folder:{tmp_path}/photos", "--csv", str(tmp_path / "rows.csv")]) == 2
+        out, err = capsys.readouterr()
+        assert "   2 images  " in out and "without 1 that failed" in out and "photos, a: others:Choosy failed" in err
+        assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
 
     def test_costs(self, ok, capsys):
         luma, tokens, btsrn = ok("count", "others:Luma", "others:Tokens", "btsrn", "--scale", 2).splitlines()
@@ -156,7 +173,7 @@ class TestForeign:
     def test_other_projects_files_need_spandrel(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
         torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "model.pth")
-        with pytest.raises(SRError, match=r"pip install 'srlib\[spandrel\]'.* or name a function"):
+        with pytest.raises(SRError, match=r"pip install spandrel.* or name a function"):
             foreign.load("model.pth")
 
 
@@ -200,8 +217,16 @@ class TestSafetensors:
         assert main(["export", "bicubic", "btsrn/espcn", "others:Nearest", "--to", "safetensors", "--output", "out"]) == 2
         out, err = capsys.readouterr()
         assert "espcn_x2.safetensors: 0.0" in out and "2 of 3 failed" in err
-        assert "bicubic is not trained" in err and "others:Nearest is not one of ours" in err
+        assert "bicubic is not trained" in err and "others:Nearest: export takes the names of released experiments" in err
         assert [file.name for file in (tmp_path / "out").iterdir()] == ["espcn_x2.safetensors"]
+
+    def test_the_scale_that_is_released_is_the_default(self, tmp_path, ok):
+        assert "d2c_16_2_1_x1.safetensors" in ok("export", "d2c_16_2_1", "--to", "safetensors", "--output", tmp_path)
+
+    def test_a_file_for_spandrel_replaces_no_other(self, tmp_path, ok):
+        for target in ("safetensors", "spandrel"):
+            ok("export", "btsrn/espcn", "--scale", 2, "--to", target, "--output", tmp_path)
+        assert {file.name for file in tmp_path.iterdir()} == {"espcn_x2.safetensors", "espcn_x2_spandrel.safetensors"}
 
     def test_two_of_one_name(self, tmp_path, capsys):
         assert main(["export", "btsrn/espcn", "espcn", "--scale", "2", "--to", "safetensors", "--output", str(tmp_path)]) == 2
@@ -246,9 +271,14 @@ class TestOnnx:
                 export.to_onnx(trained, tmp_path / "network.onnx")
             assert not (tmp_path / "network.onnx").exists()
 
+    def test_half_precision_is_refused_before_any_work(self, tmp_path, capsys):
+        options = ("--to", "onnx", "--precision", "fp16", "--output", str(tmp_path / "out"))
+        assert main(["export", "btsrn/espcn", "--scale", "2", *options]) == 2
+        assert "ONNX is written in fp32 only" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
     def test_without_the_packages(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(SRError, match=r"needs onnx and onnxruntime .*pip install 'srlib\[export\]'"):
+        with pytest.raises(SRError, match=r"needs onnx and onnxruntime .*pip install onnx onnxruntime"):
             export.to_onnx(released("btsrn/espcn", 2), tmp_path / "network.onnx")
 
 
@@ -274,6 +304,12 @@ class TestHub:
         again = tmp_path / "again"
         network.save_pretrained(again)
         assert torch.equal(SuperResolver.from_pretrained(str(again))(lr), network(lr))
+
+    def test_a_folder_is_evaluated_like_a_release(self, tmp_path, ok):
+        pytest.importorskip("huggingface_hub")
+        export.to_hub(released("btsrn/espcn", 2), tmp_path / "espcn_x2")
+        printed = [ok("evaluate", name, "embedded-test").splitlines()[1] for name in (tmp_path / "espcn_x2", "btsrn/espcn")]
+        assert printed[0].split("dB")[0] == printed[1].split("dB")[0]
 
     def test_weights_that_do_not_fit_are_refused(self, tmp_path):
         pytest.importorskip("huggingface_hub")

@@ -201,7 +201,7 @@ class TestCommand:
         result = json.loads((tmp_path / "found.json").read_text())
         best = result["matches"][0]
         assert (best["color"], best["border"], best["psnr_by"]) == ("rgb", 3, "psnr")
-        assert best[" psnr"] == pytest.approx(value, abs=1e-6) and result["tried"] > len(result["matches"]) > 0
+        assert best["psnr"] == pytest.approx(value, abs=1e-6) and result["tried"] > len(result["matches"]) > 0
         assert f"{result['tried']:,} combinations tried" in capsys.readouterr().out
 
     def test_ssim_alone_and_full_range(self, folders, tmp_path, capsys):
@@ -216,9 +216,24 @@ class TestCommand:
         assert verify(folders, scale=3) == 0
         assert "names of SR state x2, scored with the borders of x3" in capsys.readouterr().out
 
-    def test_a_number_that_no_protocol_gives(self, folders, capsys):
-        assert verify(folders, "--published", "12.34") == 0
-        assert "not reproduced by any protocol" in capsys.readouterr().out
+    def test_a_number_that_no_protocol_gives(self, folders, tmp_path, capsys):
+        assert verify(folders, "--published", "12.34/0.5", "--json", str(tmp_path / "found.json")) == 0
+        out = capsys.readouterr().out
+        assert "not reproduced by any protocol" in out and "--lr" not in out  # no resize makes so much
+        nearest = out.partition("Nearest:\n")[2].splitlines()
+        assert any(name in line for line in nearest[:4] for name in PROTOCOLS)
+        result = json.loads((tmp_path / "found.json").read_text())
+        assert result["published"] == {"sr": {"psnr": "12.34", "ssim": "0.5"}} and result["matches"] == []
+
+    def test_a_json_file_has_no_nan(self, tmp_path):
+        for folder, grey in (("flat", 100), ("hr", 99)):
+            write_image(tmp_path / folder / "a.png", np.full((60, 60, 3), grey, np.uint8))
+        assert verify((tmp_path / "flat", tmp_path / "hr"), "--published", "30/0.9", "--json", str(tmp_path / "found.json")) == 0
+        json.loads((tmp_path / "found.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    def test_the_only_set_may_be_the_folder_itself(self, folders, capsys):
+        assert verify(folders, "--published", "Set5=30.00") == 0
+        assert "Set5 x2: 3 pictures" in capsys.readouterr().out
 
     def test_a_little_above_every_named_protocol_may_be_an_ensemble(self, folders, tmp_path, capsys):
         verify(folders, "--json", str(tmp_path / "found.json"))
@@ -268,12 +283,19 @@ class TestBadInput:
             (tmp_path / "nowhere", "does not exist"),
             (tmp_path / "empty", "holds no image"),
             (folders[1], "the same folder"),
-            (tmp_path / "strange", "by its name: SR has sunset.png; HR has p0.png, p1.png, p2.png"),
+            (tmp_path / "strange", "has a name like that of an HR file"),
         ):
             assert verify((sr, folders[1])) == 2
             assert message in capsys.readouterr().err
-        assert verify(folders, "--published", "Set5=30.00") == 2
+        assert verify(folders, "--published", "Set5=30.00", "--published", "Set14=28.00") == 2
         assert "has no folder Set5" in capsys.readouterr().err
+
+    def test_several_files_for_each_hr(self, folders, capsys):
+        for file in [*folders[0].iterdir()]:
+            file.with_name(f"{file.stem}_B.png").write_bytes(file.read_bytes())
+            file.rename(file.with_name(f"{file.stem}_A.png"))
+        assert verify(folders) == 2
+        assert "several SR files for one HR, or several HR for one SR file: p0_x2_A.png, p0_x2_B.png" in capsys.readouterr().err
 
     def test_a_batch_goes_on_and_says_what_failed(self, folders, capsys):
         sr, hr = folders
@@ -282,8 +304,8 @@ class TestBadInput:
         assert verify(folders) == 2
         out, err = capsys.readouterr()
         assert "sr x2: 1 picture\n" in out and "one picture" in out
-        assert "p0_x2.png has 30x32 pixels, its HR p0.png 60x64; it looks like LR" in out
-        assert "p1_x2.png: not an image" in out and "2 of 3 pictures were not scored" in err
+        assert "p0_x2.png has 30x32 pixels, its HR p0.png 60x64; is it the LR image?" in out
+        assert "p1_x2.png: not an image" in out and "not scored: 2 of 3 pictures" in err
 
     def test_sr_that_equals_hr(self, folders, capsys):
         for file in folders[0].iterdir():
@@ -309,7 +331,18 @@ class TestBadInput:
         write_image(folders[1] / "bridge.png", grey)
         write_image(folders[0] / "bridge.png", np.repeat(enlarged(grey, 2)[..., None], 3, axis=2))
         assert verify(folders) == 0
-        assert "bridge of sr is grey: taken as luma the mean PSNR is" in capsys.readouterr().out
+        assert "Grey HR of sr: bridge. Read as luma the mean PSNR is" in capsys.readouterr().out
+
+    def test_colour_sr_of_grey_hr_is_read_in_one_way(self, folders, tmp_path, capsys):
+        grey = picture(60, 64)
+        write_image(folders[1] / "bridge.png", grey)
+        colour = np.repeat(enlarged(grey, 2)[..., None], 3, axis=2)
+        colour[::2, :, 0] ^= 1  # as an RGB network makes it
+        write_image(folders[0] / "bridge.png", colour)
+        assert verify(folders, "--published", "30.00", "--csv", str(tmp_path / "all.csv")) == 0
+        out = capsys.readouterr().out
+        assert "SR in colour of a grey HR" in out and "Grey HR" not in out and "grey HR as luma" not in out
+        assert set(pd.read_csv(tmp_path / "all.csv")["grey"]) == {"convert"}
 
 
 def write_outputs(model, dataset: str, by, folder: Path) -> None:
@@ -355,7 +388,7 @@ class TestPapers:
             names, result = found(capsys, *folders, "--published", printed, scale=4, tmp_path=tmp_path)
             best = result["matches"][0]
             assert (best["color"], best["rounded"], best["border"], best["ssim_by"]) == (color, False, 4, "ssim")
-            assert [best[" psnr"], best[" ssim"]] == pytest.approx([psnr, ssim], abs=2e-6)
+            assert [best["psnr"], best["ssim"]] == pytest.approx([psnr, ssim], abs=2e-6)
             assert ("edsr" in names) == (color == "y")
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from srlib.cli.arguments import parser
 from srlib.cli.verify import run_claim, run_compare, run_verify
-from srlib.core.errors import SRError, batch_error
+from srlib.core.errors import SRError
 from srlib.core.output import tolerant
 
 
@@ -125,11 +125,15 @@ def _train(args: argparse.Namespace) -> None:
 def _trained(name: str, scale: int | None):
     from srlib import papers
     from srlib.nn import models
+    from srlib.reproduce.cards import weights_path
     from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
-    from srlib.share import foreign
+    from srlib.share import export, foreign
 
     if (Path(name) / "config.json").exists():
-        return load_run(Path(name), scale)
+        weights = Path(name) / "model.safetensors"
+        if not export.is_export(weights):
+            return load_run(Path(name), scale)
+        name = str(weights)  # of a folder by `export --to hub`
     if foreign.is_foreign(name):
         label = Path(name).stem if name.endswith(foreign.FILES) else name.replace(":", ".")
         return Trained(label, label, foreign.load(name, scale), Path())
@@ -139,7 +143,9 @@ def _trained(name: str, scale: int | None):
         return Trained("bicubic", "Bicubic", models.create("bicubic", 2 if scale is None else scale).eval(), Path())
     paper, name = _find_released(name, scale)
     if scale is None:
-        scale = 2 if paper.has(name, 2) else min(paper.method(name).scales or paper.scales)
+        has = paper.method(name).scales or paper.scales
+        having = [scale for scale in has if weights_path(paper, name, paper.method(name).trained_at or scale).exists()] or has
+        scale = 2 if 2 in having else min(having)
     if models.fitted(paper.method(name).model):
         return load_or_train(paper, name, scale, paper.setting("released"))
     return load_released(paper, name, scale)
@@ -172,10 +178,14 @@ def _evaluate(args: argparse.Namespace) -> None:
         check_writable(args.csv)
     frames, failures = [], []
     for dataset in args.datasets:
+        images: list[str] = []  # that failed, after which the others are still scored
         try:
-            rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty())
-        except SRError as error:  # the other sets may do
-            failures.append(str(error))
+            rows = evaluate(trained.model, dataset, by, ensemble=args.ensemble, progress=sys.stderr.isatty(), failures=images)
+        except SRError as error:
+            images.append(str(error))
+            rows = pd.DataFrame()
+        failures += images
+        if rows.empty:
             continue
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
         if "accuracy" in rows:
@@ -185,12 +195,13 @@ def _evaluate(args: argparse.Namespace) -> None:
             mean = means(rows, ("psnr", "ssim", "seconds"))
             exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
             numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {mean['seconds']:.2f} s per image"
-            print(f"{dataset:14s} {len(rows):4d} images  {numbers}{exact}")
+            without = f", without {len(images)} that failed" if images else ""
+            print(f"{dataset:14s} {len(rows):4d} images  {numbers}{exact}{without}")
         if args.csv:  # after each set, so that nothing is lost where a later one fails
             with atomic(args.csv) as temporary:
                 pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8
     if failures:
-        raise batch_error(failures, len(args.datasets), "sets were not scored")
+        raise SRError("\n  ".join([f"not scored: {len(failures)}", *failures] if len(failures) > 1 else failures))
 
 
 def _upscale(args: argparse.Namespace) -> None:

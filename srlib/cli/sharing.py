@@ -12,7 +12,7 @@ from srlib.nn.cost import OUTPUT_PIXELS, PROBE, summary
 from srlib.reproduce.store import Trained
 from srlib.share import export, foreign
 
-SUFFIXES = {"safetensors": ".safetensors", "spandrel": ".safetensors", "onnx": ".onnx", "hub": ""}
+SUFFIXES = {"safetensors": ".safetensors", "spandrel": "_spandrel.safetensors", "onnx": ".onnx", "hub": ""}
 
 
 def _each(names: Iterable[str], work: Callable[[str], str]) -> None:
@@ -30,10 +30,12 @@ def _each(names: Iterable[str], work: Callable[[str], str]) -> None:
 def export_networks(args: argparse.Namespace, load: Callable[[str, int | None], Trained]) -> None:
     """Export networks, each by itself; load: returns a network by name and scale."""
     targets = {}
+    if args.to == "onnx" and args.precision != "fp32":
+        raise SRError(f"precision (={args.precision}): ONNX is written in fp32 only; leave it out, or export --to safetensors")
 
     def work(name: str) -> str:
         if foreign.is_foreign(name):
-            raise SRError(f"{name} is not one of ours; export takes released experiments and runs")
+            raise SRError(f"{name}: export takes the names of released experiments and the folders of runs")
         trained, note = load(name, args.scale), ""
         target = args.output / f"{trained.name}_x{trained.model.scale}{SUFFIXES[args.to]}"
         if targets.setdefault(target, name) != name:

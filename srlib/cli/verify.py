@@ -16,7 +16,7 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
     )
     verify.add_argument("sr", type=Path, metavar="SR_FOLDER", help="SR pictures; with several sets, a folder of each set's name")
     verify.add_argument("--hr", type=Path, required=True, metavar="HR_FOLDER", help="the ground truth, laid out like SR_FOLDER")
-    verify.add_argument("--scale", type=int, required=True)
+    verify.add_argument("--scale", type=int, required=True, help="the factor of SR; also the unit of some borders")
     verify.add_argument(
         "--published",
         action="append",
@@ -64,7 +64,8 @@ def run_verify(args: argparse.Namespace) -> None:
         check_writable(file)
     names, scale = [entry.dataset for entry in published] or [""], integer_scale(args.scale)
     roots = (args.lr, args.hr)
-    lr = {name: compare_lr(*(folder_of(root, name, scale) for root in roots), scale) for name in names if args.lr}
+    only = len(names) == 1
+    lr = {name: compare_lr(*(folder_of(root, name, scale, only) for root in roots), scale) for name in names if args.lr}
     scored = score_sets(args.sr, args.hr, names, scale, sys.stderr.isatty())
     for scored_set in scored:
         print("\n".join(report.set_lines(scored_set)))
@@ -78,7 +79,7 @@ def run_verify(args: argparse.Namespace) -> None:
         rows = pd.concat([scored_set.table.assign(dataset=scored_set.dataset) for scored_set in scored])
         atomic_write(args.csv, rows.to_csv(index=False))
     if args.json:
-        atomic_write(args.json, json.dumps(report.to_json(table, published, scored, lr), indent=1))
+        atomic_write(args.json, json.dumps(report.to_json(table, published, scored, lr), indent=1, allow_nan=False))
     if failures := [line for scored_set in scored for line in scored_set.failures]:
         count = len(failures) + sum(len(scored_set.pairs) for scored_set in scored)
-        raise SRError(f"{len(failures)} of {count} pictures were not scored, see above")
+        raise SRError(f"not scored: {len(failures)} of {count} pictures, see above")

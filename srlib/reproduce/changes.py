@@ -57,7 +57,10 @@ def _markdown(table: pd.DataFrame, title: str) -> list[str]:
 def compare(old: str, new: str) -> str:
     """Return every score and verdict that changed between two commits, as Markdown; SRError for an unknown commit."""
     for revision in (old, new):
-        _git("rev-parse", "--verify", f"{revision}^{{commit}}")
+        try:
+            _git("rev-parse", "--verify", f"{revision}^{{commit}}")
+        except SRError:
+            raise SRError(f"unknown commit {revision!r} of {paths.home()}") from None
     scores = _changed(old, new, "data/scores/**/*.csv", _scores)
     scores["difference"] = [f"{a - b:+.4f}" if a == a and b == b else "" for b, a in scores.itertuples(index=False)]
     verdicts = _changed(old, new, "figures/released/*/claims.csv", _verdicts)

@@ -113,7 +113,8 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
             message = f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}"
         else:
             existing = ", ".join(sorted(f.stem for f in file.parent.glob("*.safetensors"))) or "none"
-            message = f"no released weights of {paper.name} for {which}; there are: {existing}. Train it: {command}"
+            elsewhere = "" if paths.released_dir().name == "data" else "a checkout has more: set SRLIB_HOME to it. "
+            message = f"no released weights of {paper.name} for {which}; there are: {existing}. {elsewhere}Train it: {command}"
         raise NotReleased(which, message)
     card = read_card(file.with_suffix(".json"))
     experiment = Experiment(**card["experiment"])

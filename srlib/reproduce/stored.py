@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from srlib import papers
-from srlib.core.errors import SRError
+from srlib.core.errors import SRError, unknown
 from srlib.core.protocols import PROTOCOLS, protocol
+from srlib.data.sets import known_sets
 from srlib.papers import Paper
 from srlib.papers.base import SEED_NOISE
 from srlib.reproduce import budgets, store
@@ -45,6 +46,8 @@ def judge(text: str) -> tuple[str, str]:
 
 def _judge_methods(sides: list[str], dataset: str, scale: int, metric: str, margin: float) -> tuple[str, str]:
     names = [side.rpartition("/")[2] for side in sides]
+    if names[0] == names[1]:
+        raise SRError(f"both sides are {names[0]}; name two methods")
     wanted = [papers.get(side.partition("/")[0]) for side in sides if "/" in side] or [
         papers.get(name) for name in papers.names()
     ]
@@ -52,6 +55,8 @@ def _judge_methods(sides: list[str], dataset: str, scale: int, metric: str, marg
     if not having:
         raise SRError(f"no paper has both {names[0]} and {names[1]}; `python -m srlib list experiments` has all names")
     stored = {paper.name: rows for paper in having if (rows := _stored_rows(paper, names, dataset, scale)) is not None}
+    if not stored and dataset not in known_sets():
+        raise unknown("set", dataset, known_sets())
     if not stored:
         raise SRError(f"no scores of both {names[0]} and {names[1]} on {dataset} x{scale} under one protocol are stored")
     if len(stored) > 1:
@@ -88,6 +93,10 @@ def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Itera
             return
 
 
+def _sets(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted({f"{row.dataset} x{row.scale}" for row in rows[["dataset", "scale"]].itertuples()}))
+
+
 def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin: float) -> tuple[str, str]:
     tables = []
     for file in files:
@@ -97,7 +106,7 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
         except (OSError, ValueError, KeyError) as error:
             raise SRError(f"{file} cannot be read as an evaluation ({error}); write one with `evaluate ... --csv`") from None
         if own.empty:
-            raise SRError(f"{file} has no scores on {dataset} x{scale}; it has {', '.join(sorted(set(rows['dataset'])))}")
+            raise SRError(f"{file} has no scores on {dataset} x{scale}; it has {_sets(rows)}")
         tables.append(own)
     left, right = tables
     if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):

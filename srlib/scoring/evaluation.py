@@ -226,12 +226,14 @@ def evaluate(
     limit: int | None = None,
     ensemble: bool = False,
     progress: bool = False,
+    failures: list[str] | None = None,
 ) -> pd.DataFrame:
     """Score a model on a set: a row per image, or per window where the protocol cuts them, with `image`, the protocol's metrics
     (`psnr` in dB, `ssim`) and `seconds`; of a network that makes no images, what its paper has registered (`register`).
 
     Sets of pairs are scored with their own LR images, which a model of scale 1 needs. limit: only the first images of the set.
-    ensemble: see `upscale`. progress: a bar over the images.
+    ensemble: see `upscale`. progress: a bar over the images. failures: gets a line for each image that cannot be scored, and the
+    others are scored all the same; by default the first one raises SRError.
     """
     if not makes_images(model):
         return _NO_IMAGES[type(model)][0](model, dataset, limit)
@@ -249,7 +251,10 @@ def evaluate(
                     values = score(sr, target, protocol, scale)
                     rows[i].append({"image": piece, **dict(zip(protocol.metrics, values, strict=True)), "seconds": seconds})
             except SRError as error:
-                raise SRError(f"{images.name}, {name}: {error}") from error
+                if failures is None:
+                    raise SRError(f"{images.name}, {name}: {error}") from error
+                failures.append(f"{images.name}, {name}: {error}")
+                rows[i] = []
     release_freed_memory()
     return pd.DataFrame(chain.from_iterable(rows))
 

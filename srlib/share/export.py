@@ -98,6 +98,15 @@ def build(described: dict[str, str], state: dict[str, Tensor], file: str = "the 
     return network.eval()
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file is one by `to_safetensors`; False also for a damaged one."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return "srlib" in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
 def read_export(path: Path) -> nn.Module | None:
     """Return the network of a file by `to_safetensors`, None for one by another program; raises SRError for a damaged file."""
     try:
@@ -120,7 +129,8 @@ def to_onnx(trained: Trained, target: Path) -> float:
     if not models.makes_images(model):
         raise SRError(f"{name} makes no images; export a network that does")
     if getattr(model, "selective", False):
-        raise SRError(f"{name} chooses a branch by what each patch shows, which a fixed graph cannot; export its complex branch")
+        branch = "export idn, the network of its complex branch"
+        raise SRError(f"{name} chooses a branch by what each patch shows, which a fixed graph cannot; {branch}")
     axes, buffer, options = {0: "batch", 2: "height", 3: "width"}, io.BytesIO(), onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
     names = {"input_names": ["lr"], "output_names": ["sr"], "dynamic_axes": {"lr": axes, "sr": {0: "batch"}}}
@@ -152,7 +162,7 @@ def _needed(*packages: str) -> list:
     try:
         return [import_module(package) for package in packages]
     except ImportError as error:
-        raise SRError(f"this export needs {' and '.join(packages)} ({error}): pip install 'srlib[export]'") from error
+        raise SRError(f"this export needs {' and '.join(packages)} ({error}): pip install {' '.join(packages)}") from error
 
 
 def _named(metric: str, row: dict) -> str:

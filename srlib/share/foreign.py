@@ -16,6 +16,7 @@ from srlib.share.export import read_export
 
 FILES = (".pth", ".pt", ".ckpt", ".safetensors")
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+SPANDREL_FREE = "name a function that builds the network, as module:function"
 SIDE = 64  # LR pixels of a trial image: a multiple of the windows and strides in use
 
 
@@ -42,7 +43,7 @@ class Foreign(nn.Module):
 
 def is_foreign(name: str) -> bool:
     """Whether a name is that of a weights file or of a function, and not of an experiment or a run."""
-    return name.endswith(FILES) or FUNCTION.fullmatch(name) is not None
+    return name.endswith(FILES) or ":" in name
 
 
 def load(name: str, scale: int | None = None) -> nn.Module:
@@ -60,7 +61,7 @@ def load(name: str, scale: int | None = None) -> nn.Module:
 def _call(run: Callable[[Tensor], Tensor], lr: Tensor, name: str) -> Tensor:
     try:
         sr = run(lr)
-    except Exception as error:  # anything may be wrong in it, and the message is all that its user needs
+    except (Exception, SystemExit) as error:  # anything may be wrong in it, and the message is all that its user needs
         raise failure(f"{name} failed on an input {tuple(lr.shape)}", error) from error
     if not isinstance(sr, Tensor):
         raise SRError(f"{name} returned {type(sr).__name__}; expected one tensor")
@@ -69,11 +70,17 @@ def _call(run: Callable[[Tensor], Tensor], lr: Tensor, name: str) -> Tensor:
 
 def _from_function(name: str, scale: int | None) -> Foreign:
     module, _, function = name.partition(":")
+    if not FUNCTION.fullmatch(name) or module.endswith(".py"):
+        dotted = ".".join(part for part in Path(module).with_suffix("").parts if part.isidentifier())
+        raise SRError(f"{name}: expected module:function, e.g. {dotted or 'nets'}:{function or 'build'}, with dots for folders")
     sys.path.insert(0, os.getcwd())
     try:
         build = getattr(import_module(module), function)
         takes_scale = scale is not None and "scale" in inspect.signature(build).parameters
         network = build(scale=scale) if takes_scale else build()
+    except SystemExit as error:
+        hint = "it called sys.exit, as scripts do that read their arguments when imported; move that under `if __name__`"
+        raise SRError(f"{name} cannot be built: {hint}") from error
     except Exception as error:
         raise failure(f"{name} cannot be built", error) from error
     finally:
@@ -109,10 +116,12 @@ def _from_file(name: str) -> nn.Module:
     try:
         import spandrel
     except (ImportError, RuntimeError) as error:  # also where torchvision is of another torch
-        way = "install it (pip install 'srlib[spandrel]'), or name a function that returns the network, as module:function"
-        raise SRError(f"{path}: other projects' files are read by spandrel, and that does not import ({error}); {way}") from error
+        way = f"install it (pip install spandrel, with the torchvision of your torch), or {SPANDREL_FREE}"
+        raise SRError(f"{path}: other projects' files are read by spandrel, which cannot be imported ({error}); {way}") from error
     try:
         descriptor = spandrel.ModelLoader().load_from_file(path)
+    except spandrel.UnsupportedModelError as error:
+        raise SRError(f"{path}: spandrel does not know its architecture; {SPANDREL_FREE}") from error
     except Exception as error:
         raise failure(f"{path}: spandrel cannot read it", error) from error
     channels = descriptor.input_channels

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +33,7 @@ class Scored:
 
     @property
     def grey(self) -> list[str]:
-        """The names of grey HR files."""
+        """The names of grey HR files, where SR is grey, too."""
         return [pair.hr.stem for pair in self.pairs if pair.grey_hr]
 
     def named(self) -> dict[str, dict[str, float]]:
@@ -43,14 +43,19 @@ class Scored:
         return {name: {m: float(self.table.at[names[name], m]) for m in by.metrics} for name, by in PROTOCOLS.items()}
 
 
-def folder_of(root: Path, dataset: str, scale: int) -> Path:
-    """Return the folder of a set: `root` itself for "", else SET, SET/x4 or SET/X4 in it; SRError where there is none."""
+def folder_of(root: Path, dataset: str, scale: int, only: bool = False) -> Path:
+    """Return the folder of a set: `root` itself for "", else SET, SET/x4 or SET/X4 in it; SRError where there is none.
+
+    only: whether it is the only set, whose pictures may lie in `root` itself.
+    """
     if not dataset:
         return root
     choices = [root / dataset / f"x{scale}", root / dataset / f"X{scale}", root / dataset]
     for folder in choices:
         if folder.is_dir():
             return folder
+    if only:
+        return root
     raise SRError(f"{root} has no folder {dataset}; give one set without its name, and several as folders of their names")
 
 
@@ -61,7 +66,7 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
     """
     matched_sets = []
     for dataset in datasets:
-        files, notes = pairs.match(folder_of(sr, dataset, scale), folder_of(hr, dataset, scale), scale)
+        files, notes = pairs.match(*(folder_of(root, dataset, scale, len(datasets) == 1) for root in (sr, hr)), scale)
         matched, more, failures = pairs.inspect(files)
         matched_sets.append((dataset, matched, notes + more, failures))
     everything = [pair for _, matched, _, _ in matched_sets for pair in matched]
@@ -71,6 +76,7 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
     def score(pair: pairs.Pair):
         try:
             sr_image, hr_image, differences = pairs.read(pair, scale)
+            pair = replace(pair, grey_hr=hr_image.ndim == 2)
             return pair, lattice.score_pair(sr_image, hr_image, scale, chosen, parts), differences
         except SRError as error:
             return pair, None, str(error)
@@ -96,4 +102,6 @@ def score_sets(sr: Path, hr: Path, datasets: list[str], scale: int, progress: bo
             notes += ["one picture: protocols often agree on one; take a whole set"] if len(results) == 1 else []
             table = lattice.table([scores for _, scores in results], chosen, parts)
             scored.append(Scored(dataset, scale, [pair for pair, _ in results], table, notes, failures))
+    if not any(scored_set.grey for scored_set in scored):  # then both ways to read grey HR are the same
+        scored = [replace(own, table=own.table[own.table["grey"] == "convert"].reset_index(drop=True)) for own in scored]
     return scored

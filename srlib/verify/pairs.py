@@ -104,10 +104,13 @@ def match(folder: Path, hr_folder: Path, scale: int, kind: str = "SR") -> tuple[
         claims = Counter(hr for matches in wanted.values() for hr in matches)
         pairs |= {name: matches[0] for name, matches in wanted.items() if len(matches) == 1 == claims[matches[0]]}
         rest, free = [name for name in rest if name not in pairs], [hr for hr in free if hr not in pairs.values()]
+    ambiguous = [name for name in rest if any(rule(name, hr) for rule in RULES for hr in free)]
+    if not pairs and ambiguous:
+        several = f"several {kind} files for one HR, or several HR for one {kind} file"
+        raise SRError(f"{folder} has {several}: {listed(ambiguous)}; keep one for each picture")
     if not pairs:
         examples = "; ".join(f"{side} has {listed(names) or 'none'}" for side, names in sides.items())
-        raise SRError(f"no {kind} file in {folder} can be told to belong to an HR file in {hr_folder} by its name: {examples}")
-    ambiguous = [name for name in rest if any(rule(name, hr) for rule in RULES for hr in free)]
+        raise SRError(f"no {kind} file in {folder} has a name like that of an HR file in {hr_folder}: {examples}")
     if ambiguous:
         notes.append(f"ambiguous, left out: {listed(ambiguous)}, of several {kind} for one HR or several HR for one {kind}")
     if unknown := [name for name in rest if name not in ambiguous]:
@@ -146,7 +149,8 @@ def read(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     sizes, most = (sr.shape[:2], hr.shape[:2]), max(4 * scale, 12)  # crops to a multiple of 12 serve x2, x3 and x4
     if not all(-scale < big - small < most for small, big in zip(*sizes, strict=True)):
         (h, w), (full_h, full_w) = sizes
-        hint = f"; it looks like LR, or an output of x{full_h // h}" if full_h // h == full_w // w > 1 else ""
+        smaller = full_h // h if full_h // h == full_w // w else 1
+        hint = "; is it the LR image?" if smaller == scale else f"; it is {smaller} times smaller" if smaller > 1 else ""
         raise SRError(f"{pair.sr.name} has {h}x{w} pixels, its HR {pair.hr.name} {full_h}x{full_w}{hint}")
     height, width = (min(sides) for sides in zip(*sizes, strict=True))
     sr, hr = sr[:height, :width], hr[:height, :width]

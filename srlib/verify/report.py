@@ -1,6 +1,7 @@
 """What `srlib verify` says: scores of named protocols, what matches published numbers, known traps."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from srlib.verify.published import Published, search
 
 SHOWN, NEAREST = 10, 3  # lines
 ENSEMBLE = (0.02, 0.35)  # dB that a self-ensemble brings
+RESIZE = 2.0  # dB that another resize may make
 COLORS = {"y": "luma 16..235", "full": "full-range luma", "bgr": "luma of RGB read as BGR", "rgb": "RGB"}
 LUMA_SR = {
     "luma": "grey SR as luma",
@@ -79,7 +81,8 @@ def search_lines(table: pd.DataFrame, published: list[Published], scored: list[S
         lines = [f"{head}, not reproduced by any protocol: none is within {within}. Nearest:"]
     else:
         lines = [f"{head}, {len(matches):,} within {within}; {_known(matches)}:"]
-    shown = matches.head(SHOWN) if len(matches) else table.head(NEAREST)
+    nearest = pd.concat([table.head(NEAREST), table[table["protocols"] != ""].head(1)])  # a named one among them
+    shown = matches.head(SHOWN) if len(matches) else nearest[~nearest.index.duplicated()]
     for _, row in shown.iterrows():
         names = f"{row['protocols'].replace(';', ', ')}: " if row["protocols"] else ""
         lines.append(f"  {_numbers(row, published)}  {names}{describe(row, grey_hr)}")
@@ -109,7 +112,7 @@ def trap_lines(table: pd.DataFrame | None, published: list[Published], scored: l
         ]
         psnr = rows.drop_duplicates("grey").set_index("grey")["psnr"]
         lines.append(
-            f"{', '.join(scored_set.grey)} of {scored_set.label} is grey: taken as luma the mean PSNR is {psnr['as_y']:.2f} dB, "
+            f"Grey HR of {scored_set.label}: {', '.join(scored_set.grey)}. Read as luma the mean PSNR is {psnr['as_y']:.2f} dB, "
             f"converted like a colour picture {psnr['convert']:.2f} dB (rounded, border {scored_set.scale}). Papers do both."
         )
     if table is None:
@@ -127,8 +130,8 @@ def trap_lines(table: pd.DataFrame | None, published: list[Published], scored: l
         lines.append(
             f"The paper is {min(gaps):.2f} dB above every named protocol: is its number of a self-ensemble, often marked +?"
         )
-    if not has_lr:
-        lines.append("LR made by another resize moves PSNR by tenths of a dB: have the networks' input compared by --lr.")
+    if not has_lr and any(abs(gap) < RESIZE for gap in gaps):
+        lines.append("LR made by another resize changes PSNR by tenths of a dB: check the networks' input with --lr.")
     return lines
 
 
@@ -139,6 +142,15 @@ def lr_line(differences: dict[str, float]) -> str:
         return f"LR was made by none of the known resizes: {best} is {least:.2f} grey levels off on average, {second} {more:.2f}"
     warning = "" if best == "MATLAB's imresize" else "; most papers use MATLAB's imresize"
     return f"LR was made by {best}: {least:.3f} grey levels off on average, {second} {more:.2f}{warning}"
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a value of dicts and lists with None, which JSON has, for nan and infinity, which it has not."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_json(table: pd.DataFrame | None, published: list[Published], scored: list[Scored], lr: dict[str, dict]) -> dict:
@@ -154,6 +166,7 @@ def to_json(table: pd.DataFrame | None, published: list[Published], scored: list
         sets[scored_set.label] |= {"lr": lr[scored_set.dataset]} if lr else {}
     result = {"scale": scored[0].scale, "sets": sets}
     if table is not None:
-        result |= {"published": {entry.dataset: entry.printed for entry in published}, "tried": len(table)}
+        table = table.rename(columns=str.strip)
+        result |= {"published": {entry.dataset or scored[0].label: entry.printed for entry in published}, "tried": len(table)}
         result |= {"matches": table[table["match"]].to_dict("records"), "nearest": table.iloc[0].to_dict()}
-    return result
+    return _without_nan(result)
