@@ -326,6 +326,16 @@ class TestBadInput:
         for text in ("HR not cropped to SR's size: 1 of 3", "16 bits, scored in 8: p1", "JPEG", "grey SR of colour HR"):
             assert text in out
 
+    def test_misplaced_pictures_are_told(self, folders, capsys):
+        sr, hr = folders
+        aligned = read_image(sr / "p0_x2.png")
+        write_image(sr / "p0_x2.png", np.roll(aligned, (1, -1), axis=(0, 1)))
+        write_image(sr / "p1_x2.png", np.rot90(read_image(sr / "p1_x2.png"), 2).copy())
+        assert verify(folders) == 0
+        out = capsys.readouterr().out
+        assert "SR lies +1 pixels down and -1 right of HR: 1 of 3" in out
+        assert "p1_x2.png hardly resembles its HR (another picture, or turned): 1 of 3" in out
+
     def test_grey_hr_beside_colour(self, folders, capsys):
         grey = picture(60, 64)
         write_image(folders[1] / "bridge.png", grey)

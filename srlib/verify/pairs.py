@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ KINDS = {"sr", "hr", "lr", "gt", "out", "output", "result", "pred", "fake"}  # i
 SCALES = {"x", "srf", "scale"}  # before a number
 MAX_SCALE = 16
 LISTED = 5  # names in a line
+CHECKED = 512  # pixels a side in the middle of a picture
+SHIFT_GAIN = 0.3  # dB that a pixel's shift must gain to be told
+FLAT, UNLIKE = 2.0, 0.5  # standard deviation in grey levels, correlation
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,28 @@ def inspect(files: list[tuple[Path, Path]]) -> tuple[list[Pair], list[str], list
     return pairs, [f"{what}: {listed(those)}" for what, those in odd.items() if those], failures
 
 
+def _middle(image: np.ndarray) -> np.ndarray:
+    """Return the middle of an image as floats (h, w), the mean of its channels."""
+    top, left = (max((side - CHECKED) // 2, 0) for side in image.shape[:2])
+    part = image[top : top + CHECKED, left : left + CHECKED].astype(np.float64)
+    return part.mean(axis=2) if part.ndim == 3 else part
+
+
+def oddities(sr: np.ndarray, hr: np.ndarray, name: str) -> list[str]:
+    """Return what is odd about SR beside HR, two images of one size: that it lies a pixel off, or shows something else."""
+    x, y = _middle(sr), _middle(hr)
+    if min(x.std(), y.std()) > FLAT and np.corrcoef(x.ravel(), y.ravel())[0, 1] < UNLIKE:
+        return [f"{name} hardly resembles its HR (another picture, or turned)"]
+    height, width = y.shape
+    errors = {
+        (down, right): np.square(x[1 + down : height - 1 + down, 1 + right : width - 1 + right] - y[1:-1, 1:-1]).mean()
+        for down, right in product((-1, 0, 1), repeat=2)
+    }
+    best = min(errors, key=errors.get)
+    better = errors[0, 0] > 10 ** (SHIFT_GAIN / 10) * errors[best]
+    return ["SR lies {:+d} pixels down and {:+d} right of HR".format(*best)] if better else []
+
+
 def read(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return SR and HR, uint8 of one size, cropped at bottom and right, and in what they differed.
 
@@ -162,6 +188,7 @@ def read(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
         else:
             hr = to_rgb(hr)
             differences.append("SR in colour of a grey HR, which is converted for all protocols")
+    differences += oddities(sr, hr, pair.sr.name)
     if np.array_equal(sr, hr):
         raise SRError(f"{pair.sr.name} equals its HR {pair.hr.name}: PSNR is infinite; is it a copy of the ground truth?")
     return sr, hr, differences
