@@ -137,6 +137,7 @@ localrules:
 
 rule all:
     input:
+        all_metrics,  # else one that was deleted would stay so, as the report is newer than its inputs
         f"report/{PROFILE}/index.html",
 
 

@@ -61,7 +61,7 @@ RESULTS = {
         "a filter kernel for each pixel, of three sizes, and a path for detail",
         ("table_1",),
         ("DDet",),
-        ("City100-nikon/test", 1),
+        ("City100-nikon/test20", 1),
         same=False,
     ),
     "prosrn": Results(
