@@ -202,7 +202,9 @@ def list_images(folder: str | Path) -> list[Path]:
         raise SRError(f"folder: {folder} cannot be read: {error.strerror}") from error
     images = [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not images:
-        raise SRError(f"folder: {folder} holds no image ({len(names)} other files); expected {', '.join(SUFFIXES)}")
+        raise SRError(
+            f"folder: {folder} holds no image, of {len(names)} file{'s'[: len(names) != 1]}; expected {', '.join(SUFFIXES)}"
+        )
     return sorted(images, key=lambda path: natural(path.name))
 
 

@@ -185,7 +185,7 @@ def test_images_are_listed_in_natural_order(tmp_path, rgb):
 
 def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "notes.txt").touch()
-    cases = {"": r"holds no image among its 1 files; expected \.png", "none": "does not exist", "notes.txt": "is a file"}
+    cases = {"": r"holds no image, of 1 file; expected \.png", "none": "does not exist", "notes.txt": "is a file"}
     for name, message in cases.items():
         with pytest.raises(SRError, match=message):
             list_images(tmp_path / name)
