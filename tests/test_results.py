@@ -320,13 +320,14 @@ class TestTrainings:
         assert budgets.trainings(BTSRN, self.rows(("espcn", 2, 0)), dataclasses.replace(profile, train=False)).empty
 
     def test_an_identifier_enlarges_nothing_and_counts_for_no_steps(self):
-        names = ("difficulty_sr", "idn_longer", "complex")
+        names = ("difficulty_sr", "idn", "idn_longer", "complex")
+        rows = self.rows(*[(name, scale, 0) for name in names for scale in (2, 3)])
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SRLIB_HOME", str(Path(__file__).parents[1]))
-            got = budgets.trainings(DIFFICULTY, self.rows(*[(name, 2, 0) for name in names]), DIFFICULTY.setting("released"))
-        steps = got.set_index("method")["steps"]
-        # Both start from official weights, whose training is not counted here; the identifier had 1,200 to 10,000 steps.
-        assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == 5_000
+            got = budgets.trainings(DIFFICULTY, rows, DIFFICULTY.setting("released"))
+        x2, x3 = (got[got["scale"] == scale].set_index("method")["steps"] for scale in (2, 3))
+        assert x3["complex"] == x3["difficulty_sr"] == x3["idn_longer"] == x3["idn"] + 1200
+        assert x2["complex"] == x2["difficulty_sr"] == x2["idn_longer"] == 5_000  # from official weights
 
 
 class TestScore:

@@ -158,6 +158,10 @@ class TestForeign:
         out, err = capsys.readouterr()
         assert "   2 images  " in out and "without 1 that failed" in out and "photos, a: others:Choosy failed" in err
         assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
+        write_image(tmp_path / "small" / "d.png", np.zeros((90, 90, 3), np.uint8))
+        assert main(["evaluate", "others:Choosy", f"folder:{tmp_path}/photos", f"folder:{tmp_path}/small"]) == 2
+        err = capsys.readouterr().err
+        assert "not scored: 2\n" in err and "photos, a: " in err and "small, d: " in err
 
     def test_costs(self, ok, capsys):
         luma, tokens, btsrn = ok("count", "others:Luma", "others:Tokens", "btsrn", "--scale", 2).splitlines()

@@ -283,7 +283,7 @@ class TestBadInput:
             (tmp_path / "nowhere", "does not exist"),
             (tmp_path / "empty", "holds no image"),
             (folders[1], "the same folder"),
-            (tmp_path / "strange", "has a name like that of an HR file"),
+            (tmp_path / "strange", f"like that of an HR file in {folders[1]}: SR has sunset.png; HR has p0.png, p1.png, p2.png"),
         ):
             assert verify((sr, folders[1])) == 2
             assert message in capsys.readouterr().err
