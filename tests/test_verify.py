@@ -290,6 +290,13 @@ class TestBadInput:
         assert verify(folders, "--published", "Set5=30.00", "--published", "Set14=28.00") == 2
         assert "has no folder Set5" in capsys.readouterr().err
 
+    def test_folders_of_sets_without_their_names(self, folders, tmp_path, capsys):
+        folders[0].rename(tmp_path / "outputs")
+        (tmp_path / "several").mkdir()
+        (tmp_path / "outputs").rename(tmp_path / "several" / "Set5")
+        assert verify((tmp_path / "several", folders[1])) == 2
+        assert "has folders instead of pictures (Set5); give one of them" in capsys.readouterr().err
+
     def test_several_files_for_each_hr(self, folders, capsys):
         for file in [*folders[0].iterdir()]:
             file.with_name(f"{file.stem}_B.png").write_bytes(file.read_bytes())

@@ -49,6 +49,12 @@ def folder_of(root: Path, dataset: str, scale: int, only: bool = False) -> Path:
     only: whether it is the only set, whose pictures may lie in `root` itself.
     """
     if not dataset:
+        inside = sorted(root.iterdir()) if root.is_dir() else []
+        if inside and all(path.is_dir() for path in inside):
+            names = ", ".join(path.name for path in inside[: pairs.LISTED])
+            raise SRError(
+                f"{root} has folders instead of pictures ({names}); give one of them, or --published SET=PSNR for each set"
+            )
         return root
     choices = [root / dataset / f"x{scale}", root / dataset / f"X{scale}", root / dataset]
     for folder in choices:
