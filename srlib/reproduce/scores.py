@@ -52,8 +52,8 @@ def score(
 ) -> pd.DataFrame:
     """Return a row per image (`image`, the protocol's metrics, `seconds`), computed once and then cached.
 
-    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR). Scores are recomputed
-    where the code scores `probe.pictures` differently.
+    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR), "displaced" (DDet).
+    Scores are recomputed where the code scores `probe.pictures` differently.
     """
     if scorer and scorer not in SCORERS:
         raise unknown("scorer", scorer, SCORERS)

@@ -137,7 +137,7 @@ def frames(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int 
     return _frame_costs(networks, rounds(), 2**20, statistics.mean)
 
 
-def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 7) -> pd.DataFrame:
+def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats: int = 5) -> pd.DataFrame:
     """Return the cost of networks of scale 1 for one frame of `side` by `side` pixels.
 
     Columns: `method`, `parameters`, `megabytes` (10**6 bytes of float32 weights, as in DDet's Table III), `seconds` (the least of

@@ -116,7 +116,8 @@ def test_chosen_pixels_lie_on_an_edge_in_texture_and_in_a_flat_place():
 def test_displacing_is_cropping_and_costs_what_it_must(net):
     name, lr, hr = next(analysis.center_crops(TEST, side=64))
     networks = {"bicubic": models.create("bicubic", 1), "ddet": net, "edsr": models.create("edsr", 1, width=8, blocks=1)}
-    rows = analysis.evaluate_displaced(networks, TEST, REALSR, side=64, limit=1)
+    by_network = {key: analysis.evaluate_displaced(one, TEST, REALSR, limit=1, side=64) for key, one in networks.items()}
+    rows = pd.concat(one.assign(method=key) for key, one in by_network.items())
     table = rows.set_index(["method", "shift"])
     assert len(rows) == 9 and set(rows["image"]) == {name}
     expected = np.mean([psnr(lr[2:, :62], hr[2:, 2:], REALSR, 1), psnr(lr[:62, 2:], hr[2:, 2:], REALSR, 1)])
@@ -138,7 +139,7 @@ def other(net, lr, hr) -> float:
 @pytest.mark.parametrize("shifts", [(), (-1, 0)])
 def test_shifts_that_make_no_sense_are_refused(shifts):
     with pytest.raises(SRError, match="shifts .* must be whole numbers of pixels of at least 0"):
-        analysis.evaluate_displaced({}, TEST, REALSR, shifts=shifts)
+        analysis.evaluate_displaced(models.create("bicubic", 1), TEST, REALSR, shifts=shifts)
 
 
 # --- The explorer -------------------------------------------------------------------------------------------------------

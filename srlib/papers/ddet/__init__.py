@@ -17,9 +17,12 @@ the paper's, the residual networks are small: `short` holds their arguments. The
 
 from srlib.nn import models
 from srlib.papers.base import CITY100, CITY100_NOISE, EMBEDDED_CAMERA, Method, Paper, camera_sets
+from srlib.papers.ddet import analysis
 from srlib.papers.ddet.model import DDet
+from srlib.scoring import evaluation
 
 models.register("ddet", DDet, models.SAME_SIZE)
+evaluation.SCORERS["displaced"] = analysis.evaluate_displaced
 
 _TRAINING = {"hr_patch": 192, "batch": 16, "steps": 100_000, "schedule": "steps", "learning_rate": 1e-4, "loss": "mse"}
 # Adam's first steps move all weights of all kernels together, which changes the brightness: the learning rate is warmed up.

@@ -4,8 +4,8 @@ Y. Shi et al., "DDet", IEEE SPL 2020: section II-B (kernels), section II-C (disp
 """
 
 import copy
-from collections.abc import Iterator, Mapping
-from itertools import islice, product
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
 from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
-from srlib.data.sets import open_set
+from srlib.data.sets import ImageSet, open_set
 from srlib.draw.panels import window_sums
 from srlib.papers.ddet.model import DDet, Intermediates
 from srlib.scoring.evaluation import model_input, upscale
@@ -99,7 +99,9 @@ def representative_pixels(image: np.ndarray, margin: int = 16) -> dict[str, tupl
     return pixels
 
 
-def center_crops(dataset: str, side: int | None = CROP, limit: int | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def center_crops(
+    dataset: str | ImageSet, side: int | None = CROP, limit: int | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (name, LR, HR) of a dataset of same-size pairs, center-cropped to at most `side` pixels a side (None: uncropped)."""
     images = open_set(dataset)
     for i, (name, hr) in enumerate(islice(images, limit)):
@@ -110,20 +112,20 @@ def center_crops(dataset: str, side: int | None = CROP, limit: int | None = None
 
 
 def evaluate_displaced(
-    networks: Mapping[str, nn.Module],
-    dataset: str,
+    net: nn.Module,
+    dataset: str | ImageSet,
     protocol: Protocol,
+    limit: int | None = None,
     *,
     shifts: tuple[int, ...] = (0, 1, 2),
     side: int = CROP,
-    limit: int | None = None,
 ) -> pd.DataFrame:
-    """Evaluate networks of scale 1 on inputs displaced by some pixels to the right or downwards.
+    """Evaluate a network of scale 1 on inputs displaced by some pixels to the right or downwards.
 
-    Returns a row per network, image and shift: `method`, `image`, `shift`, and in dB, means of both directions, `psnr` against
-    HR in place, `followed` against HR displaced with the input. The first falls for any network, as input and HR are misaligned;
-    the second falls where a network is not shift-equivariant. No padding: input and HR are cropped from the same `side` pixels,
-    and every shift is evaluated on equally many.
+    Returns a row per image and shift: `image`, `shift`, and in dB, means of both directions, `psnr` against HR in place,
+    `followed` against HR displaced with the input. The first falls for any network, as input and HR are misaligned; the second
+    falls where a network is not shift-equivariant. No padding: input and HR are cropped from the same `side` pixels, and every
+    shift is evaluated on equally many.
     """
     if not shifts or min(shifts) < 0:
         raise SRError(f"shifts (={shifts}) must be whole numbers of pixels of at least 0, and at least one")
@@ -134,16 +136,16 @@ def evaluate_displaced(
         def crop(image: np.ndarray, down: int, right: int, height: int = height, width: int = width) -> np.ndarray:
             return image[farthest - down :, farthest - right :][:height, :width]
 
-        for (method, net), shift in product(networks.items(), shifts):
+        for shift in shifts:
             for down, right in {(0, shift), (shift, 0)}:
                 sr = upscale(net, model_input(net, crop(lr, down, right), protocol, rounded=protocol.round_y))
                 in_place, followed = (psnr(sr, crop(hr, *place), protocol, 1) for place in ((0, 0), (down, right)))
-                rows.append({"method": method, "image": name, "shift": shift, "psnr": in_place, "followed": followed})
-    return pd.DataFrame(rows).groupby(["method", "image", "shift"], sort=False, as_index=False).mean()
+                rows.append({"image": name, "shift": shift, "psnr": in_place, "followed": followed})
+    return pd.DataFrame(rows).groupby(["image", "shift"], sort=False, as_index=False).mean()
 
 
 def psnr_change(rows: pd.DataFrame, shift: int) -> pd.DataFrame:
-    """Return the change of PSNR by a shift for each network and image, from rows of `evaluate_displaced`; a loss is negative."""
+    """Return the change of PSNR by a shift for each `method` and image, a loss negative. rows: see `evaluate_displaced`."""
     keys = ["method", "image"]
     aligned = rows[rows["shift"] == 0].set_index(keys)["psnr"]
     moved = rows[rows["shift"] == shift].set_index(keys)["psnr"]

@@ -185,7 +185,8 @@ def displacement(rows: pd.DataFrame, labels: Mapping[str, str], where: str, abou
     """Draw the change of PSNR with displaced inputs against HR in place, and the PSNR against HR displaced with them, a line per
     network, DDet's thick and black.
 
-    rows: of `analysis.evaluate_displaced`. where: the dataset, for the axis. about: a line below, on protocol and budgets.
+    rows: of `analysis.evaluate_displaced`, with the `method`. where: the dataset, for the axis. about: a line below, on protocol
+    and budgets.
     """
     fig, (in_place, followed) = subplots(1, 2, 9.6, 3.8)
     means = rows.groupby(["method", "shift"], sort=False)[["psnr", "followed"]].mean()
