@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from srlib.baselines.aplus import APlus
 from srlib.baselines.espcn import ESPCN
 from srlib.core import metrics, paths
 from srlib.core.errors import SRError
@@ -30,6 +32,7 @@ from srlib.reproduce.scores import collect, score
 from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
 from srlib.scoring import evaluation, vitals
 from srlib.scoring.evaluation import SCORERS, evaluate
+from srlib.train import probe
 from srlib.train.experiment import Experiment
 from srlib.train.run import Outdated, Run, load_budget
 from srlib.train.training import digest, train
@@ -482,9 +485,48 @@ class TestLoadOrTrain:
         assert not store.available(PAPER, ["aplus"], 2, setting)
         fitted = load_or_train(PAPER, "aplus", 2, setting, progress="none")
         assert fitted.run.complete and fitted.label == "A+" and fitted.model.regressors.any()
-        assert re.fullmatch(rf"A\+ x2 fitted to {re.escape(data)}, \d\.\d minutes", fitted.budget_summary)
+        assert fitted.budget_summary == f"A+ x2 fitted to {data}"
         (ready,) = store.available(PAPER, ["aplus"], 2, setting).values()
         assert ready.run.dir == fitted.run.dir
+
+    def test_what_has_published_scores_is_fitted_when_others_are_asked(self, data, counted, monkeypatch):
+        setting = dataclasses.replace(RELEASED, data=data, validation=data)
+        sets = {"few": (data, 2), "all": (data, None)}
+
+        def rows(which: str) -> pd.DataFrame:
+            dataset, limit = sets[which]
+            return collect(PAPER, ["aplus"], [2], [dataset], setting, limit=limit, progress="none")[0]
+
+        before = rows("few")
+        (run,) = (paths.runs_dir() / "experiments").iterdir()
+        fitted = load_run(run).model
+        cards.published_scores("x").parent.mkdir(parents=True)
+        (run / "metrics").rename(cards.published_scores(run.name))
+        shutil.rmtree(run)
+        counted.clear()
+        pd.testing.assert_frame_equal(rows("few"), before)
+        (ready,) = store.available(PAPER, ["aplus"], 2, setting).values()
+        assert not counted and not run.exists() and ready.budget_summary == f"A+ x2 fitted to {data}"
+        assert "A+ x2 fitted to" in budgets.training_budget_caption(PAPER, ["aplus"], [2], setting)
+        assert (ready.model.channels, ready.model.context) == (fitted.channels, fitted.context)
+        assert torch.equal(ready.model(lr := torch.rand(1, 1, 9, 8)), fitted(lr)) and Run.open(run).complete
+        shutil.rmtree(run)
+        assert len(rows("all")) == 3 and Run.open(run).complete and len(counted) == 1
+        learn = APlus.learn
+        monkeypatch.setattr(APlus, "learn", lambda self, features, *rest: learn(self, 1.1 * features, *rest))
+        probe.small_fit.cache_clear()
+        rows("few")
+        assert len(counted) == 2
+        probe.small_fit.cache_clear()
+
+    def test_published_scores_of_an_untrained_method_are_read(self, data, counted, profile):
+        before = score(load_or_train(PAPER, "bicubic", 2, profile), data, protocol("y"))
+        (folder,) = (paths.runs_dir() / "untrained").iterdir()
+        cards.published_scores("x").parent.mkdir(parents=True)
+        folder.rename(cards.published_scores(folder.name))
+        counted.clear()
+        pd.testing.assert_frame_equal(score(load_or_train(PAPER, "bicubic", 2, profile), data, protocol("y")), before)
+        assert not counted
 
 
 class TestScores:
@@ -529,7 +571,7 @@ class TestScores:
 
     def test_an_identifier_has_no_psnr(self, tmp_path, monkeypatch):
         one = Trained("identifier", "Identifier", models.create("identifier", 2), tmp_path / "scores")
-        monkeypatch.setattr(scores, "load_or_train", lambda *_: one)
+        monkeypatch.setattr(scores, "load_or_train", lambda *_, **__: one)
         with pytest.raises(SRError, match="identifier classifies patches and has no psnr"):
             collect(DIFFICULTY, ["identifier"], [2], ["embedded-test"], find_profile("quick"), limit=1)
 

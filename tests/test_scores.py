@@ -12,6 +12,7 @@ from srlib.core import paths
 from srlib.core.protocols import protocol
 from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
+from srlib.train.run import Run
 
 scores = load("scores")
 OFFICIAL = "official_vdsr_x2-f613166660-0123456789"  # the hash of the authors' file, and that of its conversion
@@ -55,6 +56,23 @@ def home(home) -> Path:
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text("image,psnr\nbaby,30\n")
     return home
+
+
+def test_scores_of_untrained_methods_and_of_fits_of_the_released_profile_are_kept(home, run):
+    prosrn = papers.get("prosrn")
+    fits = [Run(prosrn.experiment("aplus", 2, profile), "0" * 64) for profile in ("released", "smoke")]
+    folders = [paths.runs_dir() / "untrained" / "bicubic_default_x2", *(fit.dir / "metrics" for fit in fits)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "Set5_x2_y_01234567.csv").write_text("image,psnr\nbaby,30\n")
+    for fit in fits:
+        fit.write_config()
+    assert run()[0] == 1 and run("--check")[0] == 1  # as b has no scores
+    kept = home / "data" / "scores"
+    assert {folder.name for folder in kept.iterdir() if "_x2-" not in folder.name} == {"bicubic_default_x2", fits[0].key}
+    assert (kept / fits[0].key / "Set5_x2_y_01234567.csv").exists()
+    (kept / "bicubic_default_x9").mkdir()
+    assert "bicubic_default_x9: scores of weights that are not released" in run("--check")[1]
 
 
 def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home, run):

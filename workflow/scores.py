@@ -1,4 +1,5 @@
-"""Keep the scores of released and official weights: `data/scores/<weights>/<set>_x<scale>_<protocol>_<data>.csv`, an image a row.
+"""Keep the scores of released and official weights, and of untrained methods and those in closed form, an image a row:
+`data/scores/<weights or method>/<set>_x<scale>_<protocol>_<data>.csv`.
 
     python workflow/scores.py            copy the scores of profile `released`, delete those of other weights
     python workflow/scores.py --check    list weights without scores and scores without weights; copies nothing
@@ -11,11 +12,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from srlib import official
+from srlib import official, papers
 from srlib.core import paths
 from srlib.core.files import atomic_write
 from srlib.data import registry
-from srlib.reproduce import cards
+from srlib.nn import models
+from srlib.reproduce import cards, store
+from srlib.train.experiment import Experiment
+from srlib.train.run import Run
 
 
 def released() -> dict[str, Path]:
@@ -36,20 +40,55 @@ def is_official(folder: str) -> bool:
     return folder.rpartition("-")[0] in official_names()
 
 
+def untrained_names() -> set[str]:
+    """Return the names of the folders of untrained methods."""
+    every = [(method, scales) for paper in map(papers.get, papers.names()) for method, scales in _methods(paper)]
+    bare = [(method, scales) for method, scales in every if not (method.trained or method.official)]
+    return {store.untrained_scores(method, scale).name for method, scales in bare for scale in scales}
+
+
+def _methods(paper: papers.Paper) -> list[tuple[papers.Method, list[int]]]:
+    return [(method, [s for s in models.scales(method.model) if paper.has(name, s)]) for name, method in paper.methods.items()]
+
+
+def closed_form() -> list[Experiment]:
+    """Return the fits of profile `released`."""
+    fits = []
+    for paper in map(papers.get, papers.names()):
+        for (name, method), (_, scales) in zip(paper.methods.items(), _methods(paper), strict=True):
+            for scale in scales if method.trained and models.fitted(method.model) else ():
+                fits.append(paper.experiment(name, scale, paper.setting("released")))
+    return fits
+
+
 def public(scores: Path) -> bool:
     """Whether scores are of a set of the registry."""
     return scores.name.partition("_")[0] in registry.datasets()
 
 
+def belongs(folder: str, known: dict[str, Path]) -> bool:
+    """Whether a folder of `data/scores` is of known weights, official ones, or a method that has none."""
+    fits = {fit.key("").rpartition("-")[0] for fit in closed_form()}
+    return folder in known or is_official(folder) or folder in untrained_names() or folder.rpartition("-")[0] in fits
+
+
+def scored(known: dict[str, Path]) -> dict[str, Path]:
+    """Return the folders with scores of this machine's runs that are to be kept, by their names in `data/scores`."""
+    runs, fits = paths.runs_dir(), closed_form()
+    found = {made.name: made for part in ("released", "untrained") for made in sorted((runs / part).glob("*"))}
+    kept = {name: made for name, made in found.items() if belongs(name, known)}
+    fitted = sorted((runs / "experiments").glob("*/metrics"))
+    return kept | {made.parent.name: made for made in fitted if Run.open(made.parent).experiment in fits}
+
+
 def keep(known: dict[str, Path], folder: Path) -> None:
     """Copy scores and delete those of other weights."""
     copies = 0
-    scored = sorted((paths.runs_dir() / "released").glob("*"))
-    for scores in (scores for scores in scored if scores.name in known or is_official(scores.name)):
-        for file in filter(public, sorted(scores.rglob("*.csv"))):
-            atomic_write(folder / scores.name / file.relative_to(scores), file.read_text())
+    for name, made in scored(known).items():
+        for file in filter(public, sorted(made.rglob("*.csv"))):
+            atomic_write(folder / name / file.relative_to(made), file.read_text())
             copies += 1
-    others = [old for old in folder.glob("*") if old.name not in known and not is_official(old.name)]
+    others = [old for old in folder.glob("*") if not belongs(old.name, known)]
     for old in others:
         shutil.rmtree(old)
     print(f"{copies} score files copied to {folder}; scores of {len(others)} other weights deleted")
@@ -64,7 +103,7 @@ def main() -> int:
     existing = {scores.name for scores in folder.glob("*")}
     for name in sorted(known.keys() - existing):
         print(f"{known[name].stem}: no scores yet; run make reproduce PROFILE=released", file=sys.stderr)
-    others = {name for name in existing - known.keys() if not is_official(name)}
+    others = {name for name in existing if not belongs(name, known)}
     for name in sorted(others):
         print(f"{name}: scores of weights that are not released", file=sys.stderr)
     return int(bool(others or known.keys() - existing))

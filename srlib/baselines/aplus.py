@@ -41,6 +41,8 @@ class APlus(Patchwise):
     Fitted values, most of them atoms * components * (3*scale)**2: x2 1.2, x3 2.7, x4 4.8, x8 18.9 million.
     """
 
+    small = {"atoms": 16, "neighbours": 64, "samples": 2_000}
+
     def __init__(self, scale: int, atoms: int = 1024, neighbours: int = 2048, components: int = 32, samples: int = 800_000):
         super().__init__(scale, components, samples)
         check_int("atoms", atoms, 1)

@@ -38,6 +38,8 @@ class RFL(Patchwise):
     Fitted values, most of them trees * leaves * components * rank: 23.6 million at every scale.
     """
 
+    small = {"trees": 2, "leaves": 8, "smallest": 8, "grown": 1_000, "samples": 2_000}
+
     def __init__(
         self,
         scale: int,

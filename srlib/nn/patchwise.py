@@ -13,7 +13,7 @@ Departures: the gradients of first order are centred at odd scales too (the code
 padded symmetrically, where the code has fewer patches at the border.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class Patchwise(nn.Module):
 
     channels = 1
     context = WINDOW // 2 + PATCH // 2
+    small: dict[str, int] = {}  # arguments of a fit that takes a moment, for probes
 
     def __init__(self, scale: int, components: int, samples: int):
         super().__init__()
@@ -172,3 +173,18 @@ class Patchwise(nn.Module):
             windows[slots[kept]], residuals[slots[kept]] = x[kept], y[kept]
             seen += len(x)
         return windows[:seen], residuals[:seen], seen
+
+
+class FittedWhenUsed(nn.Module):
+    """A network in closed form that is fitted when it is called first. unfitted: of its kind. fit: returns it, fitted."""
+
+    def __init__(self, unfitted: Patchwise, fit: Callable[[], nn.Module]):
+        super().__init__()
+        self.kind, self.scale, self.fit = type(unfitted), unfitted.scale, fit
+        self.channels, self.context = unfitted.channels, unfitted.context
+        self.net: nn.Module | None = None
+
+    def forward(self, lr: Tensor) -> Tensor:
+        if self.net is None:
+            self.net = self.fit().eval()
+        return self.net(lr)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce import cards, store
@@ -17,13 +18,13 @@ TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_pat
 
 
 def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0) -> dict | None:
-    """Return the training of a method's network; None where it is not there yet, or the method is not trained.
+    """Return the training of a method's network; None where it is not there yet, or the method has none.
 
     Keys as on cards: `experiment`, `provenance`, `validation` (a row per validation, with `step`); and `budget`, of
     `run.training_budget`, with all that it started from (None for what is unknown). Of a released network the card is enough.
     """
     method = paper.method(name)
-    if not method.trained:
+    if not method.trained or models.fitted(method.model):
         return None
     if method.loaded(profile):
         file = cards.weights_path(paper, name, method.trained_at or scale, seed).with_suffix(".json")
@@ -81,9 +82,9 @@ def training_budget_caption(paper: Paper, names: Iterable[str], scales: Iterable
     budgets = {}
     for scale in scales:
         for name, trained in store.available(paper, names, scale, profile).items():
-            if trained.budget_summary:
-                budget = _with_start(paper, name, scale, profile, 0, trained.training_budget)
-                budgets[f"{trained.budget_summary}{_after(paper, budget)}"] = None
+            if summary := trained.budget_summary:
+                budget = trained.training_budget and _with_start(paper, name, scale, profile, 0, trained.training_budget)
+                budgets[f"{summary}{_after(paper, budget) if budget else ''}"] = None
     return f"Training budget: {'; '.join(budgets)}." if budgets else ""
 
 

@@ -52,7 +52,12 @@ def weights_dir() -> Path:
 
 def kept_scores(weights: Path) -> Path:
     """Return the folder of released weights in `data/scores/`, named by stem and SHA-256 of the weights."""
-    return paths.released_dir() / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
+    return published_scores(f"{weights.stem}-{sha256(weights)[:10]}")
+
+
+def published_scores(name: str) -> Path:
+    """Return a folder of `data/scores/`."""
+    return paths.released_dir() / "scores" / name
 
 
 def read_card(file: Path) -> dict:

@@ -33,11 +33,12 @@ def _training(paper: Paper, name: str, scale: int, profile: Profile, gap: float)
 
     The validation set is not the gap's: the curve has to rise by as many dB. Shares of what is fitted in closed form are NaN.
     """
+    if models.fitted(paper.method(name).model):
+        return math.nan, None, paper.experiment(name, scale, profile).data
     card = budgets.training(paper, name, scale, profile)
     if card is None:
         return math.nan, None, ""
-    fitted = models.fitted(card["experiment"]["model"])
-    share = math.nan if fitted else 100 * budgets.total(card["budget"], _pixels) / _paper_pixels(paper, name, scale)
+    share = 100 * budgets.total(card["budget"], _pixels) / _paper_pixels(paper, name, scale)
     psnr = curve(card.get("validation", []))
     return share, str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None, card["experiment"]["data"]
 

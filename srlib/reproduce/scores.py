@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
+from torch import nn
 
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write
@@ -58,16 +59,17 @@ def score(
     if scorer and scorer not in SCORERS:
         raise unknown("scorer", scorer, SCORERS)
 
-    def compute(images: str | ImageSet) -> pd.DataFrame:
+    def compute(net: nn.Module, images: str | ImageSet) -> pd.DataFrame:
         if scorer:
-            return SCORERS[scorer](trained.model, images, by, limit)
-        return evaluate(trained.model, images, by, limit=limit, ensemble=ensemble)
+            return SCORERS[scorer](net, images, by, limit)
+        return evaluate(net, images, by, limit=limit, ensemble=ensemble)
 
     images = open_set(dataset)
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
     name = f"{'_'.join(filter(None, [*parts, scorer or ('ensemble' if ensemble else '')]))}.csv"
-    scoring_probe = probe.scoring(trained.model, compute)
+    probed = probe.stand_in(trained.model)
+    scoring_probe = probe.scoring(probed, lambda pictures: compute(probed, pictures))
     file = trained.scores / name
     for cached in (file, *([trained.kept / name] if trained.kept else [])):
         if cached.exists():
@@ -75,7 +77,7 @@ def score(
             if rows is not None:
                 return rows
             print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
-    write_scores(file, compute(dataset), by, scoring_probe)
+    write_scores(file, compute(trained.model, dataset), by, scoring_probe)
     return read_scores(file, by, scoring_probe)[0]
 
 
@@ -103,7 +105,7 @@ def collect(
         for scale in (s for s in scales if paper.has(name, s)):
             for seed in seeds if paper.method(name).trained else (0,):
                 try:
-                    trained = load_or_train(paper, name, scale, profile, seed, progress)
+                    trained = load_or_train(paper, name, scale, profile, seed, progress, only_scored=True)
                 except NotReleased as error:
                     missing.append(error.which)
                     continue

@@ -1,5 +1,6 @@
 """Networks ready to use: untrained, from a complete run, with released weights, or trained on demand."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from srlib.core.errors import SRError
 from srlib.core.files import sha256
 from srlib.data.pairs import open_pairs
 from srlib.nn import models
+from srlib.nn.patchwise import FittedWhenUsed, Patchwise
 from srlib.papers import Method, Paper
 from srlib.papers.profiles import Profile
-from srlib.reproduce.cards import NotReleased, describe_budget, kept_scores, read_card, weights_path
+from srlib.reproduce.cards import NotReleased, describe_budget, kept_scores, published_scores, read_card, weights_path
 from srlib.scoring import vitals
 from srlib.train import probe
 from srlib.train.experiment import Experiment
@@ -28,7 +30,8 @@ class Trained:
     """A network ready to use, its weights file and its folder of scores.
 
     weights: None for a method that is not trained. run: None also for released weights, which have a `card` instead. kept: the
-    folder of the scores that are published with released weights. lender: the paper that trained it, if borrowed.
+    folder of the published scores of released weights, of an untrained method, or of one in closed form. lender: the paper
+    that trained it, if borrowed. unfitted: the experiment of a method in closed form that has not been fitted.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Trained:
     card: dict | None = None
     kept: Path | None = None
     lender: str = ""
+    unfitted: Experiment | None = None
 
     @property
     def provenance(self) -> dict | None:
@@ -54,12 +58,12 @@ class Trained:
     @property
     def experiment(self) -> Experiment | None:
         """The training that the weights come from; None for a method that is not trained."""
-        return self.run.experiment if self.run else self.card and Experiment(**self.card["experiment"])
+        return self.run.experiment if self.run else Experiment(**self.card["experiment"]) if self.card else self.unfitted
 
     @property
     def training_budget(self) -> dict | None:
         """See `run.training_budget`; None for a method that is not trained."""
-        return training_budget(vars(self.experiment), self.provenance) if self.experiment else None
+        return training_budget(vars(self.experiment), self.provenance) if self.provenance else None
 
     @property
     def budget_summary(self) -> str:
@@ -67,8 +71,7 @@ class Trained:
         if not self.experiment:
             return ""
         if models.fitted(self.experiment.model):
-            minutes = self.provenance["minutes"]
-            return f"{self.label} x{self.experiment.scale} fitted to {self.experiment.data}, {minutes:.1f} minutes"
+            return f"{self.label} x{self.experiment.scale} fitted to {self.experiment.data}"
         return describe_budget(self.label, self.training_budget, self.lender)
 
     @property
@@ -156,8 +159,29 @@ def _serves_all_scales(experiment: Experiment) -> bool:
 
 def _untrained(method: Method, name: str, scale: int) -> Trained:
     model = models.create(method.model, scale, **method.args).eval()
+    folder = untrained_scores(method, scale)
+    return Trained(name, method.label, model, paths.runs_dir() / "untrained" / folder.name, kept=folder)
+
+
+def untrained_scores(method: Method, scale: int) -> Path:
+    """Return the folder of the published scores of an untrained method in `data/scores/`."""
     variant = "_".join(str(v) for v in method.args.values()) or "default"
-    return Trained(name, method.label, model, paths.runs_dir() / "untrained" / f"{method.model}_{variant}_x{scale}")
+    return published_scores(f"{method.model}_{variant}_x{scale}")
+
+
+def _closed_form(paper: Paper, name: str, scale: int, profile: Profile, seed: int, progress: str = "auto") -> Trained | None:
+    """Return a method in closed form: its fit, or one that is fitted when it is used; None without fit and published scores."""
+    method, experiment = paper.method(name), paper.experiment(name, scale, profile, seed)
+    run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
+    kept = published_scores(run.key)
+    if run.complete:
+        with contextlib.suppress(Outdated):
+            return replace(load_run(run.dir, scale), label=method.label, kept=kept)
+    unfitted = models.create(experiment.model, scale, **experiment.model_args)
+    if not (kept.is_dir() and isinstance(unfitted, Patchwise)):
+        return None
+    model = FittedWhenUsed(unfitted, lambda: load_run(train(experiment, progress=progress).dir, scale).model)
+    return Trained(name, method.label, model, run.dir / "metrics", kept=kept, unfitted=experiment)
 
 
 def load_official(method: Method, name: str, scale: int) -> Trained:
@@ -171,10 +195,13 @@ def load_official(method: Method, name: str, scale: int) -> Trained:
     return Trained(name, method.label, model, paths.runs_dir() / "released" / kept.name, weights, kept=kept)
 
 
-def load_or_train(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto") -> Trained:
+def load_or_train(
+    paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0, progress: str = "auto", only_scored: bool = False
+) -> Trained:
     """Return a method's network: untrained (bicubic), with released weights, or trained or fitted under the profile.
 
-    Networks whose weights it starts from are trained first.
+    Networks whose weights it starts from are trained first. only_scored: a method in closed form whose scores are published is
+    fitted when other scores are asked of it.
     """
     method = paper.method(name)
     if method.official:
@@ -183,6 +210,8 @@ def load_or_train(paper: Paper, name: str, scale: int, profile: Profile, seed: i
         return _untrained(method, name, scale)
     if method.loaded(profile):
         return load_released(paper, name, scale, seed)
+    if only_scored and not profile.train and (ready := _closed_form(paper, name, scale, profile, seed, progress)):
+        return ready
     at = method.trained_at or scale
     initial = paper.start(name, profile)
     start = {part: load_or_train(paper, first, at, profile, seed, progress).weights for part, first in initial.items()}
@@ -206,6 +235,8 @@ def load_existing(paper: Paper, name: str, scale: int, profile: Profile, seed: i
     if method.loaded(profile):
         exists = weights_path(paper, name, method.trained_at or scale, seed).exists()
         return load_released(paper, name, scale, seed) if exists else None
+    if not profile.train:
+        return _closed_form(paper, name, scale, profile, seed)
     start_networks = {
         part: load_existing(paper, first, method.trained_at or scale, profile, seed)
         for part, first in paper.start(name, profile).items()

@@ -1,8 +1,9 @@
 """Probes: a few numbers that fingerprint what code computes, stored with every result and compared before it is reused.
 
 A run and its weights store the output, loss and gradient of their network on fixed inputs; a file of scores stores the same
-scoring of two small synthetic images. A probe changes with the forward pass, loss, protocol or metric, but not when a file is
-moved or a class renamed. Numbers are compared with a tolerance, as processors round differently.
+scoring of two small synthetic images. A small fit to synthetic images stands for a method in closed form, whose own fit takes
+minutes. A probe changes with the forward pass, fit, loss, protocol or metric, but not when a file is moved or a class renamed.
+Numbers are compared with a tolerance, as processors round differently.
 """
 
 import copy
@@ -10,14 +11,18 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from srlib.core.color import to_y
+from srlib.core.imresize import downscale
 from srlib.data.sets import ImageSet
 from srlib.nn import models
+from srlib.nn.patchwise import FittedWhenUsed, Patchwise
 from srlib.train import losses
 from srlib.train.experiment import Experiment
 
@@ -105,6 +110,25 @@ def scoring(model: nn.Module, score: Callable[[ImageSet], pd.DataFrame]) -> list
     return rows.select_dtypes("number").to_numpy(float).ravel().tolist()
 
 
+def stand_in(model: nn.Module) -> nn.Module:
+    """Return the network whose scoring is probed for a model: itself, or of a method in closed form a small fit."""
+    if isinstance(model, FittedWhenUsed):
+        return small_fit(model.kind, model.scale)
+    return small_fit(type(model), model.scale) if isinstance(model, Patchwise) else model
+
+
+@lru_cache
+def small_fit(kind: type[Patchwise], scale: int) -> Patchwise:
+    """Return a network in closed form, with its `small` arguments, fitted to synthetic images."""
+    net, batches = kind(scale, **kind.small).eval(), []
+    for shift in range(8):
+        hr = to_y(picture(24 * scale, 24 * scale, float(shift)), rounded=False)
+        pair = (downscale(hr, scale), hr)
+        batches.append(tuple(torch.from_numpy(image / 255).float()[None, None] for image in pair))
+    net.fit(batches, seed=0)
+    return net
+
+
 @torch.no_grad()
 def network(model: nn.Module) -> Groups:
     """Probe a network with its own weights, in eval mode, and its sub-networks: a group of numbers each."""
@@ -120,10 +144,11 @@ def _networks(net: nn.Module) -> list[nn.Module]:
 def training(experiment: Experiment) -> Groups:
     """Probe a training: output, loss and gradient of its network, and its discriminator's loss, with weights of `fill`.
 
-    Empty for a network that is fitted in closed form.
+    Of a method in closed form it is the output of a small fit; of one that is not `Patchwise` it is empty.
     """
     if models.fitted(experiment.model):
-        return []
+        small = stand_in(net := models.create(experiment.model, experiment.scale, **experiment.model_args))
+        return [] if small is net else network(small)
     return [group for gain in GAINS for group in _training_groups(experiment, gain)]
 
 

@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from srlib import papers
+from srlib.baselines.aplus import APlus
 from srlib.baselines.espcn import ESPCN
+from srlib.baselines.rfl import RFL
 from srlib.core.protocols import protocol
 from srlib.nn import models
 from srlib.scoring.evaluation import evaluate
@@ -115,8 +118,27 @@ class TestTraining:
         assert np.isfinite(np.concatenate(numbers)).all() and probe.agree(numbers, probe.training(chosen))
         assert any(numbers[-1])
 
-    def test_of_what_is_fitted_is_empty(self):
-        assert probe.training(papers.get("prosrn").experiment("aplus", 2, "smoke")) == []
+    @pytest.mark.parametrize(("name", "kind"), [("aplus", APlus), ("rfl", RFL)])
+    def test_of_what_is_fitted_changes_with_the_fit_and_not_with_its_size(self, name, kind, monkeypatch):
+        chosen = papers.get("prosrn").experiment(name, 2, "smoke")
+        before = probe.training(chosen)
+        assert before[0] and probe.agree(before, probe.training(papers.get("prosrn").experiment(name, 2, "paper")))
+        learn = kind.learn
+        monkeypatch.setattr(kind, "learn", lambda self, features, *rest: learn(self, 1.1 * features, *rest))
+        probe.small_fit.cache_clear()
+        assert not probe.agree(before, probe.training(chosen))
+        probe.small_fit.cache_clear()
+
+    def test_of_a_plugin_that_is_fitted_in_another_way_is_empty(self, monkeypatch):
+        class Fitted(nn.Conv2d):
+            def __init__(self, scale: int):
+                super().__init__(1, 1, 1)
+
+            def fit(self, batches, seed):
+                pass
+
+        monkeypatch.setitem(models._MODELS, "another", (Fitted, (2,)))
+        assert probe.training(experiment(model="another")) == []
 
     def test_does_not_depend_on_seed_patch_or_budget(self):
         numbers = probe.training(experiment())
