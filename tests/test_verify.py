@@ -327,10 +327,12 @@ class TestBadInput:
         Image.fromarray(read_image(hr / "p1.png")[..., 0].astype(np.uint16) * 257).save(sr / "p1_x2.png")
         Image.fromarray(read_image(sr / "p2_x2.png")).save(sr / "p2_x2.jpg")
         (sr / "p2_x2.png").unlink()
+        Image.open(hr / "p2.png").convert("RGBA").save(hr / "p2.png")
         assert image_kind(sr / "p1_x2.png") == (True, 16) and image_kind(sr / "p2_x2.jpg") == (False, 8)
         assert verify(folders) == 0
         out = capsys.readouterr().out
-        for text in ("HR not cropped to SR's size: 1 of 3", "16 bits, scored in 8: p1", "JPEG", "grey SR of colour HR"):
+        odd = ("16 bits, scored in 8: p1", "with an alpha channel, which is left out: p2", "JPEG", "grey SR of colour HR")
+        for text in ("HR not cropped to SR's size: 1 of 3", *odd):
             assert text in out
 
     def test_misplaced_pictures_are_told(self, folders, capsys):

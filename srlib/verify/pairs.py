@@ -11,7 +11,7 @@ import numpy as np
 
 from srlib.core.color import to_rgb
 from srlib.core.errors import SRError
-from srlib.data.images import image_kind, list_images, read_image
+from srlib.data.images import image_head, image_kind, list_images, read_image
 
 KINDS = {"sr", "hr", "lr", "gt", "out", "output", "result", "pred", "fake"}  # in names, beside the picture's own
 SCALES = {"x", "srf", "scale"}  # before a number
@@ -127,17 +127,20 @@ def match(folder: Path, hr_folder: Path, scale: int, kind: str = "SR") -> tuple[
 
 def inspect(files: list[tuple[Path, Path]]) -> tuple[list[Pair], list[str], list[str]]:
     """Return the pairs, notes on odd files, and failures: a line on each pair with a file that cannot be read."""
-    pairs, deep, failures = [], [], []
+    pairs, deep, clear, failures = [], [], [], []
     for sr, hr in files:
         try:
             (sr_grey, sr_bits), (hr_grey, hr_bits) = image_kind(sr), image_kind(hr)
+            transparent = any(image_head(file)[2] for file in (sr, hr))
         except SRError as error:
             failures.append(str(error))
             continue
         pairs.append(Pair(sr, hr, hr_grey, sr_grey and not hr_grey))
         deep += [pairs[-1]] * (16 in (sr_bits, hr_bits))
+        clear += [pairs[-1]] * transparent
     odd = {
         "16 bits, scored in 8": deep,
+        "with an alpha channel, which is left out": clear,
         "SR saved as JPEG, which costs quality": [pair for pair in pairs if pair.sr.suffix.lower() in (".jpg", ".jpeg")],
         "grey SR of colour HR, read as luma, as grey levels and as RGB with bicubic chroma": [p for p in pairs if p.luma_sr],
     }
