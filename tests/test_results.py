@@ -709,3 +709,17 @@ def test_released_weights_are_light_enough_for_a_repository():
     weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*/*.safetensors"))
     assert len(weights) > 40 and sum(file.stat().st_size for file in weights) < 120e6
     assert not [file.name for file in weights if file.is_symlink()]
+
+
+def test_networks_of_other_budgets_are_left_out_of_a_comparison(monkeypatch):
+    def card(name: str, steps: int, data: str = "T91") -> dict:
+        budget = {"name": name, "steps": steps, "batch": 4, "hr_patch": 64, "scale": 2, "minutes": 1.0}
+        return {"experiment": {"data": data, "batch": 4, "hr_patch": 64}, "budget": budget}
+
+    steps = {"vdsr": (10,), "srcnn": (10,), "espcn": (9,), "fsrcnn": (10, "BSD400")}
+    made = {name: card(name, *given) for name, given in steps.items()}
+    monkeypatch.setattr(budgets, "training", lambda paper, name, *_: made.get(name))
+    names, note = budgets.alike(BTSRN, ["bicubic", *made, "btsrn"], "vdsr", 2, RELEASED)
+    assert names == ["bicubic", "vdsr", "srcnn", "btsrn"]
+    assert note == "Left out, as they were trained for other steps or on other data than VDSR: ESPCN, FSRCNN."
+    assert budgets.alike(BTSRN, ["bicubic", "srcnn"], "vdsr", 2, RELEASED) == (["bicubic", "srcnn"], "")

@@ -55,6 +55,27 @@ def total(budget: dict, cost: Callable[[dict], float] = lambda leg: leg["steps"]
     return cost(budget) + sum(math.nan if start is None else total(start, cost) for start in first)
 
 
+def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Profile) -> tuple[list[str], str]:
+    """Return the networks that were trained like another one, and a note on the others; "" for none.
+
+    Alike are data, steps with those of all that a network started from, batch and patch. Untrained methods, and networks that are
+    not there, are alike.
+    """
+
+    def cost(name: str) -> tuple | None:
+        card = training(paper, name, scale, profile)
+        if card is None:
+            return None
+        fields = card["experiment"]
+        return fields["data"], total(card["budget"]), fields["batch"], fields["hr_patch"]
+
+    names, expected = list(names), cost(like)
+    others = [name for name in names if expected and name != like and cost(name) not in (None, expected)]
+    labels = ", ".join(paper.labels[name] for name in others)
+    left_out = f"Left out, as they were trained for other steps or on other data than {paper.labels[like]}: {labels}."
+    return [name for name in names if name not in others], left_out if others else ""
+
+
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return the trainings behind scores, which claims of accuracy need: a row per method, scale and seed of `rows`.
 
