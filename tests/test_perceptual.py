@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from srlib.core.protocols import protocol
 from srlib.data import registry
 from srlib.data.sets import open_set
 from srlib.nn import models
+from srlib.reproduce.scores import perceptual_scores
+from srlib.reproduce.store import Trained
 from srlib.scoring import lpips, perceptual
 from srlib.scoring.lpips import is_fetched
 
@@ -60,7 +63,7 @@ def test_a_picture_that_is_too_small():
 def test_scores_of_a_set():
     rows = perceptual.score(models.create("bicubic", 1), "embedded-camera-test", protocol("d2c"), 2)
     assert list(rows["image"]) == ["camera", "chelsea"] and rows["gmsd"].gt(0).all() and rows["sharpness"].lt(1).all()
-    assert ("lpips" in rows) == is_fetched()
+    assert list(rows) == ["image", "gmsd", "sharpness"]
 
 
 def test_luma_alone_is_refused():
@@ -151,18 +154,36 @@ def test_the_formula_written_out(tmp_path, net, layers, name):
 
 
 def test_a_missing_file_is_no_metric_and_names_the_command(data):
-    assert perceptual.lpips() is None and "python -m srlib data lpips/alex" in perceptual.NO_LPIPS
+    assert not is_fetched() and "python -m srlib data lpips/alex" in perceptual.NO_LPIPS
     with pytest.raises(SRError, match=r"lpips/alex: 1 of 1 files are missing .*python -m srlib data lpips/alex"):
-        lpips.load_lpips()
+        perceptual.lpips()
     with pytest.raises(SRError, match="unknown net 'alexx'. Did you mean 'alex'"):
         lpips.load_lpips("alexx")
 
 
-def test_the_metric_takes_images_of_8_bits(data, folder, monkeypatch):
+@pytest.fixture
+def fetched(data, folder, monkeypatch) -> None:
     (data / "lpips").symlink_to(folder)
     rows = registry.table().copy()
     rows.loc[rows["file"] == "lpips/alexnet.ckpt", "sha256"] = sha256(folder / "alexnet.ckpt")
     monkeypatch.setattr(registry, "table", lambda: rows)
+
+
+def test_scores_are_kept_and_have_lpips_where_its_weights_are_fetched(request, data, tmp_path):
+    trained = Trained("bicubic", "Bicubic", models.create("bicubic", 1), tmp_path / "scores")
+    given = trained, "embedded-camera-test", protocol("d2c"), 1
+    without = perceptual_scores(*given)
+    request.getfixturevalue("fetched")
+    rows = perceptual_scores(*given)
+    assert list(without) == ["image", "gmsd", "sharpness"] and list(rows) == [*without, "lpips"] and rows["lpips"].gt(0).all()
+    names = sorted(file.name.rpartition("_")[2] for file in (tmp_path / "scores").iterdir())
+    assert names == ["lpips.csv", "perceptual.csv"]
+    stamps = [file.stat().st_mtime_ns for file in (tmp_path / "scores").iterdir()]
+    pd.testing.assert_frame_equal(perceptual_scores(*given), rows)
+    assert [file.stat().st_mtime_ns for file in (tmp_path / "scores").iterdir()] == stamps
+
+
+def test_the_metric_takes_images_of_8_bits(fetched):
     hr = np.random.default_rng(0).integers(0, 256, (70, 80, 3), dtype=np.uint8)
     sr = hr + 20.0  # beyond 255, which is clipped
     pair = (torch.from_numpy(x.clip(0, 255) / 255).permute(2, 0, 1)[None].float() for x in (sr, hr))

@@ -21,6 +21,7 @@ from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce.cards import NotReleased
 from srlib.reproduce.store import Trained, load_or_train
+from srlib.scoring import lpips, perceptual  # noqa: F401  registers its scorers
 from srlib.scoring.evaluation import SCORERS, evaluate
 from srlib.train import probe
 
@@ -53,8 +54,8 @@ def score(
 ) -> pd.DataFrame:
     """Return a row per image (`image`, the protocol's metrics, `seconds`), computed once and then cached.
 
-    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR), "displaced" (DDet).
-    Scores are recomputed where the code scores `probe.pictures` differently.
+    scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR), "displaced" (DDet), or
+    "perceptual" or "lpips" (`scoring.perceptual`). Scores are recomputed where the code scores `probe.pictures` differently.
     """
     if scorer and scorer not in SCORERS:
         raise unknown("scorer", scorer, SCORERS)
@@ -79,6 +80,12 @@ def score(
             print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
     write_scores(file, compute(trained.model, dataset), by, scoring_probe)
     return read_scores(file, by, scoring_probe)[0]
+
+
+def perceptual_scores(trained: Trained, dataset: str, by: Protocol, limit: int | None = None) -> pd.DataFrame:
+    """Return a row per image with `gmsd` and `sharpness`, and `lpips` where its weights are fetched; kept like other scores."""
+    rows = score(trained, dataset, by, limit=limit, scorer="perceptual")
+    return rows.merge(score(trained, dataset, by, limit=limit, scorer="lpips"), on="image") if lpips.is_fetched() else rows
 
 
 def collect(

@@ -4,7 +4,7 @@ GMSD: W. Xue et al., "Gradient Magnitude Similarity Deviation: A Highly Efficien
 LPIPS: see `scoring.lpips`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import numpy as np
@@ -15,9 +15,9 @@ from torch import nn
 from srlib.core.color import to_rgb
 from srlib.core.errors import SRError
 from srlib.core.protocols import Protocol
-from srlib.data.sets import open_set
-from srlib.scoring.evaluation import super_resolve
-from srlib.scoring.lpips import is_fetched, load_lpips
+from srlib.data.sets import ImageSet, open_set
+from srlib.scoring.evaluation import SCORERS, super_resolve
+from srlib.scoring.lpips import load_lpips
 
 GMSD_C = 170.0  # stabilising constant for 0..255
 NO_LPIPS = "LPIPS is omitted: its weights are not fetched (python -m srlib data lpips/alex, 10 MB)"
@@ -49,13 +49,11 @@ def sharpness(sr: np.ndarray, hr: np.ndarray) -> float:
     return float(a / b) if b else np.nan
 
 
-def lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
-    """Return the LPIPS (AlexNet) function of two images in 0..255, lower is better; None where its weights are not fetched.
+def lpips() -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return the LPIPS (AlexNet) function of two images in 0..255, lower is better.
 
-    Raises SRError for weights that are damaged.
+    Raises SRError for weights that are damaged or not fetched.
     """
-    if not is_fetched():
-        return None
     net = load_lpips()
 
     def distance(sr: np.ndarray, hr: np.ndarray) -> float:
@@ -66,14 +64,30 @@ def lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
     return distance
 
 
-def score(model: nn.Module, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
-    """Return a row per image of a set: `image`, `gmsd`, `sharpness`, and `lpips` where its weights are fetched.
+def score(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
+    """Return a row per image of a set: `image`, `gmsd`, `sharpness`.
 
     limit: only the first images. Images are degraded and cropped as the protocol says, without shaving a border. Raises SRError
     for a luma network, whose output does not have the range of RGB images.
     """
-    metrics, distance = {"gmsd": gmsd, "sharpness": sharpness}, lpips()
-    metrics |= {"lpips": distance} if distance else {}
+    return _rows({"gmsd": gmsd, "sharpness": sharpness}, model, dataset, protocol, limit)
+
+
+def score_lpips(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:
+    """Return a row per image of a set: `image`, `lpips`. Arguments and errors: as of `score` and `lpips`."""
+    return _rows({"lpips": lpips()}, model, dataset, protocol, limit)
+
+
+SCORERS |= {"perceptual": score, "lpips": score_lpips}
+
+
+def _rows(
+    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+    model: nn.Module,
+    dataset: str | ImageSet,
+    protocol: Protocol,
+    limit: int | None,
+) -> pd.DataFrame:
     images, rows = open_set(dataset), []
     for i, (image, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, model.scale) if images.paired else None
