@@ -53,7 +53,7 @@ RESULTS = {
         "several predictions, pushed apart by a loss, then weighed pixel by pixel",
         ("table_1",),
         ("D2C-SR",),
-        ("City100-nikon/test", 1),
+        ("City100-nikon/test20", 1),
         same=False,
     ),
     "ddet": Results(
