@@ -93,7 +93,7 @@ PAPER = Paper(
     ),
     compared=("bicubic", "srcnn", "idn", "idn_longer", "difficulty_sr"),
     scales=SCALES,
-    reference_methods=("fsrcnn", "vdsr", "lapsrn", "memnet", "edsr"),
+    reference_methods=("fsrcnn", "vdsr", "vdsr_official", "lapsrn", "memnet", "edsr"),
     ablations={"dual_cnn": _routed("Difficulty-SR, plain branch of the code", plain="plain_cnn")},
     parts=PARTS,
     part_of=dict.fromkeys(PARTS, "difficulty_sr"),

@@ -90,7 +90,10 @@ PAPER = Paper(
     ),
     compared=("bicubic", "lapsrn", *MIXED, "srresnet", "srgan", "prosrgan"),
     scales=SCALES,
-    reference_methods=(*DIRECT, "drrn", "drrn_official", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
+    reference_methods=(
+        *(*DIRECT, "vdsr_official", "drrn", "drrn_official", "ms_lapsrn"),
+        *("srresnet", "srgan", "prosrgan", "prosrgan_literal"),
+    ),
     parts={"srgan_vgg54": PUBLISHED_METHODS["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
     ablations={
         "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
