@@ -329,8 +329,8 @@ class TestTrainings:
             patch.setenv("SRLIB_HOME", str(Path(__file__).parents[1]))
             got = budgets.trainings(DIFFICULTY, rows, DIFFICULTY.setting("released"))
         x2, x3 = (got[got["scale"] == scale].set_index("method")["steps"] for scale in (2, 3))
-        assert x3["complex"] == x3["difficulty_sr"] == x3["idn_longer"] == x3["idn"] + 1200
-        assert x2["complex"] == x2["difficulty_sr"] == x2["idn_longer"] == 5_000  # from official weights
+        for steps in (x2, x3):  # from official weights
+            assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == 5_000 != steps["idn"]
 
 
 class TestScore:

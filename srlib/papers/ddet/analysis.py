@@ -17,7 +17,6 @@ from srlib.core.errors import SRError
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.sets import ImageSet, open_set
-from srlib.draw.panels import window_sums
 from srlib.papers.ddet.model import DDet, Intermediates
 from srlib.scoring.evaluation import model_input, upscale
 
@@ -84,6 +83,8 @@ def representative_pixels(image: np.ndarray, margin: int = 16) -> dict[str, tupl
     By the structure tensor over 17x17 pixels, with eigenvalues a >= b: an edge maximises a - 4 b, texture b, and a flat region
     -(a + b). margin: pixels at the border that are left out.
     """
+    from srlib.draw.panels import window_sums  # matplotlib, which scoring and training do without
+
     least = 2 * margin + NEIGHBOURHOOD
     if min(image.shape[:2]) <= least:
         raise SRError(f"image is {image.shape[0]}x{image.shape[1]}, expected more than {least} pixels a side")
