@@ -60,6 +60,11 @@ def test_share_counts_the_trainings_that_a_network_started_from():
     assert got["training_share"]["IDN"] == pytest.approx(100 * seen["idn"] / full["idn"])
     of_full = full["idn"] + full["difficulty_sr"]  # an identifier enlarges nothing; official weights count for nothing of ours
     assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * seen["difficulty_sr"] / of_full)
+    networks = store.available(papers.get("prosrn"), ("prosrn_2_4", "prosrgan"), 4, papers.get("prosrn").setting("released"))
+    seen = sum(one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2 for one in networks.values())
+    got = largest("prosrn", ("prosrgan", "Set5", 4, 26.0)).set_index("method")
+    of_both = (19_531 + 292_968) * 64 * 128**2
+    assert len(networks) == 2 and got["training_share"]["ProSRGAN"] == pytest.approx(100 * seen / of_both)
 
 
 def test_patches_of_other_images_than_the_papers_are_no_gap():

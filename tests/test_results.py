@@ -332,6 +332,14 @@ class TestTrainings:
         for steps in (x2, x3):  # from official weights
             assert steps["complex"] == steps["difficulty_sr"] == steps["idn_longer"] == 5_000 != steps["idn"]
 
+    def test_steps_include_those_that_a_network_started_from(self):
+        rows = self.rows(("prosrgan", 4, 0), ("prosrn_2_4", 4, 0))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SRLIB_HOME", str(Path(__file__).parents[1]))
+            steps = budgets.trainings(PROSRN, rows, PROSRN.setting("released")).set_index("method")["steps"]
+            own = cards.read_card(weights_path(PROSRN, "prosrgan", 4).with_suffix(".json"))["provenance"]["steps"]
+        assert steps["prosrgan"] == steps["prosrn_2_4"] + own > own > 0
+
 
 class TestScore:
     def test_is_cached(self, data, counted):
@@ -721,5 +729,5 @@ def test_networks_of_other_budgets_are_left_out_of_a_comparison(monkeypatch):
     monkeypatch.setattr(budgets, "training", lambda paper, name, *_: made.get(name))
     names, note = budgets.alike(BTSRN, ["bicubic", *made, "btsrn"], "vdsr", 2, RELEASED)
     assert names == ["bicubic", "vdsr", "srcnn", "btsrn"]
-    assert note == "Left out, as they were trained for other steps or on other data than VDSR: ESPCN, FSRCNN."
+    assert note == "Trained for other steps or on other data than VDSR: ESPCN, FSRCNN."
     assert budgets.alike(BTSRN, ["bicubic", "srcnn"], "vdsr", 2, RELEASED) == (["bicubic", "srcnn"], "")

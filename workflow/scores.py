@@ -10,6 +10,8 @@ Only scores on public sets are kept. To re-score everything, which takes hours, 
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from srlib import official, papers
@@ -40,25 +42,25 @@ def is_official(folder: str) -> bool:
     return folder.rpartition("-")[0] in official_names()
 
 
+def methods() -> Iterator[tuple[papers.Paper, str, int]]:
+    """Yield each method of the tables at each of its scales: paper, name, scale."""
+    for paper in map(papers.get, papers.names()):
+        for name, method in paper.methods.items():
+            yield from ((paper, name, scale) for scale in models.scales(method.model) if paper.has(name, scale))
+
+
+@lru_cache
 def untrained_names() -> set[str]:
     """Return the names of the folders of untrained methods."""
-    every = [(method, scales) for paper in map(papers.get, papers.names()) for method, scales in _methods(paper)]
-    bare = [(method, scales) for method, scales in every if not (method.trained or method.official)]
-    return {store.untrained_scores(method, scale).name for method, scales in bare for scale in scales}
+    bare = ((paper.method(name), scale) for paper, name, scale in methods())
+    return {store.untrained_scores(m, scale).name for m, scale in bare if not (m.trained or m.official)}
 
 
-def _methods(paper: papers.Paper) -> list[tuple[papers.Method, list[int]]]:
-    return [(method, [s for s in models.scales(method.model) if paper.has(name, s)]) for name, method in paper.methods.items()]
-
-
+@lru_cache
 def closed_form() -> list[Experiment]:
     """Return the fits of profile `released`."""
-    fits = []
-    for paper in map(papers.get, papers.names()):
-        for (name, method), (_, scales) in zip(paper.methods.items(), _methods(paper), strict=True):
-            for scale in scales if method.trained and models.fitted(method.model) else ():
-                fits.append(paper.experiment(name, scale, paper.setting("released")))
-    return fits
+    fits = (one for one in methods() if one[0].method(one[1]).trained and models.fitted(one[0].method(one[1]).model))
+    return [paper.experiment(name, scale, paper.setting("released")) for paper, name, scale in fits]
 
 
 def public(scores: Path) -> bool:

@@ -72,8 +72,8 @@ def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Pr
     names, expected = list(names), cost(like)
     others = [name for name in names if expected and name != like and cost(name) not in (None, expected)]
     labels = ", ".join(paper.labels[name] for name in others)
-    left_out = f"Left out, as they were trained for other steps or on other data than {paper.labels[like]}: {labels}."
-    return [name for name in names if name not in others], left_out if others else ""
+    note = f"Trained for other steps or on other data than {paper.labels[like]}: {labels}."
+    return [name for name in names if name not in others], note if others else ""
 
 
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:

@@ -175,7 +175,7 @@ def _closed_form(paper: Paper, name: str, scale: int, profile: Profile, seed: in
     run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
     kept = published_scores(run.key)
     if run.complete:
-        with contextlib.suppress(Outdated):
+        with contextlib.suppress(Outdated):  # it is fitted anew when it is used
             return replace(load_run(run.dir, scale), label=method.label, kept=kept)
     unfitted = models.create(experiment.model, scale, **experiment.model_args)
     if not (kept.is_dir() and isinstance(unfitted, Patchwise)):
