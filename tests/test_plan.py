@@ -314,6 +314,27 @@ class TestRelease:
         said = budgets.training_budget_caption(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
         assert said == f"Training budget: {got.budget_summary}."
 
+    def test_a_released_leg_is_continued_where_its_run_is_gone(self, home):
+        ledger = committed(home, {**ESPCN, "steps": 12})
+        (espcn,) = ledger.plan
+        train(ledger.next(espcn)[1], progress="none")
+        (file,), failed = queue.release(ledger, ())
+        assert not failed and ledger.released(espcn) is None and ledger.wanted() == [espcn]
+        assert queue.release(ledger, ()) == ([], [])  # nothing new since
+        number, experiment, start = ledger.next(espcn)
+        assert number == 1 and start != {"": file}  # the run is at hand, in full precision
+
+        shutil.rmtree(paths.runs_dir())
+        ledger = Ledger(ledger.plan)
+        status = ledger.status(espcn)
+        assert (status.state, status.step, status.remaining_steps) == ("partial", 4, 8)
+        number, experiment, start = ledger.next(espcn)
+        assert number == 1 and start == {"": file} and experiment.start == digest(start)
+        trained(ledger, espcn)
+        ((again,), failed), got = queue.release(ledger, ()), store.load_released(papers.get("btsrn"), "espcn", 2)
+        assert again == file and not failed and ledger.wanted() == []
+        assert [leg["steps"] for leg in legs(got.training_budget)] == [4, 4, 4]
+
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
         city = {**TINY, "data": "embedded-camera", "scales": [1], "steps": 8}
         first = {"name": "d2c_sr/divergence_a0.1", "release": False}

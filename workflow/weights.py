@@ -1,6 +1,7 @@
 """Train the networks of `data/plan.toml` that `data/weights` lacks, in the order of the plan: `make weights`.
 
-An interrupted call resumes when repeated. --release trains nothing and copies the finished networks into `data/weights`.
+An interrupted call resumes when repeated. --release trains nothing and copies the networks of which a leg is complete into
+`data/weights`.
 """
 
 import argparse
@@ -21,7 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="networks or comparisons (default: all)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="list the networks to train, with estimated hours")
-    what.add_argument("--release", action="store_true", help="copy the finished networks into data/weights")
+    what.add_argument("--release", action="store_true", help="copy the networks of which a leg is complete into data/weights")
     return parser.parse_args()
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         failed = queue.work(ledger, args.only, jobs)
         if not failed:
-            print("Nothing left to train. To release the finished networks: make weights ARGS=--release")
+            print("Nothing left to train. To release the networks: make weights ARGS=--release")
     if failed:
         print("Failed:\n  " + "\n  ".join(failed))
     return int(bool(failed))

@@ -69,71 +69,72 @@ class Ledger:
         """Whether a run was started by code whose training probe agrees with today's; `training.train` sets others aside."""
         return run.started and (made := Run.open(run.dir).probe) is not None and probe.agree(made, run.probe)
 
-    def trainings(self, planned: Planned) -> Iterator[tuple[Experiment, dict[str, Path], Run]]:
-        """Yield the complete legs of a network, then the next one; nothing while a network that it starts from is not trained."""
+    def trainings(self, planned: Planned) -> Iterator[tuple[int, Experiment, dict[str, Path], Run]]:
+        """Yield number, training, initial weights and run of the complete legs, then of the next one.
+
+        Legs that are released and have no run here are left out. Nothing is yielded while a network that it starts from is not
+        trained.
+        """
         files = {part: file for part, first in planned.start.items() if (file := self.weights(first)) is not None}
         if len(files) < len(planned.start):
             return
         files |= {part: official.weights_file(*network) for part, network in planned.official.items()}
+        released = self.released_legs(planned)
         for number in range(planned.legs):
             experiment = planned.training(number, digest(files))
             run = self.run(experiment)
-            yield experiment, files, run
-            if not (run.complete and self.usable(run)):
+            if run.complete and self.usable(run):
+                yield number, experiment, files, run
+                files = {"": run.weights}
+            elif number < released:
+                files = {"": cards.released_file(*planned.key)}
+            else:
+                yield number, experiment, files, run
                 return
-            files = {"": run.weights}
 
-    def complete(self, planned: Planned) -> list[Run]:
-        """Return the complete legs of a network."""
-        return [run for _, _, run in self.trainings(planned) if run.complete and self.usable(run)]
+    def complete(self, planned: Planned) -> dict[int, Run]:
+        """Return the complete runs of a network by the number of their leg."""
+        return {number: run for number, _, _, run in self.trainings(planned) if run.complete and self.usable(run)}
 
     def next(self, planned: Planned) -> tuple[int, Experiment, dict[str, Path]] | None:
         """Return number, training and initial weights of the next leg; None for a network that is done or has to wait."""
-        trainings = list(self.trainings(planned))
-        if not trainings:
-            return None
-        experiment, start, run = trainings[-1]
-        return None if run.complete and self.usable(run) else (len(trainings) - 1, experiment, start)
+        for number, experiment, start, run in self.trainings(planned):
+            if not (run.complete and self.usable(run)):
+                return number, experiment, start
+        return None
 
     def weights(self, planned: Planned) -> Path | None:
         """Return the weights of a network's last leg, else its released ones; None without either."""
         if planned.key not in self._weights:
-            runs = self.complete(planned)
-            file = runs[-1].weights if len(runs) == planned.legs else self.released(planned)
+            last = self.complete(planned).get(planned.legs - 1)
+            file = last.weights if last else self.released(planned)
             if file is None:
                 return None
             self._weights[planned.key] = file
         return self._weights[planned.key]
 
+    def released_legs(self, planned: Planned) -> int:
+        """Return how many legs of exactly this training the released weights have under all its names; 0 without any."""
+        return min(_released_legs(planned, name) for name in planned.names)
+
     def released(self, planned: Planned) -> Path | None:
-        """Return the released weights of exactly this training; None unless all its names have them."""
-        last = planned.training(planned.legs - 1, LATER if planned.start or planned.official or planned.legs > 1 else "")
-        files = [cards.released_file(last.paper, name, last.scale, last.seed) for name in planned.names]
-        for name, file in zip(planned.names, files, strict=True):
-            if not file.exists():
-                return None
-            card = cards.read_card(file.with_suffix(".json"))
-            experiment = Experiment(**card["experiment"])
-            steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
-            same = replace(experiment, start=LATER if experiment.start else "") == replace(last, name=name)
-            if not same or steps != [planned.leg] * planned.legs:
-                return None
-        return files[0]
+        """Return the released weights of exactly this training, all its legs; None unless all its names have them."""
+        return cards.released_file(*planned.key) if self.released_legs(planned) == planned.legs else None
 
     def status(self, planned: Planned) -> Status:
         """Return the progress of a network."""
         if self.released(planned):
             return Status(planned, "released", planned.experiment.steps, None)
-        done, seconds = 0, None
-        for _, _, run in self.trainings(planned):
+        done, seconds = self.released_legs(planned) * planned.leg, None
+        for number, _, _, run in self.trainings(planned):
             if not self.usable(run):
                 break
             if run.complete:
-                provenance = run.provenance()
-                done, seconds = done + provenance["steps"], 60 * provenance["minutes"] / provenance["steps"]
+                made = run.provenance()
+                done, seconds = (number + 1) * planned.leg, 60 * made["minutes"] / made["steps"]
             elif (state := run.load_checkpoint()) is not None:
                 step = state["trainer"]["step"]
-                done, seconds = done + step, state["seconds"] / step
+                done, seconds = number * planned.leg + step, state["seconds"] / step
         state = "done" if done == planned.experiment.steps else "partial" if done else "to do"
         return Status(planned, state, done, seconds)
 
@@ -152,6 +153,19 @@ class Ledger:
                 chosen.add(planned.key)
                 chosen |= {first.key for first in planned.first if not self.released(first)}
         return [planned for planned in self.plan if planned.key in chosen]
+
+
+def _released_legs(planned: Planned, name: str) -> int:
+    e = planned.experiment
+    file = cards.released_file(e.paper, name, e.scale, e.seed)
+    if not file.exists():
+        return 0
+    card = cards.read_card(file.with_suffix(".json"))
+    made = Experiment(**card["experiment"])
+    steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
+    last = planned.training(len(steps) - 1, LATER if planned.start or planned.official or len(steps) > 1 else "")
+    same = replace(made, start=LATER if made.start else "") == replace(last, name=name)
+    return len(steps) if same and steps == [planned.leg] * len(steps) and len(steps) <= planned.legs else 0
 
 
 def _aliases(planned: Planned) -> set[str]:

@@ -144,17 +144,20 @@ def work(ledger: Ledger, only: Iterable[str], jobs: int) -> list[str]:
 
 
 def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Release the finished networks under all their names; return the files and the failures."""
+    """Release the networks of which a leg is complete under all their names; return the files and the failures.
+
+    Each leg is annealed to its end, and the next one goes on from released weights where its run is not there any more.
+    """
     files, failed = [], []
     for planned in ledger.wanted(only):
         runs = ledger.complete(planned)
-        if not planned.release or len(runs) < planned.legs:
+        if not planned.release or max(runs, default=-1) < ledger.released_legs(planned):
             continue
-        unclean = [run for run in runs if run.provenance()["dirty"] is not False]
+        unclean = [run for run in runs.values() if run.provenance()["dirty"] is not False]
         if unclean:
             failed.append(f"{planned}: {unclean[0].dir} was not trained from a clean commit; delete it and train again")
             continue
-        run = store.load_run(runs[-1].dir).run
+        run = store.load_run(runs[max(runs)].dir).run
         e = run.experiment
         cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also)
         files += [cards.released_file(e.paper, name, e.scale, e.seed) for name in planned.names]
