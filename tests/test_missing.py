@@ -34,7 +34,7 @@ def test_prosrns_table_6():
     assert notes["Set5", "drrn_official"] == "the paper prints none"
     assert notes["Urban100", "lapsrn"] == "not scored here"
     assert {note.partition(";")[0] for (name, _), note in notes.items() if name == "Manga109"} == {"images not public"}
-    assert notes["Urban100", "drrn_official"] == "scored on Set5, Set14, B100 only; the paper prints none"
+    assert notes["Urban100", "drrn_official"] == "scored on Set5, Set14 only; the paper prints none"
     assert not any(name == "drrn" for _, name in notes)  # its other row says enough
     assert notes["embedded-test", "bicubic"] == "" and ("embedded-test", "drrn_official") not in notes  # no set of the paper
 

@@ -93,6 +93,10 @@ def test_networks_beside_a_paper_and_ablations_have_some_of_its_sets_where_a_pro
     assert difficulty.tests("vdsr", released) == difficulty.tests("dual_cnn", released) == ("Set5", "Set14", "B100")
     assert difficulty.tests("vdsr", profile("paper")) == difficulty.tests("idn", profile("paper"))
     assert papers.get("btsrn").tests("vdsr", released) == released.tests  # the rival of its table
+    prosrn = papers.get("prosrn")
+    for name in ("drrn", "drrn_official"):  # the slowest of all
+        assert prosrn.tests(name, released) == ("Set5", "Set14")
+        assert prosrn.tests(name, profile("quick")) == profile("quick").tests
     ddet = papers.get("ddet")
     sets = "City100-nikon/test20", "City100-iphone/test20", "RealSR-NTIRE19"
     assert ddet.tests("ddet", ddet.setting("released")) == sets

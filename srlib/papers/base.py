@@ -47,7 +47,8 @@ class Method:
     whose weights serve every scale (None: one training per scale). scales: those that it has (empty: all of the paper's). start:
     the methods whose trained weights initialise it, by the part of its network ("": the whole). A field `lr_patch` is the patch
     size in LR pixels, the same at every scale; a field `model_args` replaces args. official: the network of `srlib.official` that
-    it stands for, with its authors' weights; such a method is not trained.
+    it stands for, with its authors' weights; such a method is not trained. sets: those of `Profile.reference_tests` that it is
+    scored on, where it is too slow for all of them (empty: all).
     """
 
     model: str
@@ -59,6 +60,7 @@ class Method:
     scales: tuple[int, ...] = ()
     start: dict[str, str] = field(default_factory=dict)
     official: str = ""
+    sets: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:
@@ -85,7 +87,7 @@ def with_official(methods: dict[str, Method], scales: Collection[int]) -> dict[s
             trained_by_others = official.source(name, published[0])["origin"] == "a third party's training"
             whose = "a third party's" if trained_by_others else "official"
             label = f"{method.label}, {whose} weights"
-            rows[name + OFFICIAL] = Method(method.model, label, scales=published, official=name)
+            rows[name + OFFICIAL] = Method(method.model, label, scales=published, official=name, sets=method.sets)
     return rows
 
 
@@ -134,6 +136,8 @@ class Paper:
     def tests(self, name: str, profile: Profile) -> tuple[str, ...]:
         """Return the sets that a method is scored on under a profile."""
         fewer = profile.reference_tests if name in self.reference_methods or name in self.ablations else ()
+        sets = self.method(name).sets if fewer else ()
+        fewer = tuple(test for test in fewer if test in sets) or fewer
         return tuple(test for test in profile.tests if test in fewer) or profile.tests
 
     @property
