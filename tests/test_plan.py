@@ -312,7 +312,7 @@ class TestRelease:
         assert got.budget_summary.startswith("ESPCN x2 12 steps of 2 patches of 16 px in fp32, ")
         assert "in 3 annealed legs" in got.budget_summary
         said = budgets.training_budget_caption(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
-        assert said == f"Training budget: {got.budget_summary}."
+        assert said == f"Training budget: {got.budget_summary} on embedded."  # not the profile's data
 
     def test_a_released_leg_is_continued_where_its_run_is_gone(self, home):
         ledger = committed(home, {**ESPCN, "steps": 12})
@@ -349,7 +349,7 @@ class TestRelease:
         files, failed = queue.release(ledger, ())
         assert [file.stem for file in files] == ["d2c_a0.1_x1", "d2c_sr_x1"] and not failed
         said = budgets.training_budget_caption(papers.get("d2c_sr"), ["d2c_sr"], [1], papers.get("d2c_sr").setting("released"))
-        assert said.count("8 steps of 2 patches") == 2 and "(after α = 0.1, first stage x1 8 steps" in said
+        assert said.count("8 steps of 2 patches") == 2 and "on embedded-camera (after α = 0.1, first stage x1 8 steps" in said
         assert Ledger(ledger.plan).wanted() == []  # the first stage is not missed any more
 
     def test_another_training_than_the_plans_is_not_taken_for_it(self, home):

@@ -269,7 +269,10 @@ def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
     rows = pd.concat([*(scored(name, "City100", 1, [29.0]) for name in alphas), scored(alphas[0], "City100", 1, [29.1], seed=1)])
     said = captions.for_figure(d2c, alphas, [1], d2c.setting("released"), rows)
     several = f"{d2c.labels['d2c_a0.1']}: 2"
-    assert said == f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 26,000 steps"
+    assert said == (
+        f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 26,000 steps; "
+        "trained on City100-nikon/train13 or City100-nikon/train80"
+    )
     two = pd.concat([scored("btsrn_6+4", "Set14", 2, [31.0], seed) for seed in (0, 1)])
     assert captions.for_figure(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
 
@@ -340,6 +343,8 @@ def test_caption_states_protocol_profile_budget_and_data():
     for part in ("Table 4. Protocol btsrn: ", "2 pixels left out", "Profile quick", quick.budget, quick.data):
         assert part in line
     assert line.endswith("City100 stands in.")
+    released = profile("released")
+    assert "training data T91+BSD400 where no other is named." in captions.for_table("Costs.", None, released)
     assert captions.for_table("Costs.", None, quick) == f"Costs. Profile quick: {quick.budget}; training data {quick.data}."
     line = captions.for_table("Claims.", None, papers.get("d2c_sr").setting("paper"))
     assert "training data RealSR-V3-x*/train." in line

@@ -99,13 +99,16 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
 
 
 def training_budget_caption(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
-    """Return one sentence with the training budget of each existing network; "" for none."""
+    """Return one sentence with the training budget of each existing network, and its data if not the profile's; "" for none."""
     budgets = {}
     for scale in scales:
+        usual = paper.setting(profile, scale).data
         for name, trained in store.available(paper, names, scale, profile).items():
             if summary := trained.budget_summary:
                 budget = trained.training_budget and _with_start(paper, name, scale, profile, 0, trained.training_budget)
-                budgets[f"{summary}{_after(paper, budget) if budget else ''}"] = None
+                data = trained.experiment.data
+                other = f" on {data}" if data != usual and not models.fitted(trained.experiment.model) else ""
+                budgets[f"{summary}{other}{_after(paper, budget) if budget else ''}"] = None
     return f"Training budget: {'; '.join(budgets)}." if budgets else ""
 
 

@@ -33,7 +33,8 @@ def for_table(title: str, protocol: Protocol | None, profile: Profile, *notes: s
     """
     metrics = None if table is None else {parse_column(column_name(column))[0] for column in table.columns}
     data = profile.data.replace("{scale}", "*")
-    setting = f"Profile {profile.name}: {profile.budget}; training data {data}."
+    others = "" if profile.train else " where no other is named"
+    setting = f"Profile {profile.name}: {profile.budget}; training data {data}{others}."
     left_out = "" if table is None else table.attrs.get("left_out", "")
     return " ".join(filter(None, (title, protocol.describe(metrics) if protocol else "", setting, *notes, left_out)))
 
@@ -53,7 +54,7 @@ def seed_noise(paper: Paper, networks: Iterable[store.Trained]) -> float:
 
 
 def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], profile: Profile, rows: pd.DataFrame) -> str:
-    """Return a note for a figure of scores: protocol, seeds, seed noise, and training steps.
+    """Return a note for a figure of scores: protocol, seeds, seed noise, training steps, and data where they differ.
 
     rows: the scores that are drawn, a row per image and seed. Steps include those of the trainings that a network started from.
     """
@@ -70,4 +71,6 @@ def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], prof
     steps = [total_steps(n.training_budget) for n in networks if n.budget_summary and not models.fitted(n.experiment.model)]
     if steps:
         parts.append(f"{_span(steps)} steps{' each' if len(set(steps)) == 1 else ''}")
+    if len(data := {n.experiment.data for n in networks if n.budget_summary and not models.fitted(n.experiment.model)}) > 1:
+        parts.append(f"trained on {' or '.join(sorted(data))}")
     return "; ".join(parts)
