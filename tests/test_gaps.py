@@ -39,7 +39,8 @@ def test_the_worst_set_of_each_network_and_scale_the_worst_first():
         ["VDSR", 2, "Set5"],
     ]
     assert got["gap"].tolist() == pytest.approx([-1.75, -1.0, 0.47])
-    assert list(got) == gaps.COLUMNS and set(got["data"]) == {"T91+BSD400"}
+    assert list(got) == gaps.COLUMNS
+    assert got["data"].tolist() == ["T91+BSD400+DIV2K-x4lr", "T91+BSD400", "T91+BSD400"]
 
 
 def test_seeds_are_averaged():
@@ -91,7 +92,7 @@ def test_steps_that_would_close_the_gap(monkeypatch):
     assert got["steps_needed"].tolist() == ["about 40,000 steps (39,000 to 41,000)"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].tolist() == ["not reachable by this fit"]
     assert largest("btsrn", ("btsrn", "Set5", 2, 37.9))["steps_needed"].tolist() == ["reached"]
-    monkeypatch.setattr(budgets, "training", lambda *given: card)  # released before cards had validations
+    monkeypatch.setattr(budgets, "training", lambda *given: {**card, "validation": []})  # as on older cards
     assert largest("btsrn", ("btsrn", "Set5", 2, 36.0))["steps_needed"].isna().all()
     assert gaps.steps_needed(gaps.curve(curve), 30.9).steps == pytest.approx(40_000, rel=0.02)
 
