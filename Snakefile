@@ -1,5 +1,6 @@
 # The matrix of notebooks: train -> ablate -> render and explore, the summary of all papers, the HTML report. Trainings that take
 # seconds share one process per paper, and only the main method's train notebook is executed; its training is then there already.
+# Of released weights, too, that notebook is the only one of its kind.
 #
 #     snakemake --profile workflow/laptop --config profile=quick paper=btsrn scale=2
 #
@@ -48,9 +49,11 @@ def metrics(paper, *names):
 
 
 def before(wildcards):
-    """What a train notebook waits for: all trainings of its paper, or that of the network that it starts from."""
+    """What a train notebook waits for: all trainings of its paper, its weights, or the training that it starts from."""
     if SETUP.brief:
         return metrics(wildcards.paper, "trainings")
+    if not SETUP.train:
+        return weights(wildcards)
     paper, scale = papers.get(wildcards.paper), wildcards.scale
     first = paper.method(wildcards.method).start.values()
     return metrics(wildcards.paper, *(f"train_{name}_x{paper.method(name).trained_at or scale}" for name in first))

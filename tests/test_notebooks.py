@@ -13,7 +13,7 @@ from papermill.parameterize import parameterize_notebook
 from srlib import papers
 from srlib.core.errors import SRError
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import notebooks, trainings
+from srlib.reproduce import notebooks, report, trainings
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FILES = sorted(FOLDER.rglob("*.ipynb"))
@@ -228,7 +228,9 @@ def test_only_metrics_that_the_workflow_declares_are_loaded():
 def test_the_names_of_metrics():
     names = notebooks.metrics_names(BTSRN, find_profile("quick"), [3])
     assert names == ["train_btsrn_x3", "ablate", "render"], "the main method's notebook"
-    assert notebooks.metrics_names(BTSRN, find_profile("released")) == ["ablate", "render"]
+    assert notebooks.metrics_names(BTSRN, find_profile("released")) == ["train_btsrn_x2", "ablate", "render"]
+    prosrn = notebooks.metrics_names(papers.get("prosrn"), find_profile("released"), [8])
+    assert prosrn[0] == "train_prosrn_x2", "its one network, which serves all scales"
     assert set(notebooks.metrics_names(BTSRN, find_profile("paper"), [2])) > {"train_btsrn_x2", "train_vdsr_x2"}
 
 
@@ -273,6 +275,8 @@ def test_notebook_as_a_file(file):
     assert not any(line.startswith(("class ", "def ")) for source in sources for line in source.splitlines())
     assert cells[0]["cell_type"] == "markdown" and "".join(cells[0]["source"]).startswith("# ")
     assert cells[-1]["cell_type"] == "markdown", "ends with a summary"
+    for text in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"):
+        assert "$" not in report.MATH.sub("", text), f"a formula in a line of text goes on in the next: {text}"
 
 
 def test_there_are_notebooks():

@@ -8,7 +8,7 @@ import time
 SECONDS = {
     "smoke": {"train": 25, "trainings": 10, "ablate": 25, "render": 25, "explore": 10, "summary": 10, "report": 10},
     "quick": {"train": 50, "trainings": 80, "ablate": 90, "render": 45, "summary": 10, "report": 10},
-    "released": {"ablate": 40, "render": 60, "explore": 20, "summary": 20, "report": 15},
+    "released": {"train": 60, "ablate": 40, "render": 60, "explore": 20, "summary": 20, "report": 20},
 }
 STATS = re.compile(r"^Job stats:\njob +count\n[- ]+\n((?:\S+ +\d+\n)+)", re.MULTILINE)
 FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: (\w+)\)\n(\d+) of (\d+) steps", re.MULTILINE)

@@ -183,9 +183,13 @@ def trainings(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> l
 
 
 def train_notebooks(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[tuple[str, int]]:
-    """Return the pairs whose `train` notebooks the workflow runs: all `trainings`; in a brief profile the main method's first."""
-    pairs = trainings(paper, profile, scales)
-    return [pair for pair in pairs if pair[0] == paper.name][:1] if profile.brief else pairs
+    """Return the (method, scale) pairs whose `train` notebooks the workflow runs.
+
+    Those of all `trainings`; the main method's at its first scale where the profile is brief or loads released weights.
+    """
+    if profile.train and not profile.brief:
+        return trainings(paper, profile, scales)
+    return [(paper.name, paper.method(paper.name).trained_at or min(scales or paper.scales_of(profile)))]
 
 
 def metrics_names(paper: Paper, profile: Profile, scales: Collection[int] = ()) -> list[str]:

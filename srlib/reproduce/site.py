@@ -4,6 +4,7 @@ site/
     index.html          links to all of it
     <paper>.html        the paper's explorer, self-contained
     <paper>/*.html      one page per executed notebook
+    <paper>/files/      the picture that the index shows
     summary/*.html      the summary of all claims
 """
 
@@ -21,7 +22,8 @@ from srlib.data.sets import open_set
 from srlib.draw import page
 from srlib.papers import Paper
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import report, store
+from srlib.reproduce import notebooks, report, store
+from srlib.reproduce.gallery import copy
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ def write_explorer(paper: Paper, profile: str, folder: Path) -> Explorer | None:
     return Explorer(made.title, made.intro, file.name, file.stat().st_size)
 
 
+def _picture(paper: str, profile: str, folder: Path) -> dict | None:
+    """Copy the figure that opens a paper's section, freshly made or committed; return it, None where there is none."""
+    made = notebooks.figures_folder(profile, paper)
+    figures = made if made.exists() else paths.home() / "figures" / profile / paper
+    _, pictures = copy(figures, folder / paper / "files", report.LEAD[paper][:1])
+    return pictures[0] if pictures else None
+
+
 def build(profile: str, folder: Path) -> tuple[list[Explorer], int]:
     """Write the site of a profile into a folder; return its explorers and the number of notebooks.
 
@@ -72,7 +82,8 @@ def build(profile: str, folder: Path) -> tuple[list[Explorer], int]:
         explorer = write_explorer(paper, profile, folder) if has_page else None
         explorers += [explorer] if explorer else []
         pages = report.notebook_pages(executed / name, folder / name, environment)
-        sections.append({"name": name, "title": paper.title, "has_page": has_page, "explorer": explorer, "pages": pages})
+        about = {"name": name, "title": paper.title, "picture": _picture(name, profile, folder)}
+        sections.append({**about, "has_page": has_page, "explorer": explorer, "pages": pages})
     summary = report.notebook_pages(executed, folder / "summary", environment)
     count = len(summary) + sum(len(section["pages"]) for section in sections)
     if not explorers and not count:
