@@ -130,7 +130,7 @@ def _label_points(ax: Axes, points: pd.DataFrame, x: str, highlight: Sequence[st
     for k, (centre, method) in enumerate(zip(centres, points.index, strict=True)):
         weight = "bold" if method in highlight else "normal"
         label = ax.text(*to_data.transform(centre + gap), method, fontsize=9, va="center", fontweight=weight)
-        place, others = label.get_window_extent(), [*boxes[:k], *boxes[k + 1 :]]
+        place, others = label.get_window_extent().padded(3 * pixels), [*boxes[:k], *boxes[k + 1 :]]
         if place.x1 > ax.bbox.x1 or any(place.overlaps(other) for other in others):  # pushed off, it might cover its own point
             label.set(position=to_data.transform(centre - gap), ha="right")
         texts.append(label)
