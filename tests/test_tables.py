@@ -86,6 +86,17 @@ def test_comparison_chooses_methods_and_lays_them_side_by_side():
     assert wide[("VDSR", "psnr_ours")].isna().sum() == 10
 
 
+def test_methods_are_rows_with_the_sets_side_by_side(table):
+    wide = tables.by_method(table.drop(index=table.index[table["method"] == "Bicubic"]))
+    assert list(wide[("", "method")]) == ["BTSRN", "VDSR"]
+    pairs = [("Set5", "psnr_published"), ("Set5", "psnr_ours"), ("B100", "psnr_published")]
+    assert list(wide.columns) == [("", "method"), *pairs], "B100 has no number of ours"
+    assert wide[("Set5", "psnr_published")].to_list() == [37.75, 37.53]
+    assert np.isnan(wide[("B100", "psnr_published")].iloc[1])
+    lines = markdown(wide, "c").splitlines()
+    assert "**37.75**" in lines[4] and "37.53" in lines[5] and "**37.53**" not in lines[5], "compared within a column"
+
+
 def test_what_was_run_alone_stands_beside_the_same_set_and_scale_of_the_paper():
     ours = pd.concat([scored("btsrn", "embedded-test", 2, [30.0]), scored("bicubic", "embedded-test", 2, [29.0])])
     for layout in ({}, {"wide": True}):

@@ -1,7 +1,8 @@
 """Tables for readers: Markdown, LaTeX and HTML of one table, formatted by the names of its columns (`columns`).
 
 Best values are bold, second best underlined, among the methods of one dataset and scale; values that are printed alike share a
-mark. In a table of methods side by side a column is a pair `(method, column)`, and methods are compared within a row.
+mark. In a table of methods side by side a column is a pair `(method, column)`, and methods are compared within a row; in one of
+sets side by side, a pair `(dataset, column)`, they are compared within a column.
 """
 
 import html
@@ -49,11 +50,12 @@ def _marks(table: pd.DataFrame) -> np.ndarray:
         if metric and kind in ("", "published", "ours") and METRICS[metric].higher_is_better is not None:
             ranked.setdefault(column_name(column), []).append(column)
     keys = [table[key] for key in ("dataset", "scale") if key in table.columns]
+    methods_beside = isinstance(table.columns, pd.MultiIndex) and ("", "method") not in table.columns
     for name, columns in ranked.items():
         values = table[columns].map(lambda value, name=name: np.nan if pd.isna(value) else round_as_printed(name, value))
         values = values.astype(float)
         order = {"method": "dense", "ascending": not METRICS[parse_column(name)[0]].higher_is_better}
-        if isinstance(table.columns, pd.MultiIndex):
+        if methods_beside:
             ranks, counts = values.rank(axis=1, **order), pd.DataFrame({c: values.nunique(axis=1) for c in columns})
         else:
             groups = values.groupby(keys or [0] * len(values), dropna=False)

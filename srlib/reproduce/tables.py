@@ -107,6 +107,18 @@ def _pivot_methods(table: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().set_axis(pd.MultiIndex.from_tuples([("", key) for key in index] + pairs), axis=1)
 
 
+def by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `comparison` at one scale with a row per method and the sets side by side, as papers print it.
+
+    Columns are pairs `(dataset, column)`, published and ours; rows and columns without a number are left out.
+    """
+    values = [column for column in table.columns if column.endswith(("_published", "_ours"))]
+    pairs = [(dataset, value) for dataset in table["dataset"].unique() for value in values]
+    wide = table.pivot(index="method", columns="dataset", values=values).swaplevel(axis=1)
+    wide = wide.reindex(index=table["method"].unique(), columns=pairs).dropna(axis=0, how="all").dropna(axis=1, how="all")
+    return wide.reset_index().set_axis(pd.MultiIndex.from_tuples([("", "method"), *wide.columns]), axis=1)
+
+
 def paper_table(
     paper: str,
     table: str,
