@@ -90,7 +90,8 @@ def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home,
     copies = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*.csv"))]
     assert copies == ["Set5_x2_y_01234567.csv", "part/Set5_x2_y_01234567.csv"]
     assert scores.public(Path("City100-nikon_test_x1_d2c_01234567.csv"))
-    assert not scores.public(Path("embedded-test_x2_y_01234567.csv"))
+    assert scores.public(Path("embedded-camera-test_x8_d2c_01234567.csv"))
+    assert not scores.public(Path("holiday_x2_y_01234567.csv"))
 
 
 def drawn_under_todays_protocol(paper: str, table: str) -> bool:

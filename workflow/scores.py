@@ -4,7 +4,8 @@
     python workflow/scores.py            copy the scores of profile `released`, delete those of other weights
     python workflow/scores.py --check    list weights without scores and scores without weights; copies nothing
 
-Only scores on public sets are kept. To re-score everything, which takes hours, delete `data/scores/` first.
+Only scores on public sets and on the embedded photographs are kept. To re-score everything, which takes hours, delete
+`data/scores/` first.
 """
 
 import argparse
@@ -64,8 +65,9 @@ def closed_form() -> list[Experiment]:
 
 
 def public(scores: Path) -> bool:
-    """Whether scores are of a set of the registry."""
-    return scores.name.partition("_")[0] in registry.datasets()
+    """Whether scores are of a set of the registry or of the embedded photographs."""
+    name = scores.name.partition("_")[0]
+    return name in registry.datasets() or name.startswith("embedded-")
 
 
 def belongs(folder: str, known: dict[str, Path]) -> bool:
