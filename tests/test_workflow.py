@@ -88,8 +88,9 @@ def expected(profile: str, names: list[str] | None = None, scales: tuple[int, ..
         if profile == "paper":
             pairs = [(method, s) for method in needed for s in wanted if paper.method(method).trained and paper.has(method, s)]
             made |= {f"{name}/train_{method}_x{paper.method(method).trained_at or s}.csv" for method, s in pairs}
-        elif setting.train:
-            made |= {f"{name}/trainings.csv", f"{name}/train_{name}_x{paper.method(name).trained_at or wanted[0]}.csv"}
+        else:  # one notebook of its kind, whether all trainings share a process or weights are loaded
+            made |= {f"{name}/train_{name}_x{paper.method(name).trained_at or wanted[0]}.csv"}
+            made |= {f"{name}/trainings.csv"} if setting.train else set()
         made |= {f"{name}/{kind}.csv" for kind in ("ablate", "ablate_costs", "render", "render_costs")}
         made |= {f"{name}/explore.done"} if profile != "quick" else set()
     return made
