@@ -42,6 +42,8 @@ def test_a_released_explorer_and_notebooks_are_linked(tmp_path, monkeypatch):
     for file in folder.rglob("*.html"):
         for link in re.findall(r'href="(?!data:)([^"#]+)(?:#[^"]*)?"', file.read_text()):
             assert (file.parent / link).exists(), (file, link)
+    (picture,) = re.findall(r'<img src="([^"]+)" alt="Figure 5', (folder / "index.html").read_text())
+    assert (folder / picture).stat().st_size > 10_000, "the committed figure, as none was made"
     assert '"10+0"' in (folder / "btsrn.html").read_text()
 
 
