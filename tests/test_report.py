@@ -352,3 +352,15 @@ def test_every_formula_of_the_notebooks_is_known(name):
         formulas = report._replace_math(nbformat.read(file, as_version=4))
         unknown = {word for formula in formulas.values() for word in re.findall(r"\\[A-Za-z]+", formula)}
         assert not unknown, f"{file.name}: {unknown}"
+
+
+def test_pages_fold_what_only_sets_up(tmp_path):
+    first, second = new_code_cell('profile = "quick"', metadata={"tags": ["parameters"]}), new_code_cell("import torch\n\nx = 1")
+    shows = new_code_cell("from math import pi\n\npi", outputs=[new_output("execute_result", {"text/plain": "3.14"})])
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), first, second, new_code_cell("y = x + 1"), shows])
+    (tmp_path / "in").mkdir()
+    nbformat.write(notebook, tmp_path / "in" / "a.ipynb")
+    report.notebook_pages(tmp_path / "in", tmp_path / "out", report.templates())
+    (folded,) = re.findall(r"<details.*?</details>", (tmp_path / "out" / "a.html").read_text(), re.DOTALL)
+    text = re.sub(r"<[^>]+>", "", folded)
+    assert "profile" in text and "torch" in text and "y =" not in text and "pi" not in text

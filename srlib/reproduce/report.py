@@ -6,6 +6,7 @@ runs/report/<profile>/
     <paper>/files/      the tables as CSV, Markdown and LaTeX, the figures as PNG and SVG, and small previews
 """
 
+import itertools
 import re
 import shutil
 import sys
@@ -66,12 +67,32 @@ def _headings(cell: nbformat.NotebookNode) -> list[tuple[int, str]]:
     return [(len(marks), re.sub(r"[*`_$]", "", text).strip()) for marks, text in lines]
 
 
+def _sets_up(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether a cell only holds parameters, or opens with imports and shows nothing."""
+    tags = cell.metadata.get("tags", ())
+    opens = "parameters" in tags or "injected-parameters" in tags or cell.source.startswith(("import ", "from "))
+    return cell.cell_type == "code" and opens and not cell.outputs
+
+
+def _join_setup(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return the cells with each run of set-up joined into one cell, which the page folds."""
+    joined = []
+    for does, run in itertools.groupby(cells, _sets_up):
+        run = list(run)
+        if does:
+            source = "\n\n".join(cell.source for cell in run)
+            run = [nbformat.v4.new_code_cell(source, metadata={"tags": ["set-up"]})]
+        joined += run
+    return joined
+
+
 def _prepare(notebook: nbformat.NotebookNode) -> bool:
-    """Join streams, replace widgets (they need a kernel) by a note, sanitize HTML, name pictures by the heading above them.
+    """Join streams and set-up, replace widgets (they need a kernel) by a note, sanitize HTML, name pictures by their heading.
 
     Returns whether a cell shows an error.
     """
     CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
+    notebook.cells = _join_setup(notebook.cells)
     notebook.metadata.pop("widgets", None)
     failed, heading = False, ""
     for cell in notebook.cells:
@@ -126,8 +147,14 @@ def notebook_pages(executed: Path, out: Path, environment: jinja2.Environment) -
 
     A notebook left truncated by a killed run is skipped; its next run rewrites it.
     """
-    exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.exclude_anchor_links = True
+    exporter = HTMLExporter(
+        template_name="page",
+        extra_template_basedirs=[str(TEMPLATES)],
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
     template, css = environment.get_template("notebook.html.j2"), HtmlFormatter().get_style_defs(".highlight")
     index = f"../index.html#notebooks-{out.name}"
     files = sorted(executed.glob("*.ipynb"))
