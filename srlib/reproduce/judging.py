@@ -10,15 +10,16 @@ from srlib import papers
 from srlib.core.errors import SRError
 from srlib.reproduce.claims import Claim, Comparison, format_difference
 from srlib.reproduce.fairness import Side, equal_budgets, stable_order
-from srlib.reproduce.intervals import image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
+from srlib.reproduce.intervals import CONFIDENCE, image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
 from srlib.scoring.costs import TIMES, rounds
 
 HOLDS, CONTRADICTED, NOT_TESTED = "holds", "contradicted", "not tested"
 UNDECIDED, UNJUDGED = "not decidable at this budget", "not judged"
-TIMING_NOISE = 0.05  # of a ratio of times, from process to process
+TIMING_NOISE = 0.05  # by which a ratio of times differs from process to process, as a part of it
 MIN_ROUNDS = 5
 MAX_BACKGROUND_LOAD = 0.25  # cores
 MIN_IMAGES = 5
+ALONE = ", contradicted by itself, but not as one of {} comparisons"
 MIN_SEEDS = 3  # of each trained side, where its noise could turn the verdict
 
 
@@ -47,6 +48,16 @@ def decide(sign: int, margin: float, estimate: float, low: float, high: float, n
     return HOLDS if holds else CONTRADICTED if contradicted else UNDECIDED, low, high
 
 
+def _shared(tests: int) -> float:
+    """Return the confidence for each of several tests that together err as often as one (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / tests
+
+
+def _widening(confidence: float) -> float:
+    """Return how much wider an interval of known noise is than at `CONFIDENCE`."""
+    return float(t_quantile(math.inf, confidence) / t_quantile(math.inf))
+
+
 def _summary(claim: Claim, comparison: Comparison, *estimate_and_interval: float) -> str:
     """Return what was compared and the difference, with its interval where one is given."""
     labels = papers.get(claim.paper).labels
@@ -55,10 +66,10 @@ def _summary(claim: Claim, comparison: Comparison, *estimate_and_interval: float
     return f"{comparison.name}: {labels[claim.left]} against {labels[comparison.right]} {difference}{in_brackets}"
 
 
-def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Verdict:
+def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame, tests: int = 1) -> Verdict:
     """Return the verdict on one comparison of costs; raises SRError where a method has a cost twice.
 
-    costs: a row per method and scale, of `srlib.scoring.costs`.
+    costs: a row per method and scale, of `srlib.scoring.costs`. tests: comparisons of the claim, any of which can contradict it.
     """
     sides = []
     for method in (claim.left, comparison.right):
@@ -69,13 +80,13 @@ def judge_cost(claim: Claim, comparison: Comparison, costs: pd.DataFrame) -> Ver
             return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
         sides.append(rows.iloc[0])
     if claim.metric in TIMES:
-        return _judge_times(claim, comparison, *sides)
+        return _judge_times(claim, comparison, *sides, tests)
     estimate = float(sides[0][claim.metric] / sides[1][claim.metric]) - 1
     word, low, high = decide(claim.sign, claim.margin, estimate, estimate, estimate, 0.0)
     return Verdict(word, estimate, low, high, detail=f"{_summary(claim, comparison, estimate)}, counted")
 
 
-def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: pd.Series) -> Verdict:
+def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: pd.Series, tests: int) -> Verdict:
     times = [np.array(rounds(side, claim.metric)) for side in (left, right)]
     problem = ""
     if not all(map(len, times)):
@@ -84,9 +95,17 @@ def _judge_times(claim: Claim, comparison: Comparison, left: pd.Series, right: p
         problem, estimate = "not measured in the same rounds", float(times[0].mean() / times[1].mean()) - 1
     if problem:
         return Verdict(UNDECIDED, estimate, detail=f"{_summary(claim, comparison, estimate)}, {problem}")
-    estimate, half_width = float(times[0].sum() / times[1].sum()) - 1, ratio_half_width(*times)
-    word, low, high = decide(claim.sign, claim.margin, estimate, estimate - half_width, estimate + half_width, TIMING_NOISE)
+    estimate = float(times[0].sum() / times[1].sum()) - 1
+
+    def decided(confidence: float) -> tuple[str, float, float]:
+        half_width = ratio_half_width(*times, confidence)
+        noise = TIMING_NOISE * (1 + estimate) * _widening(confidence)
+        return decide(claim.sign, claim.margin, estimate, estimate - half_width, estimate + half_width, noise)
+
+    word, low, high = decided(CONFIDENCE)
     detail, load = f"{_summary(claim, comparison, estimate, low, high)}, {len(times[0])} rounds", max(left["busy"], right["busy"])
+    if word == CONTRADICTED and decided(_shared(tests))[0] != CONTRADICTED:
+        word, detail = UNDECIDED, f"{detail}{ALONE.format(tests)}"
     if load > MAX_BACKGROUND_LOAD:
         word, detail = UNDECIDED, f"{detail}, while other processes used {load:.2f} cores"
     elif len(times[0]) < MIN_ROUNDS:
@@ -132,7 +151,9 @@ def _check_same_images(tables: dict[str, pd.DataFrame], comparison: Comparison) 
             )
 
 
-def _more_samples(slack: float, image_half_width: float, seed_half_width: float, n_images: int, n_seeds: int) -> list[str]:
+def _more_samples(
+    slack: float, image_half_width: float, seed_half_width: float, n_images: int, n_seeds: int, confidence: float
+) -> list[str]:
     """Return how many pictures and seeds would shrink the interval to the distance from the margin.
 
     The squared half-widths over pictures and seeds may sum to slack**2: each to what the other leaves, but at least its half.
@@ -143,11 +164,13 @@ def _more_samples(slack: float, image_half_width: float, seed_half_width: float,
     if math.isinf(image_half_width):
         needs.append(f"at least {MIN_IMAGES} pictures")
     elif image_half_width > image_room or n_images < MIN_IMAGES:
-        deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1)
-        needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES)} pictures")
+        deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1, confidence)
+        needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES, confidence)} pictures")
     if n_seeds and seed_half_width > seed_room:
-        deviation = seed_half_width * math.sqrt(n_seeds) / t_quantile(n_seeds - 1 or math.inf)
-        needs.append(f"{required_samples(deviation, seed_room, MIN_SEEDS)} seeds on each side")
+        known = n_seeds < MIN_SEEDS  # the noise of such trainings, that of one seed
+        n, freedom = (1, math.inf) if known else (n_seeds, n_seeds - 1)
+        deviation = seed_half_width * math.sqrt(n) / t_quantile(freedom, confidence)
+        needs.append(f"{required_samples(deviation, seed_room, MIN_SEEDS, confidence)} seeds on each side")
     return needs
 
 
@@ -160,11 +183,18 @@ def _seeds_text(counts: list[int]) -> str:
 
 
 def judge_accuracy(
-    claim: Claim, comparison: Comparison, rows: pd.DataFrame, trainings: pd.DataFrame, published: pd.DataFrame, *, judged: bool
+    claim: Claim,
+    comparison: Comparison,
+    rows: pd.DataFrame,
+    trainings: pd.DataFrame,
+    published: pd.DataFrame,
+    *,
+    judged: bool,
+    tests: int = 1,
 ) -> Verdict:
     """Return the verdict on one comparison of scores; arguments as in `verdicts.evaluate_comparisons`, judged as its `accuracy`.
 
-    published: the paper's, of `papers.published`.
+    published: the paper's, of `papers.published`. tests: as in `judge_cost`.
     """
     paper = papers.get(claim.paper)
     here = rows[(rows["dataset"] == comparison.dataset) & (rows["scale"] == comparison.scale)]
@@ -174,18 +204,32 @@ def judge_accuracy(
         if table.empty:
             return Verdict(NOT_TESTED, detail=f"{comparison.name}: no {claim.metric} of {method}")
     _check_same_images(tables, comparison)
+    if all(map(paper.trains, tables)):
+        shared = set.intersection(*(set(table.columns) for table in tables.values()))
+        tables = {method: table[sorted(shared)] if shared else table for method, table in tables.items()}
     left, right = tables.values()
     pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
     values, n_images = (left.to_numpy(), right.to_numpy()), len(set(pictures))
     seeds = [table.shape[1] for method, table in tables.items() if paper.trains(method)]
-    n_seeds = min(seeds, default=0)
-    noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns))
+    n_seeds, known_noise = min(seeds, default=0), 0.0
     if 0 < n_seeds < MIN_SEEDS:
         trained_on = trainings.loc[trainings["method"].isin(tables) & (trainings["scale"] == comparison.scale), "data"]
-        noise = max(noise, paper.seed_noise(claim.metric, set(trained_on)))
-    estimate, *over_images = image_interval(*values, pictures)
-    without_noise, *_ = decide(claim.sign, claim.margin, estimate, *over_images, 0.0)
+        known_noise = paper.seed_noise(claim.metric, set(trained_on))
+
+    def intervals(confidence: float) -> tuple[float, float, float, float]:
+        noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns), confidence=confidence)
+        return *image_interval(*values, pictures, confidence), max(noise, known_noise * _widening(confidence))
+
+    confidence = CONFIDENCE
+    estimate, *over_images, noise = intervals(confidence)
     word, low, high = decide(claim.sign, claim.margin, estimate, *over_images, noise)
+    alone = word == CONTRADICTED and tests > 1
+    if alone:
+        confidence = _shared(tests)
+        estimate, *over_images, noise = intervals(confidence)
+        word, *_ = decide(claim.sign, claim.margin, estimate, *over_images, noise)
+        alone = word != CONTRADICTED
+    without_noise, *_ = decide(claim.sign, claim.margin, estimate, *over_images, 0.0)
     patches = f"{len(left)} patches of " if n_images < len(left) else ""
     detail = f"{_summary(claim, comparison, estimate, low, high)}, {patches}{n_images} images, {_seeds_text(seeds)}"
 
@@ -202,10 +246,12 @@ def judge_accuracy(
     needs = [equal_budgets(sides), stable_order(claim, estimate, trained)]
     if n_images < MIN_IMAGES:
         detail += ", too few images"
+    elif alone:
+        detail += ALONE.format(tests)
     elif word != without_noise:
         detail += f", undecided for the noise of {format_difference(claim.metric, noise).lstrip('+')}"
     if n_images < MIN_IMAGES or word == UNDECIDED:
-        needs = _more_samples(abs(claim.slack(estimate)), over_images[1] - estimate, noise, n_images, n_seeds) + needs
+        needs = _more_samples(abs(claim.slack(estimate)), over_images[1] - estimate, noise, n_images, n_seeds, confidence) + needs
     if needs := [need for need in needs if need]:
         return verdict(UNDECIDED, f"{detail}; it would take {' and '.join(needs)}")
     return verdict(word, detail)

@@ -5,12 +5,13 @@ claim is of one of three kinds (`claims.KINDS`), which are counted apart.
 
 Interval. 95 % CI: a t-interval over images plus seed variance, the half-widths added as squares; a counted cost has none.
 - Images: t-interval of the paired differences over pictures; patches of one picture are one cluster, weighted by their number.
-- Seeds: t-interval, of paired differences where both sides have the same seeds (a seed fixes the order of patches, whatever is
-  trained on them), else Welch's. Where a trained side has fewer than `MIN_SEEDS`, at least the known noise of such trainings
-  (`Paper.seed_noise`).
+- Seeds: of trained sides, only those that both have count, if they share any: a seed fixes the order of patches, whatever is
+  trained on them. t-interval of their paired differences, else Welch's. Where a trained side has fewer than `MIN_SEEDS`, at
+  least the known noise of such trainings (`Paper.seed_noise`).
 - Times: the ratio of the sums over alternating rounds (`costs`), with the t-interval of a ratio of paired means (delta method)
-  and `TIMING_NOISE`, by which the same measurement differs from process to process. Not decidable where the two sides were not
-  measured in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `MAX_BACKGROUND_LOAD` cores.
+  and `TIMING_NOISE`, the part by which the same ratio differs from process to process. Not decidable where the two sides were
+  not measured in the same rounds, in fewer than `MIN_ROUNDS`, or while other processes used more than `MAX_BACKGROUND_LOAD`
+  cores.
 
 Relations, with the margin m and d as above:
 - ">"       holds if the whole interval lies above m, contradicted if none of it does. A negative m means "not worse by |m|".
@@ -32,11 +33,13 @@ Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
 Otherwise it is not decidable at this budget, and `detail` says what it would take. Profiles that only show that the machinery
 works (`Profile.judges_accuracy`) have no verdict on accuracy.
 
-Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted; not
-decidable if any is not; not judged if any is not; holds; "holds where tested" if some are not tested.
+Over several sets, scales and rivals, in this order: not tested if none is tested; contradicted if any is contradicted, of n that
+are tested by an interval of 1 - 0.05 / n, as one of many would soon be contradicted by chance; not decidable if any is not; not
+judged if any is not; holds; "holds where tested" if some are not tested.
 """
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import pandas as pd
@@ -120,14 +123,17 @@ def evaluate_comparisons(
         table = table[table["paper"] == claim.paper]
     comparisons = _comparisons(claim, table, from_costs)
     if from_costs:
-        return {comparison: judge_cost(claim, comparison, table) for comparison in comparisons}
-    trainings = pd.DataFrame(columns=list(TRAINING_COLUMNS)) if trainings is None else trainings
-    _require("trainings", trainings, TRAINING_COLUMNS, "make them by budgets.trainings")
-    published = papers.published(claim.paper)
-    comparisons = [_choose_rival(claim, comparison, table, published) for comparison in comparisons]
-    return {
-        comparison: judge_accuracy(claim, comparison, table, trainings, published, judged=accuracy) for comparison in comparisons
-    }
+        judge = partial(judge_cost, claim, costs=table)
+    else:
+        trainings = pd.DataFrame(columns=list(TRAINING_COLUMNS)) if trainings is None else trainings
+        _require("trainings", trainings, TRAINING_COLUMNS, "make them by budgets.trainings")
+        published = papers.published(claim.paper)
+        comparisons = [_choose_rival(claim, comparison, table, published) for comparison in comparisons]
+        judge = partial(judge_accuracy, claim, rows=table, trainings=trainings, published=published, judged=accuracy)
+    found = {comparison: judge(comparison=comparison) for comparison in comparisons}
+    tests = sum(verdict.verdict != NOT_TESTED for verdict in found.values())
+    contradicted = [comparison for comparison, verdict in found.items() if verdict.verdict == CONTRADICTED]
+    return found | {comparison: judge(comparison=comparison, tests=tests) for comparison in contradicted}
 
 
 def combine(claim: Claim, comparisons: dict[Comparison, Verdict]) -> Verdict:
