@@ -18,6 +18,7 @@ from srlib import official, papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.protocols import protocol
+from srlib.data.patches import PatchSampler
 from srlib.reproduce import budgets, cards, plan, queue, store
 from srlib.reproduce import ledger as ledger_module
 from srlib.reproduce.ledger import Ledger, check_sets
@@ -91,7 +92,7 @@ class TestReading:
         first, later = one.training(0, ""), one.training(2, "abc")
         assert (first.steps, first.learning_rate, first.start) == (4, 1e-3, "")
         assert (later.steps, later.learning_rate, later.start) == (4, 5e-4, "abc")
-        assert replace(later, learning_rate=1e-3, start="") == first
+        assert later.first_step == 8 and replace(later, learning_rate=1e-3, start="", first_step=0) == first
 
     def test_size_of_networks_can_be_another(self, home):
         write(home, {**TINY, "name": "half", "networks": ["btsrn/btsrn_5+5"], "model_args": {"width": 8, "bottleneck": 4}})
@@ -313,6 +314,22 @@ class TestRelease:
         assert "in 3 annealed legs" in got.budget_summary
         said = budgets.training_budget_caption(papers.get("btsrn"), ["espcn"], [2], papers.get("btsrn").setting("released"))
         assert said == f"Training budget: {got.budget_summary} on embedded."  # not the profile's data
+
+    def test_a_later_leg_goes_on_in_the_sequence_of_patches(self, home, monkeypatch):
+        ledger = committed(home, {**ESPCN, "steps": 12})
+        drawn, batch = [], PatchSampler.batch
+        monkeypatch.setattr(PatchSampler, "batch", lambda self, step, *rest: (drawn.append(step), batch(self, step, *rest))[1])
+        trained(ledger, ledger.plan[0])
+        assert set(drawn) == set(range(13))  # one more is prefetched
+
+    def test_a_released_leg_that_saw_its_patches_again_counts(self, home):
+        ledger = committed(home, {**ESPCN, "steps": 12})
+        trained(ledger, ledger.plan[0])
+        (file,), _ = queue.release(ledger, ())
+        card = json.loads(file.with_suffix(".json").read_text())
+        del card["experiment"]["first_step"]
+        file.with_suffix(".json").write_text(json.dumps(card))
+        assert Ledger(ledger.plan).released(ledger.plan[0]) == file
 
     def test_a_released_leg_is_continued_where_its_run_is_gone(self, home):
         ledger = committed(home, {**ESPCN, "steps": 12})

@@ -10,7 +10,7 @@ import pandas as pd
 from srlib.core import paths
 from srlib.core.errors import SRError
 
-SCORE_FILE = re.compile(r"data/scores/(.+)-[0-9a-f]{10}(/.+)?/(.+)_[0-9a-f]{8}(\w*)\.csv")
+SCORE_FILE = re.compile(r"data/scores/([^/]+?)(?:-[0-9a-f]{10})*(/.+)?/([^/]+)_[0-9a-f]{8}(\w*)\.csv")
 
 
 def _git(*arguments: str) -> str:

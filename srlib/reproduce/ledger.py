@@ -59,7 +59,9 @@ class Ledger:
         if data not in self._fingerprints:
             self._fingerprints[data] = open_pairs(*data, progress=sys.stderr.isatty()).fingerprint
         run = Run(experiment, self._fingerprints[data])
-        kind = json.dumps(vars(replace(experiment, seed=0, steps=1, start=LATER, learning_rate=1, data="", validation="")))
+        kind = json.dumps(
+            vars(replace(experiment, seed=0, first_step=0, steps=1, start=LATER, learning_rate=1, data="", validation=""))
+        )
         if kind not in self._probes:
             self._probes[kind] = probe.training(experiment)
         run.probe = self._probes[kind]
@@ -164,7 +166,8 @@ def _released_legs(planned: Planned, name: str) -> int:
     made = Experiment(**card["experiment"])
     steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
     last = planned.training(len(steps) - 1, LATER if planned.start or planned.official or len(steps) > 1 else "")
-    same = replace(made, start=LATER if made.start else "") == replace(last, name=name)
+    # A leg of before there was `first_step` saw the patches of the first leg again; it is not trained anew for that.
+    same = replace(made, start=LATER if made.start else "", first_step=last.first_step) == replace(last, name=name)
     return len(steps) if same and steps == [planned.leg] * len(steps) and len(steps) <= planned.legs else 0
 
 

@@ -92,7 +92,7 @@ class Planned:
     def training(self, number: int, start: str) -> Experiment:
         """Return the training of a leg (0, 1, ...). start: the digest of the weights that it starts from."""
         rate = self.experiment.learning_rate * (self.restart if number else 1)
-        return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start)
+        return replace(self.experiment, steps=self.leg, learning_rate=rate, start=start, first_step=number * self.leg)
 
 
 def _name(key: Key) -> str:

@@ -19,10 +19,10 @@ SCHEDULES = ("cosine", "warm_cosine", "steps")
 PRECISIONS = ("fp32", "bf16")
 WARMUP = 0.1  # fraction of the budget over which the rate of "warm_cosine" rises
 
-_INTEGERS = ("scale", "hr_patch", "batch", "steps", "drops", "seed")
+_INTEGERS = ("scale", "hr_patch", "batch", "steps", "drops", "seed", "first_step")
 _REALS = ("minutes", "learning_rate", "factor", "clip", "ema", "content", "adversarial")
 _POSITIVE = ("batch", "steps", "minutes", "learning_rate", "factor")
-_NOT_NEGATIVE = ("drops", "clip", "ema", "seed", "content", "adversarial")
+_NOT_NEGATIVE = ("drops", "clip", "ema", "seed", "first_step", "content", "adversarial")
 
 
 def _number(name: str, value: Any) -> int | float:
@@ -45,7 +45,8 @@ class Experiment:
     learning_rate: Adam's initial learning rate. schedule: "cosine" annealing to zero; "warm_cosine", the same after a linear
     warm-up over a tenth of the budget; or "steps", multiplied by `factor` (gamma) after each of `drops` equal parts of it.
     clip: maximum gradient norm, 0 for no clipping. ema: decay of the exponential moving average of the weights, 0 for none.
-    precision: "fp32", or "bf16" for mixed precision. seed: of initial weights and patch sampling.
+    precision: "fp32", or "bf16" for mixed precision. seed: of initial weights and patch sampling. first_step: where in the seed's
+    sequence of patches the training begins, so that a later leg sees new ones.
     discriminator, discriminator_args: of `losses.adversarial`, "" for none; with one the generator's loss is content * loss
     + adversarial * `Adversarial.generator_loss`. start: `training.digest` of the weights files that the network is initialised
     from, "" for random initialisation. Raises SRError for an invalid field.
@@ -72,6 +73,7 @@ class Experiment:
     ema: float = 0.0
     precision: str = "fp32"
     seed: int = 0
+    first_step: int = 0
     discriminator: str = ""
     discriminator_args: dict[str, Any] = field(default_factory=dict)
     content: float = 1.0
@@ -123,6 +125,9 @@ class Experiment:
 
     def key(self, fingerprint: str) -> str:
         """Return the run's name: readable, and unique by a hash of all fields and of the data's fingerprint."""
-        config = json.dumps({**asdict(self), "fingerprint": fingerprint}, sort_keys=True)
+        fields = asdict(self)
+        if not self.first_step:
+            del fields["first_step"]  # runs of before there was this field keep their names
+        config = json.dumps({**fields, "fingerprint": fingerprint}, sort_keys=True)
         digest = hashlib.sha256(config.encode()).hexdigest()[:10]
         return f"{self.name}_x{self.scale}_seed{self.seed}-{digest}"

@@ -48,11 +48,11 @@ def accelerator_for(experiment: Experiment) -> Accelerator:
 
 def batches(sampler: PatchSampler, trainer: Trainer) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's batches from the trainer's step on, the next one prefetched by a thread."""
-    accelerator = trainer.accelerator
+    accelerator, next_step = trainer.accelerator, trainer.experiment.first_step + trainer.done
     process = accelerator.process_index, accelerator.num_processes
     with ThreadPoolExecutor(1) as pool:
-        prefetched = pool.submit(sampler.batch, trainer.done, *process)
-        for step in count(trainer.done + 1):
+        prefetched = pool.submit(sampler.batch, next_step, *process)
+        for step in count(next_step + 1):
             lr, hr = prefetched.result()
             prefetched = pool.submit(sampler.batch, step, *process)
             yield to_batch(lr, hr, trainer.net.channels, accelerator.device)
@@ -86,6 +86,7 @@ class Loop:
         self.since_validation: list[list[float]] = []
         self.limit = math.inf
         self.previous_seconds = 0.0  # of earlier calls
+        self.checkouts: list[dict] = []  # of all calls, of `provenance.checkout`
         self.start = self.saved = time.monotonic()
 
     @property
@@ -95,6 +96,7 @@ class Loop:
     def restore(self, state: dict) -> None:
         self.trainer.load(state["trainer"])
         self.previous_seconds = state["seconds"]
+        self.checkouts = [*state.get("checkouts", []), *self.checkouts]
         for name in STATE:
             setattr(self, name, state[name])
 
@@ -106,7 +108,8 @@ class Loop:
             raise self._diverged("weights that are not finite", self.trainer.done)
         if self.main:
             state = {name: getattr(self, name) for name in STATE}
-            self.run.save_checkpoint({"trainer": self.trainer.state(), "seconds": self.seconds, **state})
+            now = {"trainer": self.trainer.state(), "seconds": self.seconds, "checkouts": self.checkouts}
+            self.run.save_checkpoint({**now, **state})
 
     def take_step(self, lr: Tensor, hr: Tensor) -> None:
         rate = self.experiment.rate(self.trainer.done / self.total if self.total else 0.0)

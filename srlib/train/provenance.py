@@ -40,6 +40,16 @@ def checkout() -> dict[str, Any]:
     return {"commit": _git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
 
 
+def joined(checkouts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the `checkout` of a training in several calls: the last `commit`, whether any was `dirty` (None where that is not
+    known), and the `earlier_commits`, if there are others."""
+    commits = list(dict.fromkeys(made["commit"] for made in checkouts))
+    states = {made["dirty"] for made in checkouts}
+    last = checkouts[-1]["commit"]
+    earlier = {"earlier_commits": [commit for commit in commits if commit != last]} if len(commits) > 1 else {}
+    return {"commit": last, "dirty": True if True in states else None if None in states else False, **earlier}
+
+
 def provenance(**extra: Any) -> dict[str, Any]:
     """Return where and with what a result was made; `extra` is added as it is."""
     return {

@@ -24,7 +24,7 @@ from srlib.scoring import vitals
 from srlib.train import probe
 from srlib.train.experiment import Experiment
 from srlib.train.loop import Loop, accelerator_for, validate
-from srlib.train.provenance import checkout, provenance
+from srlib.train.provenance import checkout, joined, provenance
 from srlib.train.run import Run, reusable, start_budget
 from srlib.train.trainer import Trainer, to_batch
 
@@ -84,7 +84,7 @@ def train(
     accelerator, fitted = accelerator_for(experiment), models.fitted(experiment.model)
     _check_processes(experiment, fitted, accelerator.num_processes)
     data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
-    fields = {"seed": experiment.seed, "data": data, **checkout()}  # the commit at the start, whatever changes meanwhile
+    fields = {"seed": experiment.seed, "data": data, **checkout()}  # the commit now, whatever changes meanwhile
     with accelerator.main_process_first():  # others wait while it sets an outdated run aside, or fits a network
         if reusable(run):
             return run
@@ -114,7 +114,8 @@ def fit_closed_form(run: Run, sampler: PatchSampler, fields: dict) -> None:
     experiment, began = run.experiment, time.monotonic()
     net = models.create(experiment.model, experiment.scale, **experiment.model_args)
     cpu = torch.device("cpu")
-    net.fit((to_batch(*sampler.batch(step), net.channels, cpu) for step in range(experiment.steps)), experiment.seed)
+    steps = range(experiment.first_step, experiment.first_step + experiment.steps)
+    net.fit((to_batch(*sampler.batch(step), net.channels, cpu) for step in steps), experiment.seed)
     minutes = round((time.monotonic() - began) / 60, 2)
     run.write_history([{"step": experiment.steps, "seconds": round(60 * minutes, 1), **validate(net, experiment)}])
     made = provenance(**fields, steps=experiment.steps, minutes=minutes, processes=1, device="cpu")
@@ -129,6 +130,7 @@ def train_sgd(
     trainer = Trainer(experiment, accelerator, start)
     loop = Loop(trainer, sampler, run, progress)
     state = run.load_checkpoint()
+    loop.checkouts = [{name: fields.pop(name) for name in ("commit", "dirty")}]
     if state is not None:
         loop.restore(state)
     elif accelerator.is_main_process:
@@ -141,6 +143,7 @@ def train_sgd(
         fields["start"] = {part: start_budget(experiment, part, file) for file, part in parts.items()}
     made = provenance(
         **fields,
+        **joined(loop.checkouts),
         steps=loop.total,
         minutes=round(loop.seconds / 60, 2),
         processes=accelerator.num_processes,

@@ -203,6 +203,15 @@ class TestResume:
         columns = ["step", "loss", "learning_rate", "psnr", "ssim"]
         assert resumed.history()[columns].equals(whole.history()[columns])
 
+    def test_every_commit_is_remembered_and_a_change_to_any(self, data, interrupted, monkeypatch):
+        calls = [("a", True), ("b", False), ("b", False), ("c", False)]
+        made = iter({"commit": commit, "dirty": dirty} for commit, dirty in calls)
+        monkeypatch.setattr(training, "checkout", lambda: next(made))
+        for step in (3, 7, 9):
+            interrupted(step, experiment(data))
+        resumed = train(experiment(data), progress="none").provenance()
+        assert (resumed["commit"], resumed["dirty"], resumed["earlier_commits"]) == ("c", True, ["a", "b"])
+
     def test_only_the_rest_is_trained(self, data, interrupted, monkeypatch):
         interrupted(9, experiment(data))
         taken, take = [], loop.Trainer.step
