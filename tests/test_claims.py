@@ -18,7 +18,7 @@ from srlib.reproduce.intervals import image_interval, ratio_half_width, seed_hal
 from srlib.reproduce.judging import UNDECIDED, UNJUDGED
 
 IMAGES = 40
-EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "dead": "", "validation": "Set14"}
+EQUAL = {"data": "T91", "steps": 1200, "batch": 16, "hr_patch": 48, "official": "", "dead": "", "validation": "Set14"}
 HISTORY = [{"step": step, "psnr": 30.0, "ssim": 0.9} for step in range(120, 1201, 120)]
 
 
@@ -421,6 +421,26 @@ class TestConditions:
         found = evaluate(claim(), rows, trainings=trained(rows[rows["method"] == "btsrn"]))
         assert found.verdict == UNDECIDED
         assert "it would take BTSRN within 0.3 dB of the paper's number, like the official weights" in found.detail
+
+    def test_official_weights_contradict_only_what_the_papers_level_would_not_turn(self):
+        """BTSRN prints 37.75 dB on Set5 x2: at 37.55 it is 0.2 behind."""
+        for rival, word in ((37.7, UNDECIDED), (37.8, "contradicted"), (37.4, "holds")):
+            rows = exactly(37.55, rival).replace({"method": {"vdsr": "vdsr_official"}})
+            found = evaluate(claim(), rows, trainings=trained(rows[rows["method"] == "btsrn"]))
+            assert found.verdict == word, rival
+            assert ("it would take BTSRN at the paper's number, 0.200 dB above it" in found.detail) == (word == UNDECIDED)
+        ahead = exactly(37.85, 38.05).replace({"method": {"vdsr": "vdsr_official"}})
+        assert evaluate(claim(), ahead, trainings=trained(ahead[ahead["method"] == "btsrn"])).verdict == "contradicted"
+
+    def test_a_start_from_official_weights_is_part_of_the_budget_and_names_the_rival(self):
+        rows = exactly(37.2, 36.0)  # far from the paper's level
+        found = verdict(claim(), rows, official={"btsrn": "vdsr_official"})
+        assert found.verdict == UNDECIDED
+        assert "equal budgets (BTSRN: 1,200 steps of 16 x 48 px of T91 after official weights, VDSR: 1,200" in found.detail
+        official = exactly(37.2, 37.1).query("method == 'vdsr'").assign(method="vdsr_official")
+        made = trained(rows, official={"btsrn": "vdsr_official"})
+        ((comparison, found),) = verdicts.evaluate_comparisons(claim(), pd.concat([rows, official]), None, made).items()
+        assert comparison.right == "vdsr_official" and found.estimate == pytest.approx(0.1)
 
     def test_noise_larger_than_the_claim_needs_three_seeds_on_each_side(self):
         def rows(*seeds):

@@ -84,7 +84,14 @@ CHANGES = {
 }
 CHANGES |= {"loss": "l1", "loss_args": {"alpha": 0.1}, "hr_patch": 36, "batch": 8, "steps": 11, "minutes": 1.0}
 CHANGES |= {"learning_rate": 2e-3, "schedule": "steps", "drops": 1, "factor": 0.5, "clip": 1.0, "ema": 0.9, "precision": "bf16"}
-CHANGES |= {"seed": 1, "first_step": 1, "discriminator": "image", "discriminator_args": {"width": 8}, "content": 0.5, "adversarial": 0.2}
+CHANGES |= {
+    "seed": 1,
+    "first_step": 1,
+    "discriminator": "image",
+    "discriminator_args": {"width": 8},
+    "content": 0.5,
+    "adversarial": 0.2,
+}
 CHANGES |= {"start": "9876543210", "validation": "Set5"}
 
 

@@ -59,8 +59,8 @@ def test_share_counts_the_trainings_that_a_network_started_from():
     full = {"idn": 20_000 * 64 * side, "identifier": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
     got = largest("difficulty_sr", ("difficulty_sr", "Set5", 4, 31.0), ("idn", "Set5", 4, 31.5)).set_index("method")
     assert got["training_share"]["IDN"] == pytest.approx(100 * seen["idn"] / full["idn"])
-    of_full = full["idn"] + full["difficulty_sr"]  # an identifier enlarges nothing; official weights count for nothing of ours
-    assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * seen["difficulty_sr"] / of_full)
+    # An identifier enlarges nothing, and what official weights replaced counts on neither side.
+    assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * seen["difficulty_sr"] / full["difficulty_sr"])
     networks = store.available(papers.get("prosrn"), ("prosrn_2_4", "prosrgan"), 4, papers.get("prosrn").setting("released"))
     seen = sum(one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2 for one in networks.values())
     got = largest("prosrn", ("prosrgan", "Set5", 4, 26.0)).set_index("method")

@@ -8,13 +8,14 @@ import pandas as pd
 
 from srlib.nn import models
 from srlib.papers import Paper
+from srlib.papers.base import OFFICIAL
 from srlib.papers.profiles import Profile
 from srlib.reproduce import cards, store
 from srlib.scoring import vitals
 from srlib.train.experiment import Experiment
 from srlib.train.run import legs, training_budget
 
-TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "dead", "validation", "history")
+TRAINING_COLUMNS = ("method", "scale", "seed", "data", "steps", "batch", "hr_patch", "official", "dead", "validation", "history")
 
 
 def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 0) -> dict | None:
@@ -55,6 +56,13 @@ def total(budget: dict, cost: Callable[[dict], float] = lambda leg: leg["steps"]
     return cost(budget) + sum(math.nan if start is None else total(start, cost) for start in first)
 
 
+def official_starts(budget: dict) -> list[str]:
+    """Return the official weights that a training started from, e.g. ["idn_official"]; their own training counts nowhere."""
+    first = [start for start in budget.get("start", {}).values() if start]
+    own = [start["name"] for start in first if start["name"].endswith(OFFICIAL)]
+    return sorted({*own, *(name for start in first for name in official_starts(start))})
+
+
 def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Profile) -> tuple[list[str], str]:
     """Return the networks that were trained like another one, and a note on the others; "" for none.
 
@@ -79,9 +87,9 @@ def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Pr
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return the trainings behind scores, which claims of accuracy need: a row per method, scale and seed of `rows`.
 
-    Columns: `TRAINING_COLUMNS`. steps: the `total`. dead: why its mechanism did not
-    train (`vitals.dead`), "" for a live one. validation: name of the set; history: a row per validation. Untrained methods,
-    missing networks, and those that started from weights of unknown training have no row.
+    Columns: `TRAINING_COLUMNS`. steps: the `total`. official: the `official_starts`. dead: why its mechanism did not train
+    (`vitals.dead`), "" for a live one. validation: name of the set; history: a row per validation. Untrained methods, missing
+    networks, and those that started from other weights of unknown training have no row.
     """
     table = []
     keys = rows[["method", "scale", "seed"]].fillna({"seed": 0}).drop_duplicates() if len(rows) else rows
@@ -94,7 +102,7 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
         signs = card.get("vital_signs") or provenance.get("vital_signs", {})
         dead = vitals.dead({sign: signs[sign] for sign in paper.part_signs.get(method, signs) if sign in signs})
         row = (method, scale, seed, experiment.data, int(steps), experiment.batch, experiment.hr_patch)
-        table.append((*row, dead, experiment.validation, card.get("validation", [])))
+        table.append((*row, ";".join(official_starts(card["budget"])), dead, experiment.validation, card.get("validation", [])))
     return pd.DataFrame(table, columns=list(TRAINING_COLUMNS))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.base import OFFICIAL
-from srlib.reproduce.claims import Claim, Comparison
+from srlib.reproduce.claims import Claim, Comparison, format_difference
 from srlib.reproduce.curves import curve, steps_needed
 
 LEVEL_TOLERANCE = 0.3  # dB below the published PSNR that still count as the paper's level
@@ -20,8 +20,8 @@ LEVEL_TOLERANCE = 0.3  # dB below the published PSNR that still count as the pap
 @dataclass(frozen=True)
 class Side:
     """One side of a comparison of accuracy. component: whether it is a part of a trained network, as one branch alone. trainings:
-    of its seeds; None where no gradient descent took place here. gap: dB behind the published PSNR, nan where none is published.
-    official: whether its weights are its authors' own."""
+    of its seeds; None where no gradient descent took place here. gap: dB behind the published PSNR, nan where none is published;
+    behind: the same in the claim's metric. official: whether its weights are its authors' own."""
 
     method: str
     label: str
@@ -29,6 +29,7 @@ class Side:
     trainings: pd.DataFrame | None
     n_seeds: int
     gap: float
+    behind: float
     official: bool
 
     @classmethod
@@ -38,11 +39,12 @@ class Side:
         method: str,
         comparison: Comparison,
         seeds: pd.Index,
-        psnr: float,
+        metric: str,
+        scores: pd.DataFrame,
         trainings: pd.DataFrame,
         published: pd.DataFrame,
     ) -> "Side":
-        """Return a side. seeds: those that were scored. psnr: the mean (dB), nan where it was not measured."""
+        """Return a side. seeds: those that are compared. metric: the claim's. scores: a row per image."""
         network = paper.part_of.get(method, method)
         fitted = network not in paper.parts and models.fitted(paper.method(network).model)
         own = None
@@ -50,10 +52,12 @@ class Side:
             own = trainings[(trainings["method"] == method) & (trainings["scale"] == comparison.scale)]
             own = own[own["seed"].isin(seeds)]
         named = published["method"] == method.removesuffix(OFFICIAL)
-        printed = published[named & (published["dataset"] == comparison.dataset)]
-        printed = printed[(printed["scale"] == comparison.scale) & (printed["metric"] == "psnr")]
-        gap = float(printed["value"].mean() - psnr)
-        return cls(method, paper.labels[method], network != method, own, len(seeds), gap, method.endswith(OFFICIAL))
+        printed = published[named & (published["dataset"] == comparison.dataset) & (published["scale"] == comparison.scale)]
+        gaps = [
+            float(printed.loc[printed["metric"] == name, "value"].mean() - scores[name].mean()) if name in scores else math.nan
+            for name in ("psnr", metric)
+        ]
+        return cls(method, paper.labels[method], network != method, own, len(seeds), *gaps, method.endswith(OFFICIAL))
 
     @property
     def at_paper_level(self) -> bool:
@@ -62,7 +66,11 @@ class Side:
     @property
     def budget(self) -> str:
         """The budget as text; the same for sides of equal budgets."""
-        budgets = [f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}" for row in self.trainings.itertuples()]
+        budgets = [
+            f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}"
+            + " after official weights" * bool(row.official)
+            for row in self.trainings.itertuples()
+        ]
         return " or ".join(dict.fromkeys(budgets)) or "unknown"
 
     @property
@@ -82,12 +90,18 @@ class Side:
         return pd.concat(curves, axis=1, join="inner").mean(axis=1) if complete else pd.Series(dtype=float)
 
 
-def equal_budgets(sides: list[Side]) -> str:
-    """Require trained sides of equal budgets; beside official weights, which had their paper's, the paper's level."""
+def equal_budgets(claim: Claim, difference: float, sides: list[Side]) -> str:
+    """Require trained sides of equal budgets; beside official weights, which had their paper's, the paper's level, and a
+    difference that would not change sides at the paper's number."""
     trained = [side for side in sides if side.trainings is not None]
     if any(side.official for side in sides):
-        behind = [side.label for side in trained if not side.at_paper_level]
-        return f"{behind[0]} within {LEVEL_TOLERANCE} dB of the paper's number, like the official weights" if behind else ""
+        for side in trained:
+            if not side.at_paper_level:
+                return f"{side.label} within {LEVEL_TOLERANCE} dB of the paper's number, like the official weights"
+            closed = difference + (side.behind if side.method == claim.left else -side.behind)
+            if side.behind > 0 and (claim.slack(difference) > 0) != (claim.slack(closed) > 0):
+                return f"{side.label} at the paper's number, {format_difference(claim.metric, side.behind).lstrip('+')} above it"
+        return ""
     if len(trained) < 2 or (trained[0].budget == trained[1].budget and " or " not in trained[0].budget):
         return "" if all(len(side.trainings) for side in trained) else f"a known budget of {trained[0].label}"
     return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in trained))

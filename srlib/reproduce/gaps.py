@@ -7,6 +7,7 @@ import pandas as pd
 from srlib import papers
 from srlib.nn import models
 from srlib.papers import Paper
+from srlib.papers.base import OFFICIAL
 from srlib.papers.profiles import Profile
 from srlib.reproduce import budgets, tables
 from srlib.reproduce.curves import curve, steps_needed
@@ -19,13 +20,17 @@ def _pixels(training: dict) -> int:
     return training["steps"] * training["batch"] * training["hr_patch"] ** 2
 
 
-def _paper_pixels(paper: Paper, name: str, scale: int) -> float:
-    """Return the HR pixels of a training and of those that it starts from, except identifiers, under the profile paper."""
+def _paper_pixels(paper: Paper, name: str, scale: int, official: list[str]) -> float:
+    """Return the HR pixels of a training and of those that it starts from, under the profile paper.
+
+    Left out are identifiers, and what the training here took from official weights.
+    """
     method = paper.method(name)
     at = method.trained_at or scale
     experiment = paper.experiment(name, at, "paper", start="weights" if method.start else "")
     first = [start for start in method.start.values() if paper.method(start).model != "identifier"]
-    return _pixels(vars(experiment)) + sum(_paper_pixels(paper, start, at) for start in first)
+    first = [start for start in first if start + OFFICIAL not in official]
+    return _pixels(vars(experiment)) + sum(_paper_pixels(paper, start, at, official) for start in first)
 
 
 def _training(paper: Paper, name: str, scale: int, profile: Profile, gap: float) -> tuple[float, str | None, str]:
@@ -38,7 +43,8 @@ def _training(paper: Paper, name: str, scale: int, profile: Profile, gap: float)
     card = budgets.training(paper, name, scale, profile)
     if card is None:
         return math.nan, None, ""
-    share = 100 * budgets.total(card["budget"], _pixels) / _paper_pixels(paper, name, scale)
+    official = budgets.official_starts(card["budget"])
+    share = 100 * budgets.total(card["budget"], _pixels) / _paper_pixels(paper, name, scale, official)
     psnr = curve(card.get("validation", []))
     return share, str(steps_needed(psnr, psnr.iloc[-1] - gap)) if len(psnr) else None, card["experiment"]["data"]
 
@@ -48,7 +54,8 @@ def largest(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
 
     rows: a row per image with `method`, `dataset`, `scale`, `seed`, `psnr`, as `notebooks.load_metrics` returns them. Columns:
     `dataset`, `scale`, `method` (its label), `printed`, `reached` (dB), `gap` (dB, reached - printed), `training_share` (the HR
-    pixels that the training saw, in percent of those under the profile paper; NaN for what is fitted in closed form),
+    pixels that the training saw, in percent of those under the profile paper, on top of official weights if it started from
+    them; NaN for what is fitted in closed form),
     `steps_needed` (of its last stage, by its validation curve: `curves.steps_needed`) and `data` (its images). Empty where
     paper and we share no set.
     """

@@ -238,12 +238,14 @@ def judge_accuracy(
 
     if not judged:
         return verdict(UNJUDGED, f"{detail}; this profile shows that the machinery works")
-    psnr = {method: own["psnr"].mean() if "psnr" in own else math.nan for method, own in scores.items()}
-    sides = [Side.of(paper, name, comparison, table.columns, psnr[name], trainings, published) for name, table in tables.items()]
+    sides = [
+        Side.of(paper, method, comparison, table.columns, claim.metric, scores[method], trainings, published)
+        for method, table in tables.items()
+    ]
     trained = [side for side in sides if side.trainings is not None]
     if untrained := "; ".join(filter(None, (side.untrained_mechanism for side in trained))):
         return verdict(UNJUDGED, f"{detail}; the mechanism did not train: {untrained}")
-    needs = [equal_budgets(sides), stable_order(claim, estimate, trained)]
+    needs = [equal_budgets(claim, estimate, sides), stable_order(claim, estimate, trained)]
     if n_images < MIN_IMAGES:
         detail += ", too few images"
     elif alone:

@@ -24,8 +24,9 @@ Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
 - there are at least `MIN_IMAGES` pictures,
 - both sides had the same budget: data, steps (including those of the trainings that they started from), batch and patch. A side
   with official weights had its paper's: the other one must then be at the level of its paper, `LEVEL_TOLERANCE` at most behind
-  its published number. So a rival with official weights is compared by these where left is at that level, else, where the rival
-  was trained here too, by our training of it;
+  its published number, and the difference on the same side of the margin if that distance were closed. So a rival with official
+  weights is compared by these where left is at that level or started from them, else, where the rival was trained here too, by
+  our training of it;
 - a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third of
   training. Where only whole networks are validated and a side is a component of one, or is not trained, the validations of each
   training must have varied by less than the difference exceeds the margin; a trained side that is ahead of an untrained one
@@ -78,8 +79,11 @@ def _comparisons(claim: Claim, rows: pd.DataFrame, from_costs: bool) -> list[Com
     return [Comparison(right, dataset, scale) for dataset, scale in cases for right in claim.right]
 
 
-def _choose_rival(claim: Claim, comparison: Comparison, rows: pd.DataFrame, published: pd.DataFrame) -> Comparison:
-    """Return the comparison with the rival's official weights where left is at its paper's level, or the rival has no others."""
+def _choose_rival(
+    claim: Claim, comparison: Comparison, rows: pd.DataFrame, trainings: pd.DataFrame, published: pd.DataFrame
+) -> Comparison:
+    """Return the comparison with the rival's official weights where left started from them or is at its paper's level, or the
+    rival has no others."""
     here = rows[(rows["dataset"] == comparison.dataset) & (rows["scale"] == comparison.scale)]
     official = comparison.right + OFFICIAL
     if official not in set(here["method"]):
@@ -87,8 +91,10 @@ def _choose_rival(claim: Claim, comparison: Comparison, rows: pd.DataFrame, publ
     printed = published[(published["method"] == claim.left) & (published["metric"] == "psnr")]
     printed = printed[(printed["dataset"] == comparison.dataset) & (printed["scale"] == comparison.scale)]
     behind = printed["value"].mean() - here.loc[here["method"] == claim.left, "psnr"].mean()
-    at_level = behind <= LEVEL_TOLERANCE
-    return replace(comparison, right=official) if at_level or comparison.right not in set(here["method"]) else comparison
+    own = trainings[(trainings["method"] == claim.left) & (trainings["scale"] == comparison.scale)]
+    started = any(official in names.split(";") for names in own["official"])
+    alone = comparison.right not in set(here["method"])
+    return replace(comparison, right=official) if started or behind <= LEVEL_TOLERANCE or alone else comparison
 
 
 def _require(name: str, table: pd.DataFrame, columns: tuple[str, ...], hint: str) -> None:
@@ -128,7 +134,7 @@ def evaluate_comparisons(
         trainings = pd.DataFrame(columns=list(TRAINING_COLUMNS)) if trainings is None else trainings
         _require("trainings", trainings, TRAINING_COLUMNS, "make them by budgets.trainings")
         published = papers.published(claim.paper)
-        comparisons = [_choose_rival(claim, comparison, table, published) for comparison in comparisons]
+        comparisons = [_choose_rival(claim, comparison, table, trainings, published) for comparison in comparisons]
         judge = partial(judge_accuracy, claim, rows=table, trainings=trainings, published=published, judged=accuracy)
     found = {comparison: judge(comparison=comparison) for comparison in comparisons}
     tests = sum(verdict.verdict != NOT_TESTED for verdict in found.values())
