@@ -380,7 +380,9 @@ class TestConditions:
         assert {name for name, kind in kinds.items() if kind == "accuracy"} == {"psnr", "ssim", "ssim_uniform7"}
         assert {name for name, kind in kinds.items() if kind == "cost measured"} == {"seconds", "step_seconds"}
         assert {name for name, kind in kinds.items() if kind == "cost counted"} == {"parameters", "mult_adds", "step_memory"}
-        assert set(evaluate_claims("btsrn", pd.DataFrame())["kind"]) == set(claims.KINDS)
+        assert {kind for paper in ("btsrn", "d2c_sr") for kind in evaluate_claims(paper, pd.DataFrame())["kind"]} == set(
+            claims.KINDS
+        )
 
     @pytest.mark.parametrize("field, value", [("steps", 1201), ("batch", 8), ("hr_patch", 96), ("data", "DIV2K")])
     def test_unequal_budgets_are_not_decidable(self, field, value):

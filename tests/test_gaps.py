@@ -49,6 +49,14 @@ def test_seeds_are_averaged():
     assert gaps.largest(paper, rows, paper.setting("released"))["reached"].tolist() == [36.5]
 
 
+def test_a_start_from_official_weights_is_known():
+    paper = papers.get("difficulty_sr")
+    rows = rows_of("difficulty_sr", ("difficulty_sr", "Set5", 2, 37.7), ("idn_longer", "Set5", 2, 37.7), ("idn", "Set5", 2, 37.1))
+    got = budgets.trainings(paper, rows, paper.setting("released")).set_index("method")
+    assert got["official"].to_dict() == {"difficulty_sr": "idn_official", "idn_longer": "idn_official", "idn": ""}
+    assert got["steps"]["difficulty_sr"] == got["steps"]["idn_longer"] == 5000
+
+
 def test_share_counts_the_trainings_that_a_network_started_from():
     paper, setting = papers.get("difficulty_sr"), papers.get("difficulty_sr").setting("released")
     seen = {}

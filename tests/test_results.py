@@ -286,11 +286,6 @@ class TestTrainings:
         assert budgets.trainings(PAPER, self.rows(("espcn", 4, 0), ("espcn", 2, 7)), profile).empty  # no such run
         assert budgets.trainings(PAPER, pd.DataFrame(), profile).empty
 
-    def test_of_difficulty_sr_start_from_official_weights(self):
-        paper = papers.get("difficulty_sr")
-        got = budgets.trainings(paper, self.rows(("difficulty_sr", 2, 0), ("idn_longer", 2, 0)), paper.setting("released"))
-        assert got["official"].tolist() == ["idn_official"] * 2 and got["steps"].tolist() == [5000, 5000]
-
     def test_of_cards_also_without_weights(self, data, profile):
         profile = dataclasses.replace(profile, train=False)
         file = released(data, validation=data)

@@ -17,8 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "figures" / "released"
 # As in srlib.reproduce.verdicts and claims
 WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
-KINDS = ("accuracy", "cost measured", "cost counted")
-OLD = "inconclusive"  # in tables that were made before claims had kinds
+KINDS = ("accuracy", "cost measured", "cost counted", "own")
 
 
 @dataclass(frozen=True)
@@ -153,15 +152,13 @@ def _furthest(name: str, file: Path) -> list[str]:
 def _verdicts(file: Path) -> str:
     """Return how many claims got which verdict, each kind of claim apart."""
     claims = pd.read_csv(file)
-    if "kind" not in claims:
-        return _counts(claims["verdict"])
     by_kind = {kind: claims.loc[claims["kind"] == kind, "verdict"] for kind in KINDS}
     return "; ".join(f"{kind}: {_counts(verdicts)}" for kind, verdicts in by_kind.items() if len(verdicts))
 
 
 def _counts(verdicts: pd.Series) -> str:
     counts = Counter(verdicts)
-    return ", ".join(f"{counts[word]} *{word}*" for word in (*WORDS[:3], OLD, *WORDS[3:]) if counts[word])
+    return ", ".join(f"{counts[word]} *{word}*" for word in WORDS if counts[word])
 
 
 def results_block(name: str) -> str:

@@ -18,13 +18,19 @@ from srlib.scoring.costs import COSTS, TIMES
 RELATIONS = (">", "<", "approx", "best")
 SSIMS = ("ssim", "ssim_uniform7")  # by the window of `protocols.Protocol`
 UNITS = {"psnr": "dB", **dict.fromkeys(SSIMS, ""), **dict.fromkeys(COSTS, "ratio")}
-KINDS = ("accuracy", "cost measured", "cost counted")
+KINDS = {  # kind of claim -> what it is on
+    "accuracy": "accuracy",
+    "cost measured": "measured cost",
+    "cost counted": "counted cost",
+    "own": "questions of our own",
+}
+PRINTED = ("Table", "Figure", "Section")  # a claim with another source is not the paper's
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of claims.csv. right: rivals, several only for "best". datasets, scales: empty for all that are evaluated; "!"
-    before a set excludes it.
+    """One row of claims.csv. source: where the paper makes the claim, or whose question it is instead. right: rivals, several only
+    for "best". datasets, scales: empty for all that are evaluated; "!" before a set excludes it.
 
     Raises SRError for an unknown paper, relation, metric or method, and for a margin that the relation cannot have.
     """
@@ -61,8 +67,10 @@ class Claim:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
-        return KINDS[0] if self.metric not in COSTS else KINDS[1] if self.metric in TIMES else KINDS[2]
+        """One of `KINDS`: "own" for a question that the paper does not answer, else by the metric."""
+        if not self.source.startswith(PRINTED):
+            return "own"
+        return "accuracy" if self.metric not in COSTS else "cost measured" if self.metric in TIMES else "cost counted"
 
     @property
     def sign(self) -> int:

@@ -66,11 +66,10 @@ class Side:
     @property
     def budget(self) -> str:
         """The budget as text; the same for sides of equal budgets."""
-        budgets = [
-            f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}"
-            + " after official weights" * bool(row.official)
-            for row in self.trainings.itertuples()
-        ]
+        budgets = []
+        for row in self.trainings.itertuples():
+            start = " after official weights" if row.official else ""
+            budgets.append(f"{row.steps:,} steps of {row.batch} x {row.hr_patch} px of {row.data}{start}")
         return " or ".join(dict.fromkeys(budgets)) or "unknown"
 
     @property

@@ -1,7 +1,7 @@
 """Verdicts on the papers' claims: `evaluate_claims`; `evaluate_comparisons` and `combine` for one claim.
 
-Estimate. For accuracy, d = mean(left) - mean(right) over the same images; for costs, left / right - 1 (`claims`). By its metric a
-claim is of one of three kinds (`claims.KINDS`), which are counted apart.
+Estimate. For accuracy, d = mean(left) - mean(right) over the same images; for costs, left / right - 1 (`claims`). Each claim is
+of one kind (`claims.KINDS`), by its metric or because no paper makes it; kinds are counted apart.
 
 Interval. 95 % CI: a t-interval over images plus seed variance, the half-widths added as squares; a counted cost has none.
 - Images: t-interval of the paired differences over pictures; patches of one picture are one cluster, weighted by their number.
