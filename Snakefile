@@ -8,8 +8,8 @@
 # threads: of each notebook. Relative paths are inside the runs folder, where Snakemake keeps its own notes too.
 # The metrics are a job's output, deleted when it fails; the executed notebook is its log, which stays and shows the error.
 # Run directories are not declared: they outlive a failed job, and a training goes on where it stopped.
-# A job runs again when its inputs change, or the code that its notebook imports, be it through other modules; comments do not
-# count.
+# A job runs again when its inputs change, or the code that its notebook imports, be it through other modules (comments do not
+# count), or what is fetched, in profiles that use it.
 
 import os
 import shlex
@@ -111,7 +111,8 @@ except SRError as error:
     sys.exit(f"error: {error}")
 
 os.environ["SRLIB_HOME"] = str(HOME)
-TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "reproduce" / "templates").iterdir())
+TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "reproduce" / "templates").rglob("*.*"))
+FETCHED = "" if SETUP.brief else " ".join(paths.fetched())  # of a paper's jobs, which show what is there
 THREADS = int(config.get("threads") or 1)
 HOUR = 3600  # the longest that one cell may take
 TIMEOUT = {"smoke": HOUR // 2, "quick": HOUR, "released": 12 * HOUR}.get(PROFILE, 21 * 24 * HOUR)
@@ -169,6 +170,7 @@ rule train:
         text="notebooks/{profile}/{paper}/train_{method}_x{scale}.log",
     params:
         code=code("notebooks/{paper}/train.ipynb"),
+        fetched=FETCHED,
     threads: THREADS
     shell:
         PAPERMILL + "-p method {wildcards.method} -p scale {wildcards.scale}"
@@ -188,6 +190,7 @@ rule ablate:
         text="notebooks/{profile}/{paper}/ablate.log",
     params:
         code=code("notebooks/{paper}/ablate.ipynb"),
+        fetched=FETCHED,
         scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     priority: 1  # a long job: started early
@@ -210,6 +213,7 @@ rule render:
         text="notebooks/{profile}/{paper}/render.log",
     params:
         code=code("notebooks/{paper}/render.ipynb"),
+        fetched=FETCHED,
         scales=lambda wildcards: f"scales: {scales(wildcards.paper)}",
     threads: THREADS
     shell:
@@ -229,6 +233,7 @@ rule explore:
         text="notebooks/{profile}/{paper}/explore.log",
     params:
         code=code("notebooks/{paper}/explore.ipynb"),
+        fetched=FETCHED,
         scale=lambda wildcards: min(scales(wildcards.paper)),
     threads: THREADS
     shell:

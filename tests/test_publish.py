@@ -34,7 +34,8 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_released_run_leaves_the_checkout_clean_and_is_published_when_told(home, capsys):
-    rows = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
+    row = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
+    rows = pd.concat([row, row.assign(scale=3), row.assign(scale=4)])
     notebooks.save_metrics(rows, "released", "render", "btsrn")
     execute(home / "notebooks" / "summary.ipynb", "released")
     made = home / "runs" / "figures" / "released" / "btsrn"
@@ -50,6 +51,14 @@ def test_a_released_run_leaves_the_checkout_clean_and_is_published_when_told(hom
     printed = capsys.readouterr().out
     assert "published earlier and not made by this run:" in printed and "table_4.md" in printed
     assert (published / "table_4.md").exists()
+
+
+def test_a_run_of_some_scales_is_not_published(home, capsys):
+    rows = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
+    notebooks.save_metrics(rows, "released", "render", "btsrn")
+    execute(home / "notebooks" / "summary.ipynb", "released")
+    assert publish.main() == 1 and git(home, "status", "--porcelain") == ""
+    assert "btsrn: this run lacks x3; run make reproduce PROFILE=released PAPER=btsrn without SCALE" in capsys.readouterr().err
 
 
 def test_nothing_to_publish_is_said(home, capsys):

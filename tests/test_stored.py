@@ -1,5 +1,7 @@
 """`srlib claim` and `srlib compare`: verdicts on stored evaluations, and what changed between two commits."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from scripts import git
 
 from srlib.cli.main import main
 from srlib.core.errors import SRError
+from srlib.reproduce import changes, stored
 from srlib.reproduce.changes import compare
 from srlib.reproduce.stored import judge
 from srlib.reproduce.verdicts import VERDICTS
@@ -42,6 +45,11 @@ class TestClaim:
         verdict, detail = judge("difficulty_sr > idn on Urban100 x4")
         assert verdict in VERDICTS and "Urban100 x4: Difficulty-SR against IDN " in detail and "100 images" in detail
         assert detail.endswith("protocol y")
+
+    def test_scores_of_other_scoring_code_are_refused(self, monkeypatch):
+        monkeypatch.setattr(stored, "whole_set_probe", lambda model, by: [0.0])
+        with pytest.raises(SRError, match="the scoring code has changed; delete the file and evaluate again"):
+            judge("difficulty_sr > idn on Urban100 x4")
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -85,6 +93,8 @@ def repository(home):
         write(f"data/scores/{folder}/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
         write(f"data/scores/{extra}_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
         write("data/scores/same_x2-0123456789/Set5_x2_y_0123abcd.csv", scores.format(second, 7.0))  # only its time differs
+        write("data/scores/bicubic_default_x2/Set5_x2_y_0123abcd_lpips.csv", scores.format(1.0, second))
+        write("data/scores/official_net_x2-0123456789-0123456789/parts/Set5_x2_y_0123abcd.csv", scores.format(1.0, second))
         write("figures/released/paper/claims.csv", claims.format(verdict))
         git(home, "add", "-A")
         git(home, "commit", "-m", extra)
@@ -100,8 +110,14 @@ class TestCompare:
         lines = capsys.readouterr().out.splitlines()
         assert "| net_x2: Set5_x2_y, psnr | 30.5000 | 31.0000 | +0.5000 |" in lines
         assert "| old_x2: Set5_x2_y, psnr | 30.5000 | - |  |" in lines and "| new_x2: Set5_x2_y, psnr | - | 31.0000 |  |" in lines
+        assert "| bicubic_default_x2: Set5_x2_y_lpips, psnr | 30.5000 | 31.0000 | +0.5000 |" in lines
+        assert "| official_net_x2/parts: Set5_x2_y, psnr | 30.5000 | 31.0000 | +0.5000 |" in lines
         assert "| paper: A beats B / C | holds (+0.1 dB) | contradicted (+0.1 dB) |" in lines
-        assert "## Scores: 3 changed" in lines and "## Verdicts: 1 changed" in lines
+        assert "## Scores: 5 changed" in lines and "## Verdicts: 1 changed" in lines
+
+    def test_every_score_file_is_known(self):
+        files = git(Path(__file__).parents[1], "ls-files", "data/scores/*.csv").split()
+        assert len(files) > 500 and [file for file in files if not changes.SCORE_FILE.fullmatch(file)] == []
 
     def test_nothing_changed(self, repository):
         assert compare("new", "new").splitlines()[2:] == ["## Scores: none changed", "", "## Verdicts: none changed"]

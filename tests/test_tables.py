@@ -380,6 +380,10 @@ def test_seeds_are_those_that_were_scored():
     one, two = (pd.concat([scored(name, "Set5", 2, [31.0, 32.0], seed=i) for i in range(n)]) for name, n in (("a", 1), ("b", 2)))
     assert captions.seeds(pd.DataFrame()) == captions.seeds(bicubic) == ""
     assert captions.seeds(pd.concat([one, bicubic])) == "Seeds: 1."
+    collected = pd.concat(
+        [scored(name, "Set5", 2, [31.0], seed=i) for name, i in (("bicubic", 0), *(("btsrn", i) for i in range(3)))]
+    )
+    assert captions.seeds(collected.assign(paper="btsrn")) == "Seeds: 3.", "what is not trained does not count"
     assert captions.seeds(two) == "Seeds: 2." and captions.seeds(pd.concat([one, two])) == "Seeds: 1 to 2."
 
 

@@ -1,6 +1,7 @@
 """Take the tables and figures that `make reproduce PROFILE=released` has made over into figures/released, which is committed.
 
-A maintainer's step: a run of its own never changes a committed file. Only papers whose claims were judged are taken.
+A maintainer's step: a run of its own never changes a committed file. Only papers whose claims were judged are taken, and only
+whole: a run of some scales would replace tables of all.
 """
 
 import shutil
@@ -8,6 +9,7 @@ import sys
 
 from srlib import papers
 from srlib.core import paths
+from srlib.core.errors import SRError
 from srlib.reproduce import notebooks
 
 PROFILE = "released"
@@ -18,6 +20,12 @@ def publish(paper: str) -> tuple[int, list[str]]:
     made = {file.name: file for file in notebooks.figures_folder(PROFILE, paper).glob("*.*")}
     if "claims.csv" not in made:
         return 0, []
+    chosen = papers.get(paper)
+    missing = {*chosen.scales_of(chosen.setting(PROFILE))} - {*notebooks.load_metrics(PROFILE, paper)["scale"]}
+    if missing:
+        raise SRError(
+            f"{paper}: this run lacks x{min(missing)}; run make reproduce PROFILE={PROFILE} PAPER={paper} without SCALE"
+        )
     target = paths.home() / "figures" / PROFILE / paper
     target.mkdir(parents=True, exist_ok=True)
     for name, file in made.items():
@@ -28,7 +36,11 @@ def publish(paper: str) -> tuple[int, list[str]]:
 def main() -> int:
     copied = 0
     for paper in papers.names():
-        count, old = publish(paper)
+        try:
+            count, old = publish(paper)
+        except SRError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         copied += count
         if count:
             print(f"{paper}: {count} files")

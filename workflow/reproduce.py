@@ -22,6 +22,8 @@ from cluster import CLUSTERS, Cluster, Jobs, cancel, status_command, stop
 from job import reason
 from progress import Progress
 
+from srlib.core import paths
+
 ROOT = Path(__file__).resolve().parents[1]
 ERROR = re.compile(r"^error: .*", re.MULTILINE)
 NOTHING = "Nothing to do: all is made."
@@ -114,12 +116,14 @@ def inputs(args: argparse.Namespace) -> str:
     folders, files = [ROOT / "workflow", *(home / name for name in ("srlib", "notebooks", "data"))], [ROOT / "Snakefile"]
     for folder in folders:
         files += (file for file in folder.rglob("*") if file.is_file() and not {*file.parts} & IGNORED)
-    return digest([sys.executable, sorted(vars(args).items())], files)
+    return digest([sys.executable, sorted(vars(args).items()), paths.data_dir(), paths.fetched()], files)
 
 
-def outputs(args: argparse.Namespace, runs: Path) -> str:
-    """Return a digest of what a profile's jobs leave: metrics, and the report's index."""
-    return digest([], [*(runs / "metrics" / args.profile).rglob("*.*"), *(runs / "report" / args.profile).glob("index.html")])
+def outputs(args: argparse.Namespace, runs: Path, figures: Path) -> str:
+    """Return a digest of what a profile's jobs leave: metrics, tables and figures, and the report's index."""
+    left = (runs / "metrics" / args.profile, figures / args.profile)
+    files = [file for folder in left for file in folder.rglob("*.*")]
+    return digest([], [*files, *(runs / "report" / args.profile).glob("index.html")])
 
 
 def digest(words: list, files: Iterable[Path]) -> str:
@@ -164,7 +168,10 @@ def failures(runs: Path, profile: str, since: float, killed: dict[str, str]) -> 
 def places(args: argparse.Namespace, runs: Path, figures: Path, said: str) -> None:
     """Print where the results are."""
     print(f"{said} Profile {args.profile}:")
-    print(f"  tables and figures  {where(figures / args.profile)}")
+    gone = (
+        "" if (figures / args.profile).is_dir() else f", which is gone; delete {where(runs / 'metrics' / args.profile)} to redraw"
+    )
+    print(f"  tables and figures  {where(figures / args.profile)}{gone}")
     print(f"  executed notebooks  {where(runs / 'notebooks' / args.profile)}")
     print(f"  HTML report         {where(runs / 'report' / args.profile / 'index.html')}")
 
@@ -195,7 +202,7 @@ def main() -> int:
     call = command(args, runs)
     lock = guard(runs)
     begin, given, made = time.time(), inputs(args), runs / ".made" / args.profile
-    if made.exists() and made.read_text() == given + outputs(args, runs):
+    if made.exists() and made.read_text() == given + outputs(args, runs, figures):
         places(args, runs, figures, NOTHING)
         return 0
     environment = dict(os.environ)
@@ -221,7 +228,7 @@ def main() -> int:
         return 130
     if process.returncode == 0:
         made.parent.mkdir(exist_ok=True)
-        made.write_text(given + outputs(args, runs))
+        made.write_text(given + outputs(args, runs, figures))
     report(args, runs, figures, log, process.returncode, begin)
     return int(process.returncode != 0)
 

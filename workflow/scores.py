@@ -82,7 +82,8 @@ def scored(known: dict[str, Path]) -> dict[str, Path]:
     found = {made.name: made for part in ("released", "untrained") for made in sorted((runs / part).glob("*"))}
     kept = {name: made for name, made in found.items() if belongs(name, known)}
     fitted = sorted((runs / "experiments").glob("*/metrics"))
-    return kept | {made.parent.name: made for made in fitted if Run.open(made.parent).experiment in fits}
+    runs_of_fits = {made: Run.open(made.parent) for made in fitted}
+    return kept | {run.key: made for made, run in runs_of_fits.items() if run.experiment in fits and run.key == made.parent.name}
 
 
 def keep(known: dict[str, Path], folder: Path) -> None:

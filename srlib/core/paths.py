@@ -50,6 +50,13 @@ def data_dir() -> Path:
     return Path(os.environ.get("SRLIB_DATA") or cache_dir() / "datasets")
 
 
+def fetched() -> list[str]:
+    """Return what lies in `data_dir()`: data sets, and each file of official and perceptual weights."""
+    folder = data_dir()
+    found = (path for pattern in ("*", "official/*", "lpips/*") for path in folder.glob(pattern))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
 def runs_dir() -> Path:
     """Return the folder of training runs and executed notebooks: of the checkout, without one of the working directory."""
     if os.environ.get("SRLIB_RUNS"):

@@ -1,16 +1,18 @@
 """Captions of tables and notes below figures: protocol, profile, budget, seeds, and what means leave out."""
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
 
+from srlib import papers
 from srlib.core.protocols import Protocol
 from srlib.draw.columns import column_name, parse_column
 from srlib.nn import models
 from srlib.papers import Paper
 from srlib.papers.profiles import Profile
 from srlib.reproduce import store
-from srlib.train.run import total_steps
+from srlib.reproduce.budgets import total
 
 
 def _span(values: Iterable[int]) -> str:
@@ -20,8 +22,14 @@ def _span(values: Iterable[int]) -> str:
 
 
 def _seed_counts(rows: pd.DataFrame) -> pd.Series:
-    """Return the number of seeds of each method that is trained."""
-    counts = rows.groupby("method", sort=False)["seed"].nunique() if len(rows) else pd.Series(dtype=int)
+    """Return the number of seeds of each method that is trained; all are where rows do not say of which paper they are."""
+    if rows.empty:
+        return pd.Series(dtype=int)
+    if "paper" in rows:
+        own = rows[["paper", "method"]].drop_duplicates().itertuples(index=False)
+        trained = [method for paper, method in own if papers.get(paper).trains(method)]
+        rows = rows[rows["method"].isin(trained)]
+    counts = rows.groupby("method", sort=False)["seed"].nunique()
     return counts[counts > 0]
 
 
@@ -42,7 +50,7 @@ def for_table(title: str, protocol: Protocol | None, profile: Profile, *notes: s
 def seeds(rows: pd.DataFrame) -> str:
     """Return how many seeds were scored, "Seeds: 2." or, where methods differ, "Seeds: 1 to 3."; "" if nothing was.
 
-    rows: a row per image and seed; what is not trained has no seed and does not count.
+    rows: a row per image and seed, with `paper`; what is not trained does not count.
     """
     counts = _seed_counts(rows)
     return "" if counts.empty else f"Seeds: {_span(counts)}."
@@ -68,7 +76,8 @@ def for_figure(paper: Paper, methods: Iterable[str], scales: Iterable[int], prof
         parts.append(f"one seed each{f' ({several})' if several else ''}, {noise}")
     elif len(counts):
         parts.append(f"{_span(counts)} seeds")
-    steps = [total_steps(n.training_budget) for n in networks if n.budget_summary and not models.fitted(n.experiment.model)]
+    steps = [total(n.training_budget) for n in networks if n.budget_summary and not models.fitted(n.experiment.model)]
+    steps = [count for count in steps if not math.isnan(count)]
     if steps:
         parts.append(f"{_span(steps)} steps{' each' if len(set(steps)) == 1 else ''}")
     if len(data := {n.experiment.data for n in networks if n.budget_summary and not models.fitted(n.experiment.model)}) > 1:

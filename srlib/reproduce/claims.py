@@ -29,7 +29,7 @@ PRINTED = ("Table", "Figure", "Section")  # a claim with another source is not t
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of claims.csv. source: where the paper makes the claim, or whose question it is instead. right: rivals, several only
+    """One row of claims.csv. source: where the paper makes the claim, or whose question it is. right: rivals, several only
     for "best". datasets, scales: empty for all that are evaluated; "!" before a set excludes it.
 
     Raises SRError for an unknown paper, relation, metric or method, and for a margin that the relation cannot have.

@@ -49,6 +49,12 @@ def read_scores(file: Path, by: Protocol, scoring_probe: list[float]) -> tuple[p
     return pd.read_csv(io.StringIO(body), dtype={"image": str}), ""
 
 
+def whole_set_probe(model: nn.Module, by: Protocol) -> list[float]:
+    """Return the probe of `evaluation.evaluate`, with which the scores of a network on a whole set are stored."""
+    net = probe.stand_in(model)
+    return probe.scoring(net, lambda pictures: evaluate(net, pictures, by))
+
+
 def score(
     trained: Trained, dataset: str, by: Protocol, *, limit: int | None = None, ensemble: bool = False, scorer: str = ""
 ) -> pd.DataFrame:

@@ -109,7 +109,6 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
     models.check(method.model, scale, method.args)
     file = weights_path(paper, name, method.trained_at or scale, seed)
     if not file.exists():
-        existing = sorted(f.stem for f in file.parent.glob("*.safetensors"))
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
         command = f"python -m srlib train {paper.name}/{name} --scale {scale}{f' --seed {seed}' if seed else ''}"
         if file.with_suffix(".json").exists():

@@ -1,6 +1,5 @@
 """The verdict on a claim that is typed, such as "difficulty_sr > idn on Urban100 x4", from stored evaluations."""
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from srlib.reproduce import budgets, store
 from srlib.reproduce.claims import Claim, format_difference
 from srlib.reproduce.intervals import image_interval
 from srlib.reproduce.judging import MIN_IMAGES, UNDECIDED, decide
-from srlib.reproduce.scores import read_scores
+from srlib.reproduce.scores import read_scores, whole_set_probe
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
 
 FORM = re.compile(
@@ -83,9 +82,13 @@ def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Itera
         trained = store.load_existing(paper, name, scale, paper.setting("released"), seed)
         folders = [trained.scores, trained.kept] if trained else []
         pattern = f"{dataset.replace('/', '_')}_x{scale}_{by}_{'[0-9a-f]' * 8}.csv"
-        for file in [file for folder in folders if folder for file in sorted(folder.glob(pattern))][:1]:
-            probe = json.loads(file.read_text().partition("\n")[0].removeprefix("# "))["probe"]
-            rows, problem = read_scores(file, protocol(by), probe)
+        files = [file for folder in folders if folder for file in sorted(folder.glob(pattern))]
+        if len({file.name for file in files}) > 1:
+            raise SRError(
+                f"scores of {name} x{scale} on {len(files)} versions of {dataset} are stored: {', '.join(map(str, files))}"
+            )
+        for file in files[:1]:
+            rows, problem = read_scores(file, protocol(by), whole_set_probe(trained.model, protocol(by)))
             if rows is None:
                 raise SRError(f"stored scores {file}: {problem}; delete the file and evaluate again")
             yield rows.assign(method=name, dataset=dataset, scale=scale, seed=seed, protocol=by)

@@ -66,11 +66,16 @@ def validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
     return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 
+def validated_on(dataset: str) -> str:
+    """Return what `validate` scores, as text: "Set5", or "5 of B100" for the first ones of a larger set; "" for none."""
+    return f"{VALIDATION_IMAGES} of {dataset}" if dataset and len(open_set(dataset)) > VALIDATION_IMAGES else dataset
+
+
 def describe(row: dict[str, float], dataset: str) -> str:
     """Return the validation score of a row of the history as ", 31.42 dB on Set5"; "" without one."""
     if "psnr" in row:
-        return f", {row['psnr']:.2f} dB on {dataset}"
-    return f", accuracy {row['accuracy']:.3f} on {dataset}" if "accuracy" in row else ""
+        return f", {row['psnr']:.2f} dB on {validated_on(dataset)}"
+    return f", accuracy {row['accuracy']:.3f} on {validated_on(dataset)}" if "accuracy" in row else ""
 
 
 class Loop:

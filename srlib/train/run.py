@@ -206,11 +206,6 @@ def legs(budget: dict[str, Any]) -> list[dict[str, Any]]:
     return [*legs(first), budget] if first and first.get("leg") else [budget]
 
 
-def total_steps(budget: dict[str, Any]) -> int:
-    """Return the steps of a training and of all that it started from."""
-    return budget["steps"] + sum(total_steps(first) for first in budget.get("start", {}).values() if first)
-
-
 def load_budget(weights: Path) -> dict[str, Any] | None:
     """Return the `training_budget` of a weights file, of a run or released; None without a run or card beside it."""
     card = weights.with_suffix(".json")
