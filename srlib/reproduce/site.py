@@ -22,7 +22,7 @@ from srlib.data.sets import open_set
 from srlib.draw import page
 from srlib.papers import Paper
 from srlib.papers.profiles import profile as find_profile
-from srlib.reproduce import notebooks, report, store
+from srlib.reproduce import budgets, notebooks, report, store
 from srlib.reproduce.gallery import copy
 
 
@@ -43,7 +43,10 @@ def _module(paper: Paper) -> str:
 def write_explorer(paper: Paper, profile: str, folder: Path) -> Explorer | None:
     """Write the explorer of a paper into a folder; None where the profile has no network that it shows."""
     module = importlib.import_module(_module(paper))
-    available = store.available(paper, module.NETWORKS, module.SCALE, paper.setting(profile))
+    names, setting = module.NETWORKS, paper.setting(profile)
+    if like := getattr(module, "LIKE", None):
+        names, _ = budgets.alike(paper, names, like, module.SCALE, setting)
+    available = store.available(paper, names, module.SCALE, setting)
     if not available:
         return None
     images = replace(open_set(module.SET), crop=module.CROP)

@@ -1,4 +1,4 @@
-"""D2C-SR's explorer as a page without a kernel: predictions of networks of seven alphas, fused by learned weights and by hand."""
+"""D2C-SR's explorer as a page without a kernel: predictions of several alphas, fused by learned weights and by hand."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from srlib.papers.d2c_sr.model import Fused
 
 ALPHA_OF = {f"d2c_{tag(alpha)}": alpha for alpha in ALPHAS}
 NETWORKS, SCALE = tuple(ALPHA_OF), 1
+LIKE = f"d2c_{tag(ALPHA)}"  # only networks that were trained like this one: what differs is then alpha's doing
 SET, CROP, PICTURES = "embedded-camera-test", 256, ("chelsea", "coffee", "rocket")
 SIDE = 128  # pixels of what is stored, from the middle; the networks see the whole picture
 
