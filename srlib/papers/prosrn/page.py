@@ -88,7 +88,7 @@ def build(networks: Mapping[str, ProSRN], pictures: Mapping[str, np.ndarray]) ->
         controls.append(share | {"when": {"picture": stored, "show": SHOW[1]}})
     intro = (
         "One small network doubles the size of a picture; used on its own output it reaches x4 and x8. Each step starts from "
-        "what the one before got wrong. ProSRGAN was trained further, against a network that tells its pictures from "
+        "the picture of the one before. ProSRGAN was trained further, against a network that tells its pictures from "
         "photographs: blend the two and watch sharpness and PSNR part. The network is in this page, too: choose your own picture."
     )
     scripts = [Path(__file__).with_name(name) for name in ("own.js", "page.js")]
