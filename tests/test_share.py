@@ -116,6 +116,11 @@ class TestForeign:
         expected = np.asarray(Image.open("photo.png")).repeat(3, axis=0).repeat(3, axis=1)
         np.testing.assert_array_equal(np.asarray(Image.open("photo_package.nets.Nearest_x3.png")), expected)
 
+    def test_one_that_needs_a_large_picture_upscales_it(self, ok):
+        write_image("photo.png", np.zeros((60, 70, 3), np.uint8))
+        ok("upscale", "photo.png", "--model", "others:Choosy")
+        assert Image.open("photo_others.Choosy_x3.png").size == (210, 180)
+
     @pytest.mark.parametrize(
         ("name", "scale", "message"),
         [

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, mult-adds, and the memory of a training step.
+"""What a network costs: parameters, mult-adds, and the memory of a pass and of a training step.
 
 Mult-adds follow the convention of the CARN tables: weights times output pixels of each layer, for a 1280x720 output,
 biases and activations ignored, a recursive layer counted at every use. Transposed convolutions are counted at their
@@ -6,11 +6,15 @@ output resolution there; the operations really needed are those per input pixel,
 use. At x3 the LR image is taken as exactly a third (426.67 pixels wide); counts made with 426 are 0.16 % lower.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 OUTPUT_PIXELS = 1280 * 720
 PROBE = 24  # LR pixels a side of the counting pass, unless a model has its own `probe`; costs are linear in the pixels
@@ -31,14 +35,24 @@ def convolutions(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
 
 
+@contextmanager
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put a model in training or eval mode, and back at the end."""
+    before = model.training
+    try:
+        model.train(training)
+        yield
+    finally:
+        model.train(before)
+
+
 def run_hooked(model: nn.Module, layers: Iterable[nn.Module], hook: Callable, lr: torch.Tensor, training: bool = False):
     """Return the output of one pass with a forward hook on each of these layers; the model is afterwards as before."""
     handles = [layer.register_forward_hook(hook) for layer in layers]
-    before = model.training
     try:
-        return model.train(training)(lr)
+        with in_mode(model, training):
+            return model(lr)
     finally:
-        model.train(before)
         for handle in handles:
             handle.remove()
 
@@ -122,3 +136,31 @@ def saved_bytes(model: nn.Module, lr: torch.Tensor) -> int:
     total = sum(size for pointer, size in storages.items() if pointer not in parameters)
     del output
     return total
+
+
+class _LiveTensors(TorchDispatchMode):
+    """Tracks the storages that operations make; `peak`: the most bytes of those alive at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.storages, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in filter(torch.is_tensor, tree_leaves(result)):
+            storage = tensor.untyped_storage()
+            self.storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.storages = {key: entry for key, entry in self.storages.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
+        return result
+
+
+@torch.no_grad()
+def peak_bytes(model: nn.Module, lr: torch.Tensor) -> int:
+    """Return the most bytes that the tensors of one pass over `lr` in eval mode take at once, without weights and `lr` itself.
+
+    What libraries take for themselves and what an allocator wastes comes on top.
+    """
+    with in_mode(model, False), _LiveTensors() as live:
+        model(lr)
+    return live.peak

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from srlib.nn import models
-from srlib.nn.cost import saved_bytes, summary
+from srlib.nn.cost import peak_bytes, saved_bytes, summary
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,17 @@ class TestSavedBytes:
         small, large = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 16, 16)
         assert 3.5 < saved_bytes(net(2, 2), large) / saved_bytes(net(2, 2), small) < 4.5
         assert saved_bytes(net(1, 3), large) > saved_bytes(net(3, 1), large)
+
+
+def test_peak_bytes_are_of_what_is_alive_at_once():
+    class Chain(nn.Module):
+        def forward(self, x):
+            y = x + 1  # 400 bytes
+            z = (y + 1).view(-1)  # 400 more; a view takes nothing
+            del y
+            return (z * 2).add_(1)  # y is gone
+
+    lr = torch.rand(1, 1, 10, 10)
+    assert peak_bytes(Chain(), lr) == 800 and peak_bytes(nn.Identity(), lr) == 0
+    layer = nn.Conv2d(1, 4, 3, padding=1)
+    assert peak_bytes(nn.Sequential(layer, nn.ReLU(inplace=True), nn.Conv2d(4, 1, 1)), lr) == 400 * (4 + 1)
