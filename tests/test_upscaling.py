@@ -316,6 +316,22 @@ print(memory("VmHWM") - before, pictures.memory_needed(model, 128, 128, False))
         assert 0.9 * peak < needed < 4 * peak
 
     @on_linux
+    def test_memory_that_an_earlier_picture_freed_counts_as_free(self, here):
+        code = """
+import torch
+write_image("a.png", np.zeros((16, 16, 3), np.uint8))
+model = models.create("bicubic", 2).eval()
+freed = [torch.ones(1 << 20) for _ in range(128)]  # 512 MB
+kept = memory("VmRSS")
+del freed
+at_check = []
+pictures.free_memory = lambda: at_check.append(memory("VmRSS")) or 1 << 40
+upscale_file(model, Path("a.png"), Path("out.png"))
+print(kept - at_check[0])
+"""
+        assert measured(code)[0] > 300e6
+
+    @on_linux
     def test_a_large_picture_takes_little_memory(self, here):
         code = """
 write_image("large.png", np.zeros((2400, 2400, 3), np.uint8))

@@ -19,6 +19,7 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError, batch_error
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
+from srlib.core.memory import release_freed_memory
 from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
@@ -163,6 +164,7 @@ def upscale_file(
     check_writable(target)
     sizes = f"{width}x{height} pixels to {width * model.scale}x{height * model.scale}"
     needed = memory_needed(model, height, width, transparent, tile=tile, ensemble=ensemble)
+    release_freed_memory()  # of the picture before, which would count as taken
     free = free_memory()
     if needed > free:
         amounts = f"about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
