@@ -53,6 +53,15 @@ class Choosy(Nearest):
             raise ValueError("too small")
         return super().forward(x)
 
+class Viewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.volume = nn.Conv2d(3, 12, 3, padding=1), nn.Conv3d(1, 1, 1)
+    def forward(self, x):
+        y = self.layer(x)
+        y = y.view(y.shape[0], -1).view(y.shape)
+        return F.pixel_shuffle(self.volume(y[:, None])[:, 0], 2)
+
 class Listing(nn.Module):
     def forward(self, x):
         return [x]
@@ -115,6 +124,9 @@ class TestForeign:
         ok("upscale", "photo.png", "--model", "package.nets:Nearest")
         expected = np.asarray(Image.open("photo.png")).repeat(3, axis=0).repeat(3, axis=1)
         np.testing.assert_array_equal(np.asarray(Image.open("photo_package.nets.Nearest_x3.png")), expected)
+
+    def test_its_tensors_keep_their_order_in_memory(self, ok):
+        assert "   5 images  " in ok("evaluate", "others:Viewing", "embedded-test")
 
     def test_one_that_needs_a_large_picture_upscales_it(self, ok):
         write_image("photo.png", np.zeros((60, 70, 3), np.uint8))
