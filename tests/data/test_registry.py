@@ -75,6 +75,14 @@ def test_a_damaged_registry_is_named(root):
             registry.datasets()
 
 
+def test_the_page_on_data_says_what_is_fetched_on_request():
+    page, rows = (home() / "docs" / "data.md").read_text(), registry.table()
+    asked = {line.split("|")[1].strip() for line in page.splitlines() if "| on request" in line}
+    assert asked & set(registry.datasets()) == set(registry.OPTIONAL)
+    size = rows.bytes[~rows.dataset.isin(registry.OPTIONAL)].sum()
+    assert f"fetches all of them but lpips, {size / 1e6:.0f} MB" in page
+
+
 def test_the_projects_registry_is_sound():
     rows = registry.table()
     counts = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "T91": 91, "BSD400": 400}
