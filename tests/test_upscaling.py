@@ -114,6 +114,13 @@ class TestInputs:
         jobs, failures, _ = plan(["in/b.png", "in", "./in/*.png"], None, END)
         assert [source for source, _ in jobs] == [Path("in/b.png"), Path("in/a.png")] and failures == []
 
+    def test_a_quoted_home_folder(self, here, monkeypatch):
+        monkeypatch.setenv("HOME", str(here))
+        photos("in/a.png", "in/b.png")
+        for given in ("~/in/*.png", "~/in"):
+            jobs, failures, _ = plan([given], Path("out"), END)
+            assert [source for source, _ in jobs] == [here / "in" / "a.png", here / "in" / "b.png"] and not failures
+
     def test_two_pictures_never_share_an_output(self, here):
         photos("x/a.png", "x/b.png", "y/a.png")
         jobs, failures, _ = plan(["x", "y"], Path("out"), END)
