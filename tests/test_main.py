@@ -83,6 +83,12 @@ class TestParser:
         for name in COMMANDS if not command else ():
             assert name in out
 
+    @pytest.mark.parametrize("command", ["evaluate", "upscale", "count"])
+    def test_help_names_weights_of_others(self, command, capsys):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "a weights file (.pth, .safetensors), or module:function" in " ".join(capsys.readouterr().out.split())
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
