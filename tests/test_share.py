@@ -191,6 +191,11 @@ class TestForeign:
         out, err = capsys.readouterr()
         assert "887,683" in out and "2 of 3 failed" in err and "unknown model 'btsrm'" in err and "no weights" in err
 
+    @pytest.mark.parametrize("name", ["espcn", "others:Luma"])
+    def test_costs_of_a_scale_that_it_has_not(self, name, capsys):
+        assert main(["count", name, "--scale", "0"]) == 2
+        assert "scale (=0)" in capsys.readouterr().err
+
     def test_other_projects_files_need_spandrel(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
         torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "model.pth")
