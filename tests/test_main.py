@@ -213,6 +213,9 @@ class TestList:
         assert [line.split()[0] for line in lines[1:]] == models.names()
         assert "887,683" in next(line for line in lines if line.startswith("btsrn"))
         assert "430.8" in next(line for line in lines if line.startswith("btsrn"))
+        for name in ("aplus", "rfl"):  # fitted in closed form
+            assert next(line for line in lines if line.startswith(name)).split()[2:] == ["x2", "-", "-"]
+            assert ok("count", name).startswith(f"{name} x2: not counted, as it is fitted in closed form")
 
     def test_experiments(self, ok):
         assert [line.split()[0] for line in ok("list", "experiments").splitlines()] == [

@@ -47,9 +47,11 @@ def _list(args: argparse.Namespace) -> None:
         for name in models.names():
             known = models.scales(name)
             scale = 2 if 2 in known else known[0]
-            cost = summary(models.create(name, scale))
-            scales = ",".join(str(s) for s in known)
-            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {cost.parameters:12,d} {cost.mult_adds / 1e9:14.1f}")
+            scales, costs = ",".join(str(s) for s in known), ("-", "-")
+            if not models.fitted(name):  # in closed form, without layers to count
+                cost = summary(models.create(name, scale))
+                costs = f"{cost.parameters:,d}", f"{cost.mult_adds / 1e9:.1f}"
+            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {costs[0]:>12s} {costs[1]:>14s}")
     elif args.what == "experiments":
         for name, trained_by in papers.experiments().items():
             for paper in trained_by:

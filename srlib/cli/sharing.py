@@ -61,6 +61,8 @@ def count_costs(args: argparse.Namespace) -> None:
             known = models.scales(name)
             smallest = 2 if 2 in known else known[0]
             model = models.create(name, smallest if args.scale is None else args.scale).eval()
+            if models.fitted(name):
+                return f"{name} x{model.scale}: not counted, as it is fitted in closed form and has no layers"
         cost, side = summary(model), probe_side(model)
         line = f"{name} x{model.scale}: {cost.parameters:,} parameters, {cost.mult_adds / 1e9:.2f} G mult-adds for 1280x720"
         if round(cost.mult_adds_carn / 1e9, 2) != round(cost.mult_adds / 1e9, 2):
