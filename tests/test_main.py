@@ -349,6 +349,13 @@ class TestEvaluate:
         assert len(rows) == 2 + 5 and set(rows["scale"]) == {3} and set(rows["protocol"]) == {"y"}
         assert f"{rows[rows.dataset == data]['psnr'].mean():.2f} dB" in out[1]
 
+    def test_windows_are_no_images_of_their_own(self, ok, tmp_path):
+        for kind in ("HR", "LR"):
+            (tmp_path / kind).mkdir()
+            save(tmp_path / kind / "a.png", np.random.default_rng(0).integers(0, 256, (1204, 1204, 3), dtype=np.uint8))
+        out = ok("evaluate", "bicubic", f"pairs:{tmp_path}", "--scale", 1, "--protocol", "realsr").splitlines()
+        assert "   1 images  " in out[1] and ", in 4 windows" in out[1]
+
     def test_exact_images_are_counted_and_left_out_of_the_mean(self, ok, tmp_path):
         for name, image in (("a", picture(30, 30, 3)), ("b", np.full((30, 30, 3), 128, np.uint8)), ("c", picture(32, 30, 3))):
             save(tmp_path / f"{name}.png", image)

@@ -271,8 +271,13 @@ def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int
     return averages
 
 
+def count_images(rows: pd.DataFrame, protocol: Protocol) -> int:
+    """Return how many images the rows of `evaluate` are of; the windows of one, name@top,left, count once."""
+    return rows["image"].str.replace(r"@\d+,\d+$", "", regex=True).nunique() if protocol.window else len(rows)
+
+
 def measure(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
     """Return the `means` of `evaluate`, or the registered mean of a network that makes no images, and the number of `images`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
     averages = means(rows, protocol.metrics) if makes_images(model) else _NO_IMAGES[type(model)][1](rows)
-    return {**averages, "images": len(rows)}
+    return {**averages, "images": count_images(rows, protocol)}
