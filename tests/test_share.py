@@ -228,6 +228,10 @@ class TestSafetensors:
         assert {"Set5", "Set14", "Urban100"} <= {row["dataset"] for row in rows}
         assert all(25 < row["psnr"] < 32 and "ssim_uniform7" in row for row in rows)
 
+    def test_windows_are_no_images_of_their_own(self):
+        images = {row["dataset"]: row["images"] for row in export.scores(released("ddet/ddet", 1)) if row["protocol"] == "realsr"}
+        assert images["RealSR-NTIRE19"] == 16 and images["City100-nikon/test20"] == 20
+
     def test_damaged_and_foreign_files(self, tmp_path):
         file = tmp_path / "espcn.safetensors"
         export.to_safetensors(released("btsrn/espcn", 2), file)
