@@ -83,6 +83,12 @@ class TestParser:
         for name in COMMANDS if not command else ():
             assert name in out
 
+    @pytest.mark.parametrize("command", ["evaluate", "upscale", "count"])
+    def test_help_names_weights_of_others(self, command, capsys):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "a weights file (.pth, .safetensors), or module:function" in " ".join(capsys.readouterr().out.split())
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -207,6 +213,9 @@ class TestList:
         assert [line.split()[0] for line in lines[1:]] == models.names()
         assert "887,683" in next(line for line in lines if line.startswith("btsrn"))
         assert "430.8" in next(line for line in lines if line.startswith("btsrn"))
+        for name in ("aplus", "rfl"):  # fitted in closed form
+            assert next(line for line in lines if line.startswith(name)).split()[2:] == ["x2", "-", "-"]
+            assert ok("count", name).startswith(f"{name} x2: not counted, as it is fitted in closed form")
 
     def test_experiments(self, ok):
         assert [line.split()[0] for line in ok("list", "experiments").splitlines()] == [
@@ -339,6 +348,13 @@ class TestEvaluate:
         assert set(rows.columns) == {"image", "psnr", "ssim", "seconds", "dataset", "scale", "protocol"}
         assert len(rows) == 2 + 5 and set(rows["scale"]) == {3} and set(rows["protocol"]) == {"y"}
         assert f"{rows[rows.dataset == data]['psnr'].mean():.2f} dB" in out[1]
+
+    def test_windows_are_no_images_of_their_own(self, ok, tmp_path):
+        for kind in ("HR", "LR"):
+            (tmp_path / kind).mkdir()
+            save(tmp_path / kind / "a.png", np.random.default_rng(0).integers(0, 256, (1204, 1204, 3), dtype=np.uint8))
+        out = ok("evaluate", "bicubic", f"pairs:{tmp_path}", "--scale", 1, "--protocol", "realsr").splitlines()
+        assert "   1 images  " in out[1] and ", in 4 windows" in out[1]
 
     def test_exact_images_are_counted_and_left_out_of_the_mean(self, ok, tmp_path):
         for name, image in (("a", picture(30, 30, 3)), ("b", np.full((30, 30, 3), 128, np.uint8)), ("c", picture(32, 30, 3))):

@@ -113,6 +113,20 @@ class TestProtocols:
         with pytest.raises(SRError, match="takes the grey hr as luma"):
             psnr(to_rgb(sr), grey, as_y, 2)
 
+    @pytest.mark.parametrize("name", PROTOCOLS)
+    def test_two_grey_pictures_of_8_bits_are_read_alike(self, name):
+        """Luma of a network is in floats, and is still luma beside a grey HR."""
+        grey, chosen = camera()[:64, :64], protocol(name)
+        sr = rounded(grey + np.random.default_rng(0).normal(0, 9, grey.shape)).astype(np.uint8)
+        assert psnr(grey, grey, chosen, 2) == math.inf
+        if chosen.grey == "convert":
+            assert score(sr, grey, chosen, 2) == score(to_rgb(sr), grey, chosen, 2)
+            if chosen.color == "y":
+                unrounded = dataclasses.replace(chosen, round_sr=False)
+                assert psnr(to_y(sr, False), grey, unrounded, 2) == psnr(sr, grey, unrounded, 2)
+        else:
+            assert score(sr, grey, chosen, 2) == score(sr.astype(float), grey, chosen, 2)
+
     def test_lr_from_hr(self, hr):
         cropped = hr[:, :150]
         float_y = lr_from_hr(hr, protocol("y"), 2)

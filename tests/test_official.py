@@ -1,5 +1,6 @@
 """Official weights: what readers make of files, what conversions give, and the papers' own numbers."""
 
+import re
 import struct
 import time
 from pathlib import Path
@@ -116,13 +117,29 @@ class TestMistakes:
         content = (weights / file).read_bytes()
         (tmp_path / file).write_bytes(content[: int(part * len(content))])
         with pytest.raises(SRError, match=f"{file} (is damaged or no|has)"):
-            official.convert(tmp_path / file, file[:4], 2)
+            official.convert(tmp_path / file, file.split("_")[0], 2)
 
     @pytest.mark.parametrize("reader", [mat, pth, params, caffemodel])
     def test_a_file_of_another_format(self, tmp_path, reader):
         (tmp_path / "other").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
         with pytest.raises(SRError, match="other is damaged or no"):
             reader.read(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "message"),
+    [
+        ("a.mat", "vsdr", "unknown network with official weights 'vsdr'. Did you mean 'vdsr'"),
+        ("absent.mat", "vdsr", "absent.mat is not there; name a file of weights of vdsr"),
+        ("a.safetensors", "vdsr", "a.safetensors is of no format that is read; expected a file that ends in .mat, .caffemodel"),
+        ("a.mat", "vdsr", "a.mat has no layer 'model.weight[0]', which vdsr x2 needs"),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_what_cannot_be_converted(tmp_path, file, name, message, kind):
+    savemat(tmp_path / "a.mat", {"other": np.ones((3, 1))})
+    with pytest.raises(SRError, match=re.escape(message)):
+        official.convert(kind(tmp_path / file), name, 2)
 
 
 class TestReaders:

@@ -53,6 +53,15 @@ class Choosy(Nearest):
             raise ValueError("too small")
         return super().forward(x)
 
+class Viewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.volume = nn.Conv2d(3, 12, 3, padding=1), nn.Conv3d(1, 1, 1)
+    def forward(self, x):
+        y = self.layer(x)
+        y = y.view(y.shape[0], -1).view(y.shape)
+        return F.pixel_shuffle(self.volume(y[:, None])[:, 0], 2)
+
 class Listing(nn.Module):
     def forward(self, x):
         return [x]
@@ -116,6 +125,14 @@ class TestForeign:
         expected = np.asarray(Image.open("photo.png")).repeat(3, axis=0).repeat(3, axis=1)
         np.testing.assert_array_equal(np.asarray(Image.open("photo_package.nets.Nearest_x3.png")), expected)
 
+    def test_its_tensors_keep_their_order_in_memory(self, ok):
+        assert "   5 images  " in ok("evaluate", "others:Viewing", "embedded-test")
+
+    def test_one_that_needs_a_large_picture_upscales_it(self, ok):
+        write_image("photo.png", np.zeros((60, 70, 3), np.uint8))
+        ok("upscale", "photo.png", "--model", "others:Choosy")
+        assert Image.open("photo_others.Choosy_x3.png").size == (210, 180)
+
     @pytest.mark.parametrize(
         ("name", "scale", "message"),
         [
@@ -174,6 +191,11 @@ class TestForeign:
         out, err = capsys.readouterr()
         assert "887,683" in out and "2 of 3 failed" in err and "unknown model 'btsrm'" in err and "no weights" in err
 
+    @pytest.mark.parametrize("name", ["espcn", "others:Luma"])
+    def test_costs_of_a_scale_that_it_has_not(self, name, capsys):
+        assert main(["count", name, "--scale", "0"]) == 2
+        assert "scale (=0)" in capsys.readouterr().err
+
     def test_other_projects_files_need_spandrel(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
         torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "model.pth")
@@ -205,6 +227,10 @@ class TestSafetensors:
         assert {row["protocol"] for row in rows} == {"prosrn"}
         assert {"Set5", "Set14", "Urban100"} <= {row["dataset"] for row in rows}
         assert all(25 < row["psnr"] < 32 and "ssim_uniform7" in row for row in rows)
+
+    def test_windows_are_no_images_of_their_own(self):
+        images = {row["dataset"]: row["images"] for row in export.scores(released("ddet/ddet", 1)) if row["protocol"] == "realsr"}
+        assert images["RealSR-NTIRE19"] == 16 and images["City100-nikon/test20"] == 20
 
     def test_damaged_and_foreign_files(self, tmp_path):
         file = tmp_path / "espcn.safetensors"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -112,6 +113,13 @@ class TestInputs:
         photos("in/a.png", "in/b.png")
         jobs, failures, _ = plan(["in/b.png", "in", "./in/*.png"], None, END)
         assert [source for source, _ in jobs] == [Path("in/b.png"), Path("in/a.png")] and failures == []
+
+    def test_a_quoted_home_folder(self, here, monkeypatch):
+        monkeypatch.setenv("HOME", str(here))
+        photos("in/a.png", "in/b.png")
+        for given in ("~/in/*.png", "~/in"):
+            jobs, failures, _ = plan([given], Path("out"), END)
+            assert [source for source, _ in jobs] == [here / "in" / "a.png", here / "in" / "b.png"] and not failures
 
     def test_two_pictures_never_share_an_output(self, here):
         photos("x/a.png", "x/b.png", "y/a.png")
@@ -225,6 +233,29 @@ class TestAlphaAndProfile:
         assert capsys.readouterr().out == f"out.{suffix}: 10x12\n"
 
 
+# Memory is the process's own, and not ru_maxrss, which begins with that of the process that started it.
+MEASURING = """
+from pathlib import Path
+import numpy as np
+from srlib.cli import pictures
+from srlib.cli.pictures import upscale_file
+from srlib.core.memory import release_freed_memory
+from srlib.data.images import write_image
+from srlib.nn import models
+def memory(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+"""
+on_linux = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is read from Linux's /proc, and kept with glibc")
+
+
+def measured(code: str) -> list[int]:
+    """Return the numbers in bytes that a process of its own prints."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", MEASURING + code], capture_output=True, text=True, check=True, env=environment)
+    return [int(word) for word in done.stdout.splitlines()[-1].split()]
+
+
 class TestMemory:
     @pytest.mark.parametrize("name", ["bicubic", "srcnn", "kpn"])
     @pytest.mark.parametrize("ensemble", [False, True])
@@ -274,22 +305,47 @@ class TestMemory:
         whole = models.create("imdn", 2, width=8).eval()  # sees all of a picture
         assert whole.context is None and needed(whole, 4000, 4000, False) > 10 * needed(whole, 1000, 1000, False)
 
-    def test_a_large_picture_takes_little_memory(self, here):
-        if not Path("/proc/self/status").exists():
-            pytest.skip("the peak of a process's own memory is read from Linux's /proc")
+    @pytest.mark.parametrize("name", ["btsrn", "vdsr"])
+    @on_linux
+    def test_the_estimate_is_at_or_above_the_real_peak(self, here, name):
+        code = f"""
+write_image("small.png", np.zeros((16, 16, 3), np.uint8))
+write_image("a.png", np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+model = models.create("{name}", 2).eval()
+upscale_file(model, Path("small.png"), Path("small_out.png"))  # loads the libraries
+release_freed_memory()
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = memory("VmRSS")
+upscale_file(model, Path("a.png"), Path("out.png"))
+print(memory("VmHWM") - before, pictures.memory_needed(model, 128, 128, False))
+"""
+        peak, needed = measured(code)
+        assert 0.9 * peak < needed < 4 * peak
+
+    @on_linux
+    def test_memory_that_an_earlier_picture_freed_counts_as_free(self, here):
         code = """
-from pathlib import Path
-import numpy as np
-from srlib.nn import models
-from srlib.data.images import write_image
-from srlib.cli.pictures import upscale_file
+import torch
+write_image("a.png", np.zeros((16, 16, 3), np.uint8))
+model = models.create("bicubic", 2).eval()
+freed = [torch.ones(1 << 20) for _ in range(128)]  # 512 MB
+kept = memory("VmRSS")
+del freed
+at_check = []
+pictures.free_memory = lambda: at_check.append(memory("VmRSS")) or 1 << 40
+upscale_file(model, Path("a.png"), Path("out.png"))
+print(kept - at_check[0])
+"""
+        assert measured(code)[0] > 300e6
+
+    @on_linux
+    def test_a_large_picture_takes_little_memory(self, here):
+        code = """
 write_image("large.png", np.zeros((2400, 2400, 3), np.uint8))
 upscale_file(models.create("bicubic", 2).eval(), Path("large.png"), Path("out.png"))
-# Not ru_maxrss, which begins with the memory of the process that started this one.
-print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+print(memory("VmHWM"))
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert 1024 * int(done.stdout.split()[-1]) < 0.7e9  # of which Python with PyTorch is half
+        assert measured(code)[0] < 0.7e9  # of which Python with PyTorch is half
 
     def test_the_limit_of_a_control_group_counts(self, here, monkeypatch):
         cgroup = Path("/proc/self/cgroup")

@@ -54,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
 
     upscale = commands.add_parser(
         "upscale",
-        help="upscale pictures with released weights",
+        help="upscale pictures with released weights, a run or anybody's network",
         description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
         "the exit status is 2.",
     )
     upscale.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns in quotes, e.g. 'trip/**/*.jpg'")
     upscale.add_argument(
-        "--model", default="btsrn", help="a released experiment, bicubic, or the directory of a run (default btsrn)"
+        "--model", default="btsrn", help=f"bicubic, a released experiment, the directory of a run, {FOREIGN} (default btsrn)"
     )
     upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
     upscale.add_argument(

@@ -105,9 +105,11 @@ def _is_folder(inputs: Sequence[str], output: Path) -> bool:
 def plan(inputs: Sequence[str], output: Path | None, ending: str) -> tuple[list[tuple[Path, Path]], list[str], list[str]]:
     """Return the (picture, output) to work on, each picture once, what is wrong with the other inputs, and notes (see `find`).
 
+    inputs: of a user, where "~" is the home folder, also in a pattern that was quoted.
     output: a folder for several pictures, a file for one, None for beside each picture; names in a folder are those of the
     pictures with `ending` in place of their suffix. Raises SRError for an output that does not fit the inputs.
     """
+    inputs = [os.path.expanduser(given) for given in inputs]
     folder = output is not None and _is_folder(inputs, output)
     jobs, failures, notes, seen, taken = [], [], [], set(), {}
     for given in inputs:

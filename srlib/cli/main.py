@@ -47,9 +47,11 @@ def _list(args: argparse.Namespace) -> None:
         for name in models.names():
             known = models.scales(name)
             scale = 2 if 2 in known else known[0]
-            cost = summary(models.create(name, scale))
-            scales = ",".join(str(s) for s in known)
-            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {cost.parameters:12,d} {cost.mult_adds / 1e9:14.1f}")
+            scales, costs = ",".join(str(s) for s in known), ("-", "-")
+            if not models.fitted(name):  # in closed form, without layers to count
+                cost = summary(models.create(name, scale))
+                costs = f"{cost.parameters:,d}", f"{cost.mult_adds / 1e9:.1f}"
+            print(f"{name:14s} {scales:24s} {f'x{scale}':>4s} {costs[0]:>12s} {costs[1]:>14s}")
     elif args.what == "experiments":
         for name, trained_by in papers.experiments().items():
             for paper in trained_by:
@@ -167,7 +169,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from srlib.core.files import atomic, check_writable
     from srlib.core.protocols import protocol
     from srlib.data.sets import open_set
-    from srlib.scoring.evaluation import evaluate, means
+    from srlib.scoring.evaluation import count_images, evaluate, means
 
     by = protocol(args.protocol)
     trained = _trained(args.name, args.scale)
@@ -187,16 +189,19 @@ def _evaluate(args: argparse.Namespace) -> None:
         failures += images
         if rows.empty:
             continue
+        count = count_images(rows, by)
         frames.append(rows.assign(dataset=dataset, scale=trained.model.scale, protocol=by.name))
         if "accuracy" in rows:
             right, patches = (rows["accuracy"] * rows["patches"]).sum(), rows["patches"].sum()
-            print(f"{dataset:14s} {len(rows):4d} images  {right / patches:.1%} of {patches} patches classified correctly")
+            print(f"{dataset:14s} {count:4d} images  {right / patches:.1%} of {patches} patches classified correctly")
         else:
             mean = means(rows, ("psnr", "ssim", "seconds"))
             exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
-            numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {mean['seconds']:.2f} s per image"
+            seconds = mean["seconds"] * len(rows) / count
+            numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {seconds:.2f} s per image"
+            windows = f", in {len(rows)} windows" if len(rows) > count else ""
             without = f", without {len(images)} that failed" if images else ""
-            print(f"{dataset:14s} {len(rows):4d} images  {numbers}{exact}{without}")
+            print(f"{dataset:14s} {count:4d} images  {numbers}{windows}{exact}{without}")
         if args.csv:  # after each set, so that nothing is lost where a later one fails
             with atomic(args.csv) as temporary:
                 pd.concat(frames).to_csv(temporary, index=False, errors="backslashreplace")  # names that are no UTF-8

@@ -19,19 +19,20 @@ from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError, batch_error
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
+from srlib.core.memory import release_freed_memory
 from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
-from srlib.nn.cost import run_hooked
+from srlib.nn.cost import peak_bytes
 from srlib.nn.models import makes_images
 from srlib.reproduce.store import Trained
 from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, upscale
 
 CGROUP = Path("/sys/fs/cgroup")  # version 2; containers and batch systems limit memory there
 LARGE = 1 << 30  # bytes; a picture that needs more says so before it starts
-FLOATS = 150  # bytes per pixel of what is upscaled at once, as measured
-WORKSPACE = 1.5  # times what the largest layer reads and writes, as measured: skip connections, the library's own buffers
-TRIAL = 32  # LR pixels a side
+FLOATS = 120  # bytes per pixel of what is upscaled at once, as measured
+WORKSPACE = 2.0  # times what a network's tensors take, as measured: gaps in memory that is kept, the library's own buffers
+TRIAL = 32  # LR pixels a side, unless a network needs more
 
 
 def _spans(length: int, side: int, halo: int) -> Iterator[tuple[slice, slice]]:
@@ -111,31 +112,27 @@ def free_memory() -> int:
 
 
 @lru_cache(maxsize=4)
-@torch.no_grad()
-def _layer_bytes(model: nn.Module) -> float:
-    """Return the bytes per pixel of the result that the largest layer of a network reads and writes, by a trial."""
-    largest = 0
-
-    def measure(_, inputs, output) -> None:
-        nonlocal largest
-        values = (*inputs, *(output if isinstance(output, (tuple, list)) else [output]))
-        largest = max(largest, sum(x.numel() * x.element_size() for x in values if torch.is_tensor(x)))
-
-    leaves = [layer for layer in model.modules() if not any(layer.children())]
+def _network_bytes(model: nn.Module) -> float:
+    """Return the bytes per pixel of the result that a network's tensors take at once, by a trial."""
+    side = max(TRIAL, getattr(model, "probe", TRIAL))
     device = next((weights.device for weights in model.parameters()), None)
-    run_hooked(model, leaves, measure, torch.zeros(1, model.channels or 3, TRIAL, TRIAL, device=device))
-    return largest / (TRIAL * model.scale) ** 2
+    return peak_bytes(model, torch.zeros(1, model.channels or 3, side, side, device=device)) / (side * model.scale) ** 2
 
 
 def memory_needed(
     model: nn.Module, height: int, width: int, alpha: bool, *, tile: int | None = None, ensemble: bool = False
 ) -> int:
-    """Return about how many bytes the upscaling of a picture takes, from reading to writing; height and width in LR pixels."""
+    """Return about how many bytes the upscaling of a picture takes, from reading to writing; height and width in LR pixels.
+
+    Weights count once more, as the first picture has them put into another order.
+    """
     side, halo = _block_size(model, height, width, tile, ensemble)
     block = min(side + 2 * halo, height) * min(side + 2 * halo, width) * model.scale**2
     lr = 8 + 24 * alpha  # the decoder's four bytes a pixel and ours; the way to the nearest visible pixel
     sr = 8 + 8 * alpha
-    return height * width * (lr + sr * model.scale**2) + int(block * (FLOATS + WORKSPACE * _layer_bytes(model)))
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    network = weights + int(block * (FLOATS + WORKSPACE * _network_bytes(model)))
+    return height * width * (lr + sr * model.scale**2) + network
 
 
 def _remedy(model: nn.Module, tile: int | None) -> str:
@@ -166,7 +163,9 @@ def upscale_file(
     height, width, transparent = image_head(source)
     check_writable(target)
     sizes = f"{width}x{height} pixels to {width * model.scale}x{height * model.scale}"
-    needed, free = memory_needed(model, height, width, transparent, tile=tile, ensemble=ensemble), free_memory()
+    needed = memory_needed(model, height, width, transparent, tile=tile, ensemble=ensemble)
+    release_freed_memory()  # of the picture before, which would count as taken
+    free = free_memory()
     if needed > free:
         amounts = f"about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
         raise SRError(f"image {source}: {sizes} takes {amounts}; {_remedy(model, tile)}")

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srlib.core.errors import SRError, batch_error
 from srlib.nn import models
-from srlib.nn.cost import OUTPUT_PIXELS, PROBE, summary
+from srlib.nn.cost import OUTPUT_PIXELS, probe_side, summary
 from srlib.reproduce.store import Trained
 from srlib.share import export, foreign
 
@@ -59,8 +59,11 @@ def count_costs(args: argparse.Namespace) -> None:
             model = foreign.load(name, args.scale)
         else:
             known = models.scales(name)
-            model = models.create(name, args.scale or (2 if 2 in known else known[0])).eval()
-        cost, side = summary(model), getattr(model, "probe", PROBE)
+            smallest = 2 if 2 in known else known[0]
+            model = models.create(name, smallest if args.scale is None else args.scale).eval()
+            if models.fitted(name):
+                return f"{name} x{model.scale}: not counted, as it is fitted in closed form and has no layers"
+        cost, side = summary(model), probe_side(model)
         line = f"{name} x{model.scale}: {cost.parameters:,} parameters, {cost.mult_adds / 1e9:.2f} G mult-adds for 1280x720"
         if round(cost.mult_adds_carn / 1e9, 2) != round(cost.mult_adds / 1e9, 2):
             line += f" ({cost.mult_adds_carn / 1e9:.2f} G with transposed convolutions at output resolution)"

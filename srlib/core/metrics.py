@@ -47,7 +47,7 @@ def psnr(sr, hr, protocol: Protocol, scale: int):
     """Return the PSNR in dB (peak 255; inf for equal images) of an SR image against HR.
 
     numpy: images (H, W, 3) or (H, W), uint8 or floats in 0..255, which SR may exceed; returns a float. An SR of (H, W) is luma
-    under a luma protocol.
+    under a luma protocol, unless it is uint8, as read from a file, and HR is grey too: `protocol.grey` then applies to both.
     torch: batches (N, 3, H, W) or, for luma, (N, 1, H, W), floats in 0..1; returns float64 (N,) on the device of `sr`.
     scale: a whole number. Raises SRError for shapes that differ, other types or ranges (`check_range`), NaN and infinity, and
     images without pixels inside the border.
@@ -127,7 +127,8 @@ def _planes(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> t
     hr_is_y = hr.ndim == 2 and protocol.grey == "as_y"
     if hr_is_y and sr.ndim == 3:
         raise SRError(f"sr: got {sr.shape}, expected (H, W): protocol {protocol.name!r} takes the grey hr as luma")
-    sr = _luma(sr, sr.ndim == 2, is_integer, protocol)
+    sr_is_y = sr.ndim == 2 and (sr.dtype != np.uint8 or hr.ndim == 3 or hr_is_y)  # else a grey picture, converted like HR
+    sr = _luma(sr, sr_is_y, is_integer, protocol)
     if protocol.clip_y:
         sr = np.clip(sr, 16, 235)
     return sr[None], _luma(hr, hr_is_y, hr.dtype == np.uint8, protocol)[None]

@@ -75,8 +75,13 @@ def splits(dataset: str) -> list[str]:
 def files(dataset: str):
     """Return the rows of one dataset, or of one split as in "City100-nikon/test" (see `splits`), as a DataFrame.
 
-    Raises SRError for an unknown name.
+    Raises SRError for an unknown name, and for a set that is fetched by hand.
     """
+    if dataset in MANUAL:
+        raise SRError(
+            f"{dataset}: not fetched, it comes as archives of several GB. Download DIV2K_train_HR.zip (or "
+            f"DIV2K_valid_HR.zip) from {DIV2K_URL} and unpack it in {data_dir() / 'DIV2K'}"
+        )
     rows = table()
     name, _, split = dataset.partition("/")
     if name not in set(rows.dataset):
@@ -132,11 +137,6 @@ def fetch(dataset: str, *, progress: bool = True, workers: int = 4) -> list[Path
     progress: show one progress bar, in bytes. workers: number of parallel downloads.
     Raises SRError that lists the failed files with reasons, and for a folder that cannot be written.
     """
-    if dataset in MANUAL:
-        raise SRError(
-            f"{dataset}: not fetched, it comes as archives of several GB. Download DIV2K_train_HR.zip (or "
-            f"DIV2K_valid_HR.zip) from {DIV2K_URL} and unpack it in {data_dir() / 'DIV2K'}"
-        )
     check_int("workers", workers, 1)
     rows, root = files(dataset), data_dir()
     if len(_outdated(rows)):

@@ -118,7 +118,8 @@ def open_set(name: str | ImageSet) -> ImageSet:
 
     name: a dataset of the registry (Set5, B100, ...); "embedded" and "embedded-test", the photographs of the
     scikit-image package (grey and colour; no network); "DIV2K" (800) and "DIV2K-val" (100) in their official folders
-    under `paths.data_dir()/DIV2K`; "folder:PATH"; or a sum of these, such as "T91+BSD400".
+    under `paths.data_dir()/DIV2K`; "folder:PATH"; or a sum of these, such as "T91+BSD400" or "T91+folder:PATH". Folders come last
+    in a sum: all of a name that begins with "folder:" or "pairs:" is one PATH.
     Pairs: "City100-nikon" and "City100-iphone" (all 100 scenes), their authors' "/train" (95) and "/test" (5), and
     "/train80", "/test20" and "/train13" (`registry.CITY100_SPLITS`); "RealSR-NTIRE19" (16); "embedded-camera" and
     "embedded-camera-test", simulated from the embedded photographs; "RealSR-V2-x2/train" and the like (`layouts.LAYOUTS`)
@@ -134,6 +135,11 @@ def open_set(name: str | ImageSet) -> ImageSet:
     for part in parts:
         if part not in known_sets() and not part.startswith(PREFIXES):
             raise unknown("dataset", part, [*known_sets(), "folder:PATH", "pairs:PATH"])
+    prefix, _, path = name.partition(":")
+    if name.startswith(PREFIXES) and "+" in path and not Path(path).expanduser().exists():
+        first, *others = path.split("+")
+        order = "+".join([*others, f"{prefix}:{first}"])
+        raise SRError(f"{name}: {path} does not exist; folders come last in a sum, as in {order}")
     if len(parts) == 1:
         return _open_single(parts[0])
     repeated = [part for part, count in Counter(parts).items() if count > 1]

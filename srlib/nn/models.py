@@ -5,9 +5,10 @@
 Every network maps `(N, C, H, W)` in 0..1 to `(N, C, scale*H, scale*W)` and has
 - `scale`: its factor; `channels`: 1 (luma), 3 (RGB) or None (either);
 - `context`: how many LR pixels around a pixel its output depends on (None: the whole image), which makes tiles exact;
-- optionally: `probe`, the LR side of the smallest input that runs all its layers (default 24); `valid_padding`, True where
-  its output in training covers only the centre of HR; `selective`, True where a batch may bypass all trained layers;
-  `makes_images`, False where it predicts something else, such as the logits of Difficulty-SR's identifier.
+- optionally: `probe`, the LR side of the smallest input that runs all its layers (default 24); `multiple`, the LR pixels that
+  it pads the sides of images to a multiple of; `valid_padding`, True where its output in training covers only the centre of
+  HR; `selective`, True where a batch may bypass all trained layers; `makes_images`, False where it predicts something else,
+  such as the logits of Difficulty-SR's identifier; `channels_last`, False where its tensors must keep their usual order.
 
 In training mode a network that is supervised at several levels returns a list of images, the final one last; one that makes
 several predictions (`divergence`) returns `(N, P, C, H, W)`, and in eval mode their mean. A network with a

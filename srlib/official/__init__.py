@@ -89,8 +89,18 @@ def _file(name: str, scale: int) -> Path:
     return file
 
 
-def convert(file: Path, name: str, scale: int) -> nn.Module:
-    """Return the network that a file of weights is of, in eval mode; raises SRError where the file does not fit it."""
+def convert(file: Path | str, name: str, scale: int) -> nn.Module:
+    """Return the network that a file of weights is of, in eval mode.
+
+    Raises SRError for an unknown network, a file that is missing or of another format, and one that does not fit the network.
+    """
+    file = Path(file)
+    if name not in MAPS:
+        raise unknown("network with official weights", name, MAPS)
+    if file.suffix not in READERS:
+        raise SRError(f"{file} is of no format that is read; expected a file that ends in {', '.join(READERS)}")
+    if not file.is_file():
+        raise SRError(f"{file} is not there; name a file of weights of {name}")
     arrays = READERS[file.suffix](file)
     try:
         arguments, state = MAPS[name](arrays, scale)

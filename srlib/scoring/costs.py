@@ -5,6 +5,7 @@ all rounds of its network (`seconds_rounds`, `step_seconds_rounds`: numbers join
 `busy`, the number of cores that other processes used meanwhile; claims on times are judged by these.
 """
 
+import copy
 import statistics
 import time
 import uuid
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from srlib.core.protocols import lr_from_hr, protocol
 from srlib.data.sets import open_set
-from srlib.nn.cost import saved_bytes, summary
+from srlib.nn.cost import in_mode, saved_bytes, summary
 from srlib.nn.models import levels
 
 COSTS = ("parameters", "mult_adds", "seconds", "step_seconds", "step_memory")  # the last two of a training step
@@ -66,16 +67,17 @@ def _training_step(net: nn.Module, lr: Tensor) -> None:
     sum(image.square().mean() for image in levels(net(lr))).backward()
 
 
-WORK = {"seconds": _forward, "step_seconds": _training_step}
+WORK = {"seconds": _forward, "step_seconds": _training_step}  # the first in eval mode, the second in training mode
 TIMES = tuple(WORK)
 
 
-def _seconds(work: Callable[[nn.Module, Tensor], None], net: nn.Module, lr: Tensor) -> float:
-    began = time.perf_counter()
-    work(net, lr)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+def _seconds(metric: str, net: nn.Module, lr: Tensor) -> float:
+    with in_mode(net, training=metric == "step_seconds"):
+        began = time.perf_counter()
+        WORK[metric](net, lr)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
 
 
 def _random_inputs(networks: dict[str, nn.Module], side: int) -> dict[str, Tensor]:
@@ -97,7 +99,7 @@ def _time(
         for turn, inputs in enumerate(rounds):
             for name in [*networks][:: 1 if turn % 2 else -1]:  # no network always goes first
                 for metric, seconds in times[name].items():
-                    seconds.append(_seconds(WORK[metric], networks[name], inputs[name]))
+                    seconds.append(_seconds(metric, networks[name], inputs[name]))
     columns = {}
     for name, by_metric in times.items():
         timed = {metric: seconds[1:] for metric, seconds in by_metric.items()}
@@ -109,13 +111,13 @@ def _time(
 def per_patch(net: nn.Module, side: int = 48, batch: int = 16, repeats: int = 5) -> float:
     """Return the seconds that a network takes for one patch of `side` by `side` LR pixels, in batches; the least of `repeats`."""
     patches = torch.rand(batch, net.channels or 1, side, side)
-    return _time({"": net.eval()}, repeat({"": patches}, repeats + 1))[""]["seconds"] / batch
+    return _time({"": net}, repeat({"": patches}, repeats + 1))[""]["seconds"] / batch
 
 
 def _frame_costs(
     networks: dict[str, nn.Module], rounds: Iterable[dict[str, Tensor]], megabyte: float, average: Callable[[list[float]], float]
 ) -> pd.DataFrame:
-    times = _time({name: net.eval() for name, net in networks.items()}, rounds, average=average)
+    times = _time(networks, rounds, average=average)
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()}
     return pd.DataFrame(
         {"method": name, "parameters": count, "megabytes": count * 4 / megabyte, **times[name]} for name, count in counts.items()
@@ -148,16 +150,18 @@ def same_size_frame(networks: dict[str, nn.Module], *, side: int = 128, repeats:
 
 def measure(networks: dict[str, nn.Module], *, side: int = 48, repeats: int = 7) -> pd.DataFrame:
     """Return the cost of networks on one LR image of `side` by `side` pixels, a row each. Times are the least of `repeats`
-    rounds, as other load on the machine only adds to them.
+    rounds, as other load on the machine only adds to them. The networks are left as they are, also their statistics and modes.
 
-    Columns: `method`, `parameters`, `mult_adds` (G, for a 1280x720 output), `seconds` (one upscaling), `step_seconds` (forward
-    and backward), `step_memory` (MB that the forward pass keeps for the backward one).
+    Columns: `method`, `parameters`, `mult_adds` (G, for a 1280x720 output), `seconds` (one upscaling, in eval mode),
+    `step_seconds` (forward and backward, in training mode), `step_memory` (MB that this forward pass keeps for the backward one).
     """
-    inputs = _random_inputs(networks, side)
+    networks, inputs = copy.deepcopy(networks), _random_inputs(networks, side)
     times = _time(networks, repeat(inputs, repeats + 1), TIMES)
     rows = []
     for name, net in networks.items():
         cost = summary(net)
         sizes = {"parameters": cost.parameters, "mult_adds": cost.mult_adds / 1e9}
-        rows.append({"method": name, **sizes, **times[name], "step_memory": saved_bytes(net, inputs[name]) / 1e6})
+        with in_mode(net, training=True):
+            memory = saved_bytes(net, inputs[name]) / 1e6
+        rows.append({"method": name, **sizes, **times[name], "step_memory": memory})
     return pd.DataFrame(rows)

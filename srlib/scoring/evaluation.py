@@ -102,8 +102,9 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
     lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(_device(model), torch.float32) / 255
     run = self_ensemble if ensemble else forward
-    model = model.to(memory_format=torch.channels_last)  # oneDNN's convolutions are faster so
-    sr = run(model, lr.contiguous(memory_format=torch.channels_last), tile, progress)
+    if getattr(model, "channels_last", True):  # oneDNN's convolutions are faster so
+        model, lr = model.to(memory_format=torch.channels_last), lr.contiguous(memory_format=torch.channels_last)
+    sr = run(model, lr, tile, progress)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
 
 
@@ -131,6 +132,7 @@ def upscale(
 
     A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
     is luma for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over the tiles.
+    The model's weights stay in the order of channels_last, their values unchanged, unless its `channels_last` is False.
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
         raise SRError(f"lr has shape {lr.shape}; expected (H, W) or (H, W, 3)")
@@ -269,8 +271,13 @@ def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int
     return averages
 
 
+def count_images(rows: pd.DataFrame, protocol: Protocol) -> int:
+    """Return how many images the rows of `evaluate` are of; the windows of one, name@top,left, count once."""
+    return rows["image"].str.replace(r"@\d+,\d+$", "", regex=True).nunique() if protocol.window else len(rows)
+
+
 def measure(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:
     """Return the `means` of `evaluate`, or the registered mean of a network that makes no images, and the number of `images`."""
     rows = evaluate(model, dataset, protocol, limit=limit)
     averages = means(rows, protocol.metrics) if makes_images(model) else _NO_IMAGES[type(model)][1](rows)
-    return {**averages, "images": len(rows)}
+    return {**averages, "images": count_images(rows, protocol)}

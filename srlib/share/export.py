@@ -21,7 +21,7 @@ from srlib.data.sets import known_sets
 from srlib.nn import models
 from srlib.reproduce.scores import read_scores
 from srlib.reproduce.store import Trained
-from srlib.scoring.evaluation import evaluate, means
+from srlib.scoring.evaluation import count_images, evaluate, means
 from srlib.train import probe
 from srlib.train.weights import half_precision
 
@@ -48,7 +48,7 @@ def scores(trained: Trained) -> list[dict]:
         kept, _ = read_scores(file, by, probe.scoring(model, lambda images, by=by: evaluate(model, images, by)))
         if kept is not None:
             mean = {metric: round(value, 4) for metric, value in means(kept, by.metrics).items()}
-            rows.append({"dataset": sets[name[1]], "protocol": by.name, "images": len(kept), **mean})
+            rows.append({"dataset": sets[name[1]], "protocol": by.name, "images": count_images(kept, by), **mean})
     return rows
 
 

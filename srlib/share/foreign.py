@@ -28,6 +28,7 @@ class Foreign(nn.Module):
 
     context = None  # unknown, so that images are never cut
     probe = SIDE
+    channels_last = False  # its code may view tensors in their usual order, or have layers of other dimensions
 
     def __init__(self, network: nn.Module, name: str, scale: int, channels: int, run: Callable[[Tensor], Tensor] | None = None):
         super().__init__()

@@ -61,8 +61,9 @@ def test_contents_count_not_size_and_time(root, content):
 def test_names_are_checked(root):
     with pytest.raises(SRError, match="unknown dataset 'tiny'. Did you mean 'Tiny'"):
         registry.fetch("tiny")
-    with pytest.raises(SRError, match=r"DIV2K: not fetched.*DIV2K_train_HR.zip.*https://data.vision.ee.ethz.ch/cvl/DIV2K/"):
-        registry.fetch("DIV2K")
+    for work in (registry.fetch, registry.verify):
+        with pytest.raises(SRError, match=r"DIV2K: not fetched.*DIV2K_train_HR.zip.*https://data.vision.ee.ethz.ch/cvl/DIV2K/"):
+            work("DIV2K")
     with pytest.raises(SRError, match="workers: got 0, expected a whole number of at least 1"):
         registry.fetch("Tiny", workers=0)
 
@@ -73,6 +74,14 @@ def test_a_damaged_registry_is_named(root):
         file.write_text(content)
         with pytest.raises(SRError, match=rf"cannot read {file} .*expected the columns dataset, split, file"):
             registry.datasets()
+
+
+def test_the_page_on_data_says_what_is_fetched_on_request():
+    page, rows = (home() / "docs" / "data.md").read_text(), registry.table()
+    asked = {line.split("|")[1].strip() for line in page.splitlines() if "| on request" in line}
+    assert asked & set(registry.datasets()) == set(registry.OPTIONAL)
+    size = rows.bytes[~rows.dataset.isin(registry.OPTIONAL)].sum()
+    assert f"fetches all of them but lpips, {size / 1e6:.0f} MB" in page
 
 
 def test_the_projects_registry_is_sound():

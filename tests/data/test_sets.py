@@ -52,6 +52,8 @@ def test_names_are_unique_within_a_set(folder):
     [
         ("folder:none", "none does not exist"),
         ("folder:.", "holds no image"),
+        ("folder:~/none+T91+B100", r"none\+T91\+B100 does not exist; folders come last in a sum, as in T91\+B100\+folder:~/none"),
+        ("pairs:none+City100-nikon", r"folders come last in a sum, as in City100-nikon\+pairs:none"),
         ("Urban10", r"unknown dataset 'Urban10'. Did you mean 'Urban100'\? Known: .*folder:PATH"),
         (None, "data: got None, expected the name of a set: Set5, "),
         ("T91+", "unknown dataset ''"),
@@ -73,6 +75,10 @@ def test_names_that_open_nothing(name, message, tmp_path, monkeypatch):
 def test_a_folder_may_have_a_plus_in_its_name(folder):
     folder.rename(folder.with_name("a+b"))
     assert len(open_set(f"folder:{folder.with_name('a+b')}")) == 3
+
+
+def test_a_folder_comes_last_in_a_sum(folder):
+    assert len(open_set(f"embedded+folder:{folder}")) == len(EMBEDDED) + 3
 
 
 def test_embedded_photographs_need_no_network(monkeypatch):

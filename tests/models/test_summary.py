@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from srlib.nn import models
-from srlib.nn.cost import saved_bytes, summary
+from srlib.nn.cost import peak_bytes, saved_bytes, summary
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,21 @@ def test_counting_leaves_the_model_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_valid_and_same_cost_about_the_same():
-    """The frame of a valid network is left out of its mult-adds only as far as the probe is large."""
-    same, valid = (summary(models.create("btsrn", 2, padding=p)) for p in ("same", "valid"))
-    assert same.parameters == valid.parameters and valid.mult_adds >= same.mult_adds
+@pytest.mark.parametrize("scale", [2, 3])
+def test_valid_and_same_cost_the_same(scale):
+    """The frame of a valid network is left out of its mult-adds."""
+    same, valid = (summary(models.create("btsrn", scale, padding=p)) for p in ("same", "valid"))
+    assert same.parameters == valid.parameters
+    assert (valid.mult_adds, valid.mult_adds_carn) == pytest.approx((same.mult_adds, same.mult_adds_carn), rel=1e-12)
+
+
+@pytest.mark.parametrize("levels", [3, 4])
+def test_what_an_image_is_padded_to_does_not_count(levels):
+    """CDC: levels in powers of two need multiples of 8 or 16; 24 is one of the first only."""
+    net = models.create("cdc", 2, levels=levels, width=8, hourglasses=1, blocks=1)
+    before = summary(net).mult_adds
+    net.probe = 80
+    assert before == pytest.approx(summary(net).mult_adds, rel=1e-12)
 
 
 class TestSavedBytes:
@@ -116,3 +127,17 @@ class TestSavedBytes:
         small, large = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 16, 16)
         assert 3.5 < saved_bytes(net(2, 2), large) / saved_bytes(net(2, 2), small) < 4.5
         assert saved_bytes(net(1, 3), large) > saved_bytes(net(3, 1), large)
+
+
+def test_peak_bytes_are_of_what_is_alive_at_once():
+    class Chain(nn.Module):
+        def forward(self, x):
+            y = x + 1  # 400 bytes
+            z = (y + 1).view(-1)  # 400 more; a view takes nothing
+            del y
+            return (z * 2).add_(1)  # y is gone
+
+    lr = torch.rand(1, 1, 10, 10)
+    assert peak_bytes(Chain(), lr) == 800 and peak_bytes(nn.Identity(), lr) == 0
+    layer = nn.Conv2d(1, 4, 3, padding=1)
+    assert peak_bytes(nn.Sequential(layer, nn.ReLU(inplace=True), nn.Conv2d(4, 1, 1)), lr) == 400 * (4 + 1)

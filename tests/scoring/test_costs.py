@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from srlib.nn import models
 from srlib.scoring import costs
@@ -30,12 +32,33 @@ def test_frames_are_timed_and_weights_counted(data, name, parameters, megabytes)
     assert table.loc[name, "parameters"] == parameters and table.loc["bicubic", "megabytes"] == 0
     assert table.loc[name, "megabytes"] == pytest.approx(megabytes, abs=1e-3)
     assert table.loc[name, "seconds"] > table.loc["bicubic", "seconds"] > 0
-    assert not networks[name].training
+    assert networks[name].training  # as before
 
 
 def test_a_patch_through_a_network_costs_more_than_through_bicubic():
     cheap, expensive = (costs.per_patch(models.create(name, 2), side=48, batch=4, repeats=5) for name in ("bicubic", "idn"))
     assert 0 < cheap < expensive
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_upscaling_is_timed_in_eval_mode_and_a_step_in_training_mode(training):
+    class Twofold(nn.Module):
+        scale, channels = 1, 1
+        passes = set()
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, lr):
+            self.passes.add((self.training, torch.is_grad_enabled()))
+            sr = self.norm(lr)
+            return [sr, sr * sr] if self.training else sr
+
+    net = Twofold().train(training)
+    row = costs.measure({"one": net}, side=10, repeats=1).iloc[0]
+    assert net.passes == {(False, False), (True, True)} and row["step_memory"] > 400e-6
+    assert net.training == training and net.norm.running_mean == 0 and net.norm.weight.grad is None
 
 
 def test_a_measurement_keeps_its_rounds_and_its_session():

@@ -444,6 +444,7 @@ class TestPairs:
         rows = evaluate(Bicubic(1), pairs, small)
         # 36x40 pixels: both sides above 32; 40x32: not
         assert list(rows["image"]) == ["img_0@0,0", "img_0@0,8", "img_0@4,0", "img_0@4,8", "img_1"]
+        assert measure(Bicubic(1), pairs, small)["images"] == 2
         images = open_set(pairs)
         part = images.lr(0, images[0], 1)[4:36, 8:40], images[0][4:36, 8:40]
         assert rows["psnr"][3] == pytest.approx(psnr(*part, small, 1), abs=1e-5)
