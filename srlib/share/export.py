@@ -19,9 +19,9 @@ from srlib.core.files import atomic_write, write_json
 from srlib.core.protocols import protocol
 from srlib.data.sets import known_sets
 from srlib.nn import models
-from srlib.reproduce.scores import read_scores
+from srlib.reproduce.scores import read_scores, whole_set_probe
 from srlib.reproduce.store import Trained
-from srlib.scoring.evaluation import count_images, evaluate, means
+from srlib.scoring.evaluation import count_images, means
 from srlib.train import probe
 from srlib.train.weights import half_precision
 
@@ -45,7 +45,7 @@ def scores(trained: Trained) -> list[dict]:
         if name is None or name[1] not in sets:  # of some images only, or another evaluation
             continue
         by = protocol(name[2])
-        kept, _ = read_scores(file, by, probe.scoring(model, lambda images, by=by: evaluate(model, images, by)))
+        kept, _ = read_scores(file, by, whole_set_probe(model, by))
         if kept is not None:
             mean = {metric: round(value, 4) for metric, value in means(kept, by.metrics).items()}
             rows.append({"dataset": sets[name[1]], "protocol": by.name, "images": count_images(kept, by), **mean})
