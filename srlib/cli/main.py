@@ -120,7 +120,7 @@ def _train(args: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes only the first prints
     last = run.history().iloc[-1].to_dict()
-    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{describe(last, experiment.validation)}")
+    print(f"{int(last['step'])} steps, {last['seconds'] / 60:.1f} minutes{describe(last, run.validated_on)}")
     print(run.dir)
 
 

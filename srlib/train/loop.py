@@ -25,13 +25,13 @@ from srlib.data.patches import PatchSampler
 from srlib.data.sets import open_set
 from srlib.scoring.evaluation import measure
 from srlib.train.experiment import Experiment
-from srlib.train.run import Run
+from srlib.train.run import VALIDATION_IMAGES, Run
 from srlib.train.trainer import Trainer, to_batch
 
 CHECK_EVERY = 10  # steps between checks of the loss, each of which synchronises with the device
 SAVE_SECONDS = 60.0
 VALIDATIONS = 10
-VALIDATION_IMAGES, VALIDATION_SIDE = 5, 512  # of larger images, the centre: whole photographs took as long as the training
+VALIDATION_SIDE = 512  # of larger images, the centre: whole photographs took as long as the training
 DIVERGENCE_FACTOR = 100.0  # a loss above this multiple of the largest one of the first check has diverged ...
 LOSS_FLOOR = 0.1  # ... unless it is below this, a PSNR of 10 dB: the first patches may be flat
 STATE = ("total", "history", "since_validation", "limit")  # attributes of `Loop` in a checkpoint
@@ -66,16 +66,11 @@ def validate(net: nn.Module, experiment: Experiment) -> dict[str, float]:
     return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 
-def validated_on(dataset: str) -> str:
-    """Return what `validate` scores, as text: "Set5", or "5 of B100" for the first ones of a larger set; "" for none."""
-    return f"{VALIDATION_IMAGES} of {dataset}" if dataset and len(open_set(dataset)) > VALIDATION_IMAGES else dataset
-
-
-def describe(row: dict[str, float], dataset: str) -> str:
-    """Return the validation score of a row of the history as ", 31.42 dB on Set5"; "" without one."""
+def describe(row: dict[str, float], images: str) -> str:
+    """Return the validation score of a row of the history as ", 31.42 dB on Set5"; "" without one. images: `Run.validated_on`."""
     if "psnr" in row:
-        return f", {row['psnr']:.2f} dB on {validated_on(dataset)}"
-    return f", accuracy {row['accuracy']:.3f} on {validated_on(dataset)}" if "accuracy" in row else ""
+        return f", {row['psnr']:.2f} dB on {images}"
+    return f", accuracy {row['accuracy']:.3f} on {images}" if "accuracy" in row else ""
 
 
 class Loop:
@@ -180,7 +175,7 @@ class Loop:
         if not self.main:
             return
         self.run.write_history(self.history)
-        report = f"loss {row['loss']:.3g}{describe(row, self.experiment.validation)}, {row['seconds']:.0f} s"
+        report = f"loss {row['loss']:.3g}{describe(row, self.run.validated_on)}, {row['seconds']:.0f} s"
         bar.set_postfix_str(report)
         if self.progress == "lines":
             print(f"{self.experiment.name} x{self.experiment.scale} step {row['step']}/{self.total}: {report}", flush=True)

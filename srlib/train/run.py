@@ -26,9 +26,12 @@ from safetensors.torch import save
 from srlib.core import paths
 from srlib.core.errors import SRError
 from srlib.core.files import atomic_write, write_json
+from srlib.data.sets import open_set
 from srlib.train import probe
 from srlib.train.experiment import Experiment
 from srlib.train.weights import read_bytes
+
+VALIDATION_IMAGES = 5  # the first of a set
 
 
 class Outdated(SRError):
@@ -68,6 +71,12 @@ class Run:
             )
         run.dir, run.probe = Path(folder), trained_probe
         return run
+
+    @property
+    def validated_on(self) -> str:
+        """What the scores of its history are of: "Set5", or "5 of B100" for the first ones of a larger set; "" for none."""
+        name = self.experiment.validation
+        return f"{VALIDATION_IMAGES} of {name}" if name and len(open_set(name)) > VALIDATION_IMAGES else name
 
     @property
     def started(self) -> bool:
