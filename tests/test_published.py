@@ -158,6 +158,6 @@ def test_every_claim_is_one_plain_sentence_with_a_source():
     for claim in load_claims():
         assert claim.text[0].isupper() and claim.text.endswith(".") and claim.text.count(". ") == 0
         own = claim.source in {"Control", "Oracle", "Authors' code"}
-        assert own == (claim.kind == "own") and (own or claim.source.split()[0] in {"Table", "Figure", "Section"})
+        assert own == (claim.kind == "own question") and (own or claim.source.split()[0] in {"Table", "Figure", "Section"})
         assert claim.section
         assert claim.id.startswith(claim.paper.split("_")[0])

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "figures" / "released"
 # As in srlib.reproduce.verdicts and claims
 WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
-KINDS = ("accuracy", "cost measured", "cost counted", "own")
+KINDS = ("accuracy", "cost measured", "cost counted", "own question")
 
 
 @dataclass(frozen=True)

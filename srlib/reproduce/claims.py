@@ -22,7 +22,7 @@ KINDS = {  # kind of claim -> what it is on
     "accuracy": "accuracy",
     "cost measured": "measured cost",
     "cost counted": "counted cost",
-    "own": "questions of our own",
+    "own question": "questions of our own",
 }
 PRINTED = ("Table", "Figure", "Section")  # a claim with another source is not the paper's
 
@@ -67,9 +67,9 @@ class Claim:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`: "own" for a question that the paper does not answer, else by the metric."""
+        """One of `KINDS`: "own question" for one that the paper does not answer, else by the metric."""
         if not self.source.startswith(PRINTED):
-            return "own"
+            return "own question"
         return "accuracy" if self.metric not in COSTS else "cost measured" if self.metric in TIMES else "cost counted"
 
     @property
