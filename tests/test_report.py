@@ -158,6 +158,8 @@ def test_the_index_leads_to_every_paper_and_says_what_it_was_trained_on(executed
         assert setting.data in part and all(test in part for test in setting.tests)
     said = report._about(papers.get("d2c_sr"), "paper")["setting"]  # sets of any scale have a star
     assert "Training data: RealSR-V3-x*/train. Scored on RealSR-V3-x*/test" in said
+    released = report._about(papers.get("btsrn"), "released")["setting"]  # weights of several trainings
+    assert "Training data" not in released and "on its card. Scored on Set5" in released
 
 
 def test_a_profile_that_judges_no_accuracy_says_so_and_counts_no_verdicts(index):

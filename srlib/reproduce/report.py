@@ -233,7 +233,9 @@ def _about(paper: Paper, profile: str) -> dict[str, str]:
     title = paper.title if paper.title.startswith(f"{short}:") else f"{short}: {paper.title}"
     tests = ", ".join(setting.tests).replace("{scale}", "*")
     data = setting.data.replace("{scale}", "*")
-    settings = f"Budget: {setting.budget}. Training data: {data}. Scored on {tests}."
+    own = f"Budget: {setting.budget}. Training data: {data}."
+    training = own if setting.train else "Released weights, each with its budget and data on its card."
+    settings = f"{training} Scored on {tests}."
     return {"name": paper.name, "short": short, "title": title, "setting": settings}
 
 
