@@ -45,7 +45,13 @@ def test_every_verdict_is_counted():
 
 def test_kinds_of_claim_are_counted_apart(tmp_path):
     file = tmp_path / "claims.csv"
-    rows = ["holds,own question", "holds,cost counted", "holds,accuracy", "holds,accuracy", "not decidable at this budget,accuracy"]
+    rows = [
+        "holds,own question",
+        "holds,cost counted",
+        "holds,accuracy",
+        "holds,accuracy",
+        "not decidable at this budget,accuracy",
+    ]
     file.write_text("\n".join(["verdict,kind", *rows]))
     told = "accuracy: 2 *holds*, 1 *not decidable at this budget*; cost counted: 1 *holds*; own question: 1 *holds*"
     assert readme._verdicts(file) == told
