@@ -82,7 +82,7 @@ function chart({ title, lines, marks, ticks, width = 380, height = 190 }) {
   Object.assign(canvas.style, { width: `${width}px`, maxWidth: "100%" });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  const ink = getComputedStyle(document.body).color;
+  const { color: ink, backgroundColor: paper } = getComputedStyle(document.body);
   const all = [...lines.flatMap(({ points }) => points), ...marks.map(({ at }) => at)].filter(([, y]) => Number.isFinite(y));
   const extent = (values, share) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -132,7 +132,10 @@ function chart({ title, lines, marks, ticks, width = 380, height = 190 }) {
     const [x, y] = place(at);
     context.textAlign = x > width / 2 ? "right" : "left";
     context.fillStyle = ink;
-    context.fillText(text, x + (x > width / 2 ? -9 : 9), y < box.top + 24 ? y + 16 : y - 8);
+    Object.assign(context, { strokeStyle: paper, lineWidth: 4, lineJoin: "round" }); // a rim keeps letters off the lines
+    const where = [text, x + (x > width / 2 ? -9 : 9), y < box.top + 24 ? y + 16 : y - 8];
+    context.strokeText(...where);
+    context.fillText(...where);
   }
   canvas.setAttribute("role", "img");
   const named = marks.map(({ at, text }) => `${text || "chosen"}: ${at[1].toFixed(2)}`).join("; ");
