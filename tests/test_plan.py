@@ -30,6 +30,7 @@ TOP = {"leg": 4, "restart": 0.5}
 TRAINING = {"data": "embedded", "validation": "", "steps": 4, "batch": 2, "hr_patch": 16, "precision": "fp32"}
 TINY = {**TRAINING, "learning_rate": 1e-3, "scales": [2]}
 ESPCN = {**TINY, "name": "ESPCN", "networks": ["btsrn/espcn"]}
+CARD_ONLY = {"name": "btsrn/espcn", "card_only": True}
 SMALL = {**TINY, "scales": [4], "hr_patch": 32, "model_args": {"width": 8, "blocks": 1}}
 GAN = {**SMALL, "name": "GAN", "networks": ["prosrn/srgan"]}
 SRRESNET = {**SMALL, "name": "SRResNet", "networks": ["prosrn/srresnet"]}
@@ -129,6 +130,11 @@ class TestReading:
             ([{**ESPCN, "steps": 30}], r"leg \(=4\) does not divide 30 steps; set leg = 3 in its comparison"),
             ([{**ESPCN, "leg": 0}], r"leg \(=0\) must be a number of steps from 1"),
             ([{**ESPCN, "networks": ["difficulty_sr/aplus"]}], "fitted in closed form, not trained"),
+            ([{**ESPCN, "steps": 8, "networks": [CARD_ONLY]}], "card_only leaves no weights for a second leg; set leg = 8"),
+            (
+                [{**SRRESNET, "networks": [{"name": "prosrn/srresnet", "card_only": True}]}, GAN],
+                "it starts from prosrn/srresnet x4, whose weights are not released; leave out its card_only",
+            ),
             ([{**ESPCN, "beside": ["btsrn/vdsr"]}], r"beside \(=btsrn/vdsr\) of comparison 'ESPCN' is not in the plan at x2"),
             (
                 [GAN, SRRESNET],
@@ -351,6 +357,18 @@ class TestRelease:
         ((again,), failed), got = queue.release(ledger, ()), store.load_released(papers.get("btsrn"), "espcn", 2)
         assert again == file and not failed and ledger.wanted() == []
         assert [leg["steps"] for leg in legs(got.training_budget)] == [4, 4, 4]
+
+    def test_a_card_without_weights_is_a_release_where_the_plan_says_so(self, home):
+        ledger = committed(home, {**ESPCN, "networks": [CARD_ONLY]})
+        trained(ledger, ledger.plan[0])
+        (file,), _ = queue.release(ledger, ())
+        assert cards.read_card(file.with_suffix(".json"))["card_only"] is True
+        file.unlink()
+        shutil.rmtree(paths.runs_dir())
+        assert Ledger(ledger.plan).wanted() == [] and Ledger(ledger.plan).status(ledger.plan[0]).state == "released"
+        write(home, ESPCN)
+        ledger = Ledger(plan.read())
+        assert ledger.wanted() == ledger.plan
 
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
         city = {**TINY, "data": "embedded-camera", "scales": [1], "steps": 8}

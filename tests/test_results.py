@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from srlib.papers.prosrn import PAPER as PROSRN
 from srlib.reproduce import budgets, cards, scores, store
 from srlib.reproduce.cards import NotReleased, release, weights_path
 from srlib.reproduce.scores import collect, score
-from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
+from srlib.reproduce.store import Trained, load_existing, load_or_train, load_released, load_run
 from srlib.scoring import evaluation, vitals
 from srlib.scoring.evaluation import SCORERS, evaluate
 from srlib.train import probe
@@ -233,6 +234,36 @@ class TestReleased:
         released(data, seed=1).unlink()
         with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: only its card.*btsrn/espcn --scale 2 --seed 1$"):
             load_released(BTSRN, "espcn", 2, 1)
+
+    def test_scores_and_card_are_enough_for_tables_where_weights_stay_out_of_git(self, data, counted):
+        file = release(trained_run(data), [data], protocol("y"), card_only=True)
+        there, setting = load_released(BTSRN, "espcn", 2), BTSRN.setting("released")
+        rows = score(there, data, protocol("y"))
+        there.scores.rename(cards.kept_scores(file).parent.mkdir() or cards.kept_scores(file))
+        file.unlink()
+        table, notes = scores.collect(BTSRN, ["espcn"], [2], [data], setting, by="y")
+        assert table["psnr"].tolist() == rows["psnr"].tolist() and notes == [] and len(counted) == 1
+        known = load_existing(BTSRN, "espcn", 2, setting, 0)
+        assert known.weights is None and known.budget == there.budget and known.vital_signs == there.vital_signs
+        sizes = [[p.shape for p in one.model.parameters()] for one in (known, there)]
+        assert sizes[0] == sizes[1]
+        with pytest.raises(NotReleased, match="espcn x2 of btsrn: only its card is released, not its weights; train it: python"):
+            known.model(torch.zeros(1, 1, 8, 8))
+        with pytest.raises(NotReleased, match="only its card is released"):
+            load_released(BTSRN, "espcn", 2)
+        table, (note,) = scores.collect(BTSRN, ["espcn"], [2], [data], setting, by="edsr")  # a score that was not kept
+        assert table.empty and note.startswith("Without weights, left out: espcn x2 (")
+
+    def test_scores_without_weights_are_refused_where_the_code_has_changed(self, data, monkeypatch):
+        file = release(trained_run(data), [data], protocol("y"), card_only=True)
+        there = load_released(BTSRN, "espcn", 2)
+        score(there, data, protocol("y"))
+        there.scores.rename(cards.kept_scores(file).parent.mkdir() or cards.kept_scores(file))
+        file.unlink()
+        forward = type(there.model).forward
+        monkeypatch.setattr(type(there.model), "forward", lambda self, lr: forward(self, lr) * 1.01)
+        table, (note,) = scores.collect(BTSRN, ["espcn"], [2], [data], BTSRN.setting("released"), by="y")
+        assert table.empty and "espcn x2" in note
 
     def test_changed_weights_and_damaged_cards_are_refused(self, data):
         file = released(data)
@@ -714,9 +745,16 @@ def test_gain_is_sorted_and_paired():
 
 
 def test_released_weights_are_light_enough_for_a_repository():
-    weights = sorted((Path(__file__).parents[1] / "data" / "weights").glob("*/*.safetensors"))
+    root = Path(__file__).parents[1]
+    absent = [line for line in (root / ".gitignore").read_text().splitlines() if line.startswith("data/weights/")]
+    files = sorted((root / "data" / "weights").glob("*/*.safetensors"))
+    weights = [file for file in files if str(file.relative_to(root)) not in absent]
     assert len(weights) > 40 and sum(file.stat().st_size for file in weights) < 120e6
     assert not [file.name for file in weights if file.is_symlink()]
+    planned = tomllib.loads((root / "data" / "plan.toml").read_text())["comparison"]
+    tables = [(one, network) for one in planned for network in one["networks"] if isinstance(network, dict)]
+    card_only = [(network["name"], network.get("scales", one["scales"])) for one, network in tables if network.get("card_only")]
+    assert sorted(absent) == sorted(f"data/weights/{name}_x{scale}.safetensors" for name, scales in card_only for scale in scales)
 
 
 def test_networks_of_other_budgets_are_left_out_of_a_comparison(monkeypatch):

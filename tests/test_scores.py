@@ -1,5 +1,6 @@
 """The scores that come with released weights are theirs, are what the tables hold, and come out again."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from scripts import ROOT, load
 
 from srlib import papers
 from srlib.core import paths
+from srlib.core.files import sha256
 from srlib.core.protocols import protocol
 from srlib.reproduce import cards, store
 from srlib.scoring.evaluation import evaluate
@@ -32,7 +34,7 @@ def run(monkeypatch, capsys):
 def kept(paper: str, method: str, dataset: str, scale: int, seed: int = 0) -> pd.DataFrame | None:
     found = papers.get(paper)
     weights = cards.weights_path(found, method, found.method(method).trained_at or scale, seed)
-    if not weights.exists():
+    if not weights.with_suffix(".json").exists():
         return None
     name = f"{dataset.replace('/', '_')}_x{scale}_{found.protocol}_????????.csv"
     files = list(cards.kept_scores(weights).glob(name))
@@ -48,7 +50,9 @@ def home(home) -> Path:
     """A repository with weights of two networks, and scores of the first."""
     (home / "data" / "weights" / "btsrn").mkdir(parents=True)
     for name in ("a", "b"):
-        (home / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors").write_text(name)
+        weights = home / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors"
+        weights.write_text(name)
+        weights.with_suffix(".json").write_text(json.dumps({"weights": sha256(weights)}))
     made = paths.runs_dir() / "released" / cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2)).name
     (paths.runs_dir() / "released" / OFFICIAL).mkdir(parents=True)
     (paths.runs_dir() / "released" / OFFICIAL / "Set5_x2_y_01234567.csv").write_text("image,psnr\nbaby,31\n")
@@ -73,6 +77,16 @@ def test_scores_of_untrained_methods_and_of_fits_of_the_released_profile_are_kep
     assert (kept / fits[0].key / "Set5_x2_y_01234567.csv").exists()
     (kept / "bicubic_default_x9").mkdir()
     assert "bicubic_default_x9: scores of weights that are not released" in run("--check")[1]
+
+
+def test_scores_of_a_network_stay_where_only_its_card_is_released(home, run):
+    run()
+    weights = cards.weights_path(papers.get("btsrn"), "a", 2)
+    folder = cards.kept_scores(weights)
+    weights.unlink()
+    assert cards.kept_scores(weights) == folder
+    run()
+    assert (folder / "Set5_x2_y_01234567.csv").exists() and "a_x2" not in run("--check")[1]
 
 
 def test_scores_of_public_sets_are_kept_and_those_of_other_weights_dropped(home, run):

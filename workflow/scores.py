@@ -26,8 +26,8 @@ from srlib.train.run import Run
 
 
 def released() -> dict[str, Path]:
-    """Return the file of released weights by the name of the folder of their scores."""
-    files = sorted(cards.weights_dir().glob("*/*.safetensors"))
+    """Return the file of released weights, which may be `card_only`, by the name of the folder of their scores."""
+    files = [card.with_suffix(".safetensors") for card in sorted(cards.weights_dir().glob("*/*.json"))]
     return {cards.kept_scores(file).name: file for file in files}
 
 

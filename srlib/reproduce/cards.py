@@ -1,4 +1,8 @@
-"""Released weights and their cards: `data/weights/<paper>/<experiment>_x<scale>.safetensors` (float16) and `.json`."""
+"""Released weights and their cards: `data/weights/<paper>/<experiment>_x<scale>.safetensors` (float16) and `.json`.
+
+A large network that nothing but a table needs is `card_only` (`data/plan.toml`): its card and its scores are in git, and its
+weights, which `.gitignore` names, are not.
+"""
 
 import hashlib
 import json
@@ -51,8 +55,9 @@ def weights_dir() -> Path:
 
 
 def kept_scores(weights: Path) -> Path:
-    """Return the folder of released weights in `data/scores/`, named by stem and SHA-256 of the weights."""
-    return published_scores(f"{weights.stem}-{sha256(weights)[:10]}")
+    """Return the folder of released weights in `data/scores/`, named by stem and SHA-256, without the file that of the card."""
+    digest = sha256(weights) if weights.exists() else read_card(weights.with_suffix(".json"))["weights"]
+    return published_scores(f"{weights.stem}-{digest[:10]}")
 
 
 def published_scores(name: str) -> Path:
@@ -94,10 +99,11 @@ def _training_identity(card: dict) -> dict:
     return {key: value for key, value in card["provenance"].items() if key not in ("weights", "probe")}
 
 
-def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str] = ()) -> Path:
+def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str] = (), card_only: bool = False) -> Path:
     """Write a complete run's weights to `data/weights/` in float16, with a card; return the file of the weights.
 
-    also: further names of this training in its paper, under which it is released, too.
+    also: further names of this training in its paper, under which it is released, too. card_only: see above;
+    the card says so.
     The card has the experiment, provenance, validations, and the metrics and vital signs of the float16 weights. An earlier
     release is replaced, better or worse; the card's history keeps its budget and metrics.
     Raises SRError for an incomplete run and for weights outside the range of float16.
@@ -119,6 +125,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str]
         "metrics": metrics,
         "validation": validations(run),
         "weights": hashlib.sha256(data).hexdigest(),
+        "card_only": card_only,
         "probe": probe.network(model),
         "vital_signs": vitals.measure(model, *metrics) if metrics else {},
     }
@@ -132,8 +139,8 @@ def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str]
 
 def _past(file: Path, card: dict) -> list[dict]:
     """Return the budgets and metrics of the releases that a card replaces."""
-    if file.exists():
-        old = read_card(file.with_suffix(".json"))
+    if (card_file := file.with_suffix(".json")).exists():
+        old = read_card(card_file)
         same = _training_identity(old) == _training_identity(card)
         old_legs = legs(training_budget(old["experiment"], old["provenance"]))
         budget = {key: sum(leg[key] for leg in old_legs) for key in ("steps", "minutes")}

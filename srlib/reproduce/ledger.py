@@ -160,7 +160,7 @@ class Ledger:
 def _released_legs(planned: Planned, name: str) -> int:
     e = planned.experiment
     file = cards.released_file(e.paper, name, e.scale, e.seed)
-    if not file.exists():
+    if not (file.with_suffix(".json") if planned.card_only else file).exists():
         return 0
     card = cards.read_card(file.with_suffix(".json"))
     made = Experiment(**card["experiment"])

@@ -22,7 +22,7 @@ OWN = ("learning_rate", "precision")  # of a network, where a pilot chose it
 TOP = ("leg", "restart", "comparison")
 REQUIRED = ("name", "scales", *SHARED, *OWN, "networks")  # of a comparison
 COMPARISON = (*REQUIRED, "leg", "seeds", "model_args", "beside")
-NETWORK = ("name", "scales", *OWN, "pilot", "seeds", "start", "also", "release")
+NETWORK = ("name", "scales", *OWN, "pilot", "seeds", "start", "also", "release", "card_only")
 START = ("network", "scale", "parts")
 LATER = "later"  # stands in `Experiment.start` for weights that are still to be trained
 
@@ -35,7 +35,7 @@ TYPES = {  # field -> description, type, type of a list's elements
     **dict.fromkeys(("model_args", "start"), ("a table", dict, None)),
     **dict.fromkeys(("leg", "scale", "steps", "batch", "hr_patch"), ("a whole number", int, None)),
     **dict.fromkeys(("restart", "learning_rate"), ("a number with a point", float, None)),
-    "release": ("true or false", bool, None),
+    **dict.fromkeys(("release", "card_only"), ("true or false", bool, None)),
 }
 Key = tuple[str, str, int, int]  # paper, network, scale, seed
 
@@ -47,7 +47,8 @@ class Planned:
     experiment: as if trained in one leg; its `start` is `LATER` where it starts from other networks. leg: steps per leg.
     restart: learning rate of later legs as a fraction of the first leg's. start: the networks that it starts from, by part
     ("": the whole). official: network and scale of the official weights that it starts from, by part. also: further names of this
-    training in the paper, under which it is released too. release: whether it is released.
+    training in the paper, under which it is released too. release: whether it is released. card_only: with card and scores, and
+    without its weights, which nothing but a table needs (`cards`).
     """
 
     comparison: str
@@ -58,6 +59,7 @@ class Planned:
     official: dict[str, tuple[str, int]] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     release: bool = True
+    card_only: bool = False
 
     def __str__(self) -> str:
         return _name(self.key)
@@ -191,6 +193,8 @@ class _Reader:
                 f"leg (={leg}) splits its {experiment.steps} steps, but its discriminator is not kept between legs; set leg = "
                 f"{experiment.steps}"
             )
+        if network.get("card_only") and leg < experiment.steps:
+            raise SRError(f"card_only leaves no weights for a second leg; set leg = {experiment.steps}")
         for twin in twins:
             differing = [key for key, value in vars(twin).items() if key != "name" and value != getattr(experiment, key)]
             twin_starts = self._starts(paper, twin.name, network, scale, seed)
@@ -204,6 +208,8 @@ class _Reader:
                 official[part] = published, first[2]
             elif first not in self.trained_as:
                 raise SRError(f"it starts from {_name(first)}, which the plan does not have before it; plan that first")
+            elif self.planned[self.trained_as[first]].card_only:
+                raise SRError(f"it starts from {_name(first)}, whose weights are not released; leave out its card_only")
             else:
                 start[part] = self.planned[self.trained_as[first]]
         planned = Planned(
@@ -215,6 +221,7 @@ class _Reader:
             official,
             tuple(twin.name for twin in twins),
             network.get("release", True),
+            network.get("card_only", False),
         )
         for alias in planned.names:
             key = (paper.name, alias, *planned.key[2:])

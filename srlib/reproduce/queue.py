@@ -159,6 +159,6 @@ def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]
             continue
         run = store.load_run(runs[max(runs)].dir).run
         e = run.experiment
-        cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also)
+        cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also, planned.card_only)
         files += [cards.released_file(e.paper, name, e.scale, e.seed) for name in planned.names]
     return files, failed

@@ -62,6 +62,7 @@ def score(
 
     scorer: a paper's own evaluation, of `evaluation.SCORERS`: "parts" (D2C-SR), "patches" (Difficulty-SR), "displaced" (DDet), or
     "perceptual" or "lpips" (`scoring.perceptual`). Scores are recomputed where the code scores `probe.pictures` differently.
+    Raises NotReleased for those of a network of which only the card is released.
     """
     if scorer and scorer not in SCORERS:
         raise unknown("scorer", scorer, SCORERS)
@@ -75,7 +76,7 @@ def score(
     parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
     name = f"{'_'.join(filter(None, [*parts, scorer or ('ensemble' if ensemble else '')]))}.csv"
-    probed = probe.stand_in(trained.model)
+    probed = trained.probed
     scoring_probe = probe.scoring(probed, lambda pictures: compute(probed, pictures))
     file = trained.scores / name
     for cached in (file, *([trained.kept / name] if trained.kept else [])):
@@ -84,6 +85,8 @@ def score(
             if rows is not None:
                 return rows
             print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
+    if trained.absent:
+        raise trained.absent
     write_scores(file, compute(trained.model, dataset), by, scoring_probe)
     return read_scores(file, by, scoring_probe)[0]
 
@@ -119,11 +122,12 @@ def collect(
             for seed in seeds if paper.method(name).trained else (0,):
                 try:
                     trained = load_or_train(paper, name, scale, profile, seed, progress, only_scored=True)
+                    sets = datasets or paper.tests(name, profile)
+                    scored = {dataset: score(trained, dataset, selected, limit=limit, ensemble=ensemble) for dataset in sets}
                 except NotReleased as error:
                     missing.append(error.which)
                     continue
-                for dataset in datasets or paper.tests(name, profile):
-                    rows = score(trained, dataset, selected, limit=limit, ensemble=ensemble)
+                for dataset, rows in scored.items():
                     if "accuracy" in rows:
                         raise SRError(f"{name} classifies patches and has no {selected.metrics[0]}; see `scores.score`")
                     keys = {"paper": paper.name, "method": name, "dataset": dataset, "scale": scale, "seed": seed}

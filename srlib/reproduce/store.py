@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from srlib import official, papers
 from srlib.core import paths
@@ -32,6 +33,7 @@ class Trained:
     weights: None for a method that is not trained. run: None also for released weights, which have a `card` instead. kept: the
     folder of the published scores of released weights, of an untrained method, or of one in closed form. lender: the paper
     that trained it, if borrowed. unfitted: the experiment of a method in closed form that has not been fitted.
+    absent: where only the card is released, the error that using the model raises; its parameters have no values.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Trained:
     kept: Path | None = None
     lender: str = ""
     unfitted: Experiment | None = None
+    absent: NotReleased | None = None
 
     @property
     def provenance(self) -> dict | None:
@@ -54,6 +57,13 @@ class Trained:
     def vital_signs(self) -> vitals.Signs:
         """`vitals.measure` after the training; {} for a network without a mechanism and where none are recorded."""
         return ((self.run.provenance() if self.run else self.card) or {}).get("vital_signs", {})
+
+    @property
+    def probed(self) -> nn.Module:
+        """The network whose scoring is probed: `probe.stand_in`, or with `card_only` the network before its training."""
+        if self.card and self.card.get("card_only"):
+            return _initial(self.experiment, self.model.scale)
+        return probe.stand_in(self.model)
 
     @property
     def experiment(self) -> Experiment | None:
@@ -83,6 +93,13 @@ class Trained:
         return f"{self.budget_summary} on {data['images']} images of {data['name']}; {hardware}."
 
 
+def _initial(experiment: Experiment, scale: int) -> nn.Module:
+    """Return the network with initial weights of seed 0, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.create(experiment.model, scale, **experiment.model_args).eval()
+
+
 def _load(experiment: Experiment, file: Path, scale: int) -> nn.Module:
     return load_weights(models.create(experiment.model, scale, **experiment.model_args), file)
 
@@ -98,10 +115,11 @@ def _load_checked(experiment: Experiment, file: Path, scale: int, made: dict, ex
     return model if scale == experiment.scale else _load(experiment, file, scale)
 
 
-def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained:
+def load_released(paper: Paper, name: str, scale: int, seed: int = 0, only_scored: bool = False) -> Trained:
     """Load a method's released weights and check their hash and probe.
 
-    scale: may differ from the scale of the training for a method whose weights serve all scales.
+    scale: may differ from the scale of the training for a method whose weights serve all scales. only_scored: where only the card
+    is released, return the method without weights, for its stored scores (see `Trained`).
     Raises NotReleased where there are none, SRError for an unknown name or scale and for modified weights, and Outdated where the
     network's code has changed since the training.
     """
@@ -113,6 +131,8 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
         command = f"python -m srlib train {paper.name}/{name} --scale {scale}{f' --seed {seed}' if seed else ''}"
         if file.with_suffix(".json").exists():
             message = f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}"
+            if only_scored:
+                return _without_weights(paper, method, name, scale, file, NotReleased(which, message))
         else:
             existing = ", ".join(sorted(f.stem for f in file.parent.glob("*.safetensors"))) or "none"
             elsewhere = "" if paths.released_dir().name == "data" else "a checkout has more: set SRLIB_HOME to it. "
@@ -130,6 +150,21 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0) -> Trained
     model = _load_checked(experiment, file, scale, card["provenance"], card["probe"], what)
     folder = paths.runs_dir() / "released" / kept.name
     return Trained(name, method.label, model, folder, file, card=card, kept=kept, lender="" if lender == paper.name else lender)
+
+
+def _without_weights(paper: Paper, method: Method, name: str, scale: int, file: Path, error: NotReleased) -> Trained:
+    """Return a method of which only the card and the scores are released; its model raises the error when it is called."""
+
+    def refuse(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        raise error
+
+    card, kept = read_card(file.with_suffix(".json")), kept_scores(file)
+    with torch.device("meta"):  # no values, so that no part of it can be used either
+        model = models.create(method.model, scale, **Experiment(**card["experiment"]).model_args).eval()
+    model.register_forward_pre_hook(refuse)
+    folder = paths.runs_dir() / "released" / kept.name
+    lender = "" if file.parent.name == paper.name else file.parent.name
+    return Trained(name, method.label, model, folder, card=card, kept=kept, lender=lender, absent=error)
 
 
 def load_run(folder: Path, scale: int | None = None) -> Trained:
@@ -199,8 +234,8 @@ def load_or_train(
 ) -> Trained:
     """Return a method's network: untrained (bicubic), with released weights, or trained or fitted under the profile.
 
-    Networks whose weights it starts from are trained first. only_scored: a method in closed form whose scores are published is
-    fitted when other scores are asked of it.
+    Networks whose weights it starts from are trained first. only_scored: of a method whose scores are published they are enough:
+    one in closed form is fitted when other scores are asked of it; one without weights then raises NotReleased.
     """
     method = paper.method(name)
     if method.official:
@@ -208,7 +243,7 @@ def load_or_train(
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
-        return load_released(paper, name, scale, seed)
+        return load_released(paper, name, scale, seed, only_scored)
     if only_scored and not profile.train and (ready := _closed_form(paper, name, scale, profile, seed, progress)):
         return ready
     at = method.trained_at or scale
@@ -219,21 +254,23 @@ def load_or_train(
 
 
 def available(paper: Paper, names: Iterable[str], scale: int, profile: Profile, seed: int = 0) -> dict[str, Trained]:
-    """Return, by name, the networks that need no training: untrained methods, released weights, complete runs."""
+    """Return, by name, the networks that need no training: untrained methods, released ones, complete runs."""
     networks = {name: load_existing(paper, name, scale, profile, seed) for name in names if paper.has(name, scale)}
     return {name: trained for name, trained in networks.items() if trained is not None}
 
 
 def load_existing(paper: Paper, name: str, scale: int, profile: Profile, seed: int) -> Trained | None:
-    """Return a network that needs no training; None where it would have to be trained."""
+    """Return a network that needs no training, released without weights (`Trained.absent`) or with; None without one."""
     method = paper.method(name)
     if method.official:  # beside networks trained in minutes they would be no comparison
         return load_official(method, name, scale) if not profile.train and official.fetched(method.official, scale) else None
     if not method.trained:
         return _untrained(method, name, scale)
     if method.loaded(profile):
-        exists = weights_path(paper, name, method.trained_at or scale, seed).exists()
-        return load_released(paper, name, scale, seed) if exists else None
+        try:
+            return load_released(paper, name, scale, seed, only_scored=True)
+        except NotReleased:
+            return None
     if not profile.train:
         return _closed_form(paper, name, scale, profile, seed)
     start_networks = {

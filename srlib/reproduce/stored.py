@@ -88,7 +88,7 @@ def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Itera
                 f"scores of {name} x{scale} on {len(files)} versions of {dataset} are stored: {', '.join(map(str, files))}"
             )
         for file in files[:1]:
-            rows, problem = read_scores(file, protocol(by), whole_set_probe(trained.model, protocol(by)))
+            rows, problem = read_scores(file, protocol(by), whole_set_probe(trained.probed, protocol(by)))
             if rows is None:
                 raise SRError(f"stored scores {file}: {problem}; delete the file and evaluate again")
             yield rows.assign(method=name, dataset=dataset, scale=scale, seed=seed, protocol=by)
