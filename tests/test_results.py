@@ -234,6 +234,7 @@ class TestReleased:
         released(data, seed=1).unlink()
         with pytest.raises(NotReleased, match=r"espcn x2 .seed 1. of btsrn: only its card.*btsrn/espcn --scale 2 --seed 1$"):
             load_released(BTSRN, "espcn", 2, 1)
+        assert load_existing(BTSRN, "espcn", 2, BTSRN.setting("released"), 1) is None  # lost, not `card_only`
 
     def test_scores_and_card_are_enough_for_tables_where_weights_stay_out_of_git(self, data, counted):
         file = release(trained_run(data), [data], protocol("y"), card_only=True)

@@ -131,7 +131,7 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0, only_score
         command = f"python -m srlib train {paper.name}/{name} --scale {scale}{f' --seed {seed}' if seed else ''}"
         if file.with_suffix(".json").exists():
             message = f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}"
-            if only_scored:
+            if only_scored and read_card(file.with_suffix(".json")).get("card_only"):
                 return _without_weights(paper, method, name, scale, file, NotReleased(which, message))
         else:
             existing = ", ".join(sorted(f.stem for f in file.parent.glob("*.safetensors"))) or "none"
