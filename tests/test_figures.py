@@ -144,8 +144,9 @@ def test_points_of_equal_cost_that_are_closer_than_another_seed_may_move_them_ar
 
 def test_psnr_curves_name_the_value_that_a_training_ends_with():
     curves = {"2 layers": pd.Series([30.0, 33.0], [10, 20]), "14 layers": pd.Series([31.0, 33.5], [10, 20])}
-    (ax,) = psnr_curves(curves, "Set5").axes
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2 layers: 33.00 dB", "14 layers: 33.50 dB"]
+    fig = psnr_curves(curves, "Set5")
+    (ax,), (legend,) = fig.axes, fig.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["2 layers: 33.00 dB", "14 layers: 33.50 dB"]
     assert [list(line.get_ydata()) for line in ax.lines] == [[30, 33], [31, 33.5]] and "Set5" in ax.get_ylabel()
     with pytest.raises(SRError, match="curves is empty"):
         psnr_curves({}, "Set5")

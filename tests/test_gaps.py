@@ -134,7 +134,8 @@ def test_without_a_set_in_common_there_is_no_gap(name, cells):
 def test_table_reads_well():
     got = largest("btsrn", ("btsrn", "Set5", 3, 32.35))
     heads, _, row = styling.markdown(got, "Gaps.").splitlines()[2:]
-    assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |") and "Training, of profile paper's (%)" in heads
+    assert heads.startswith("| Dataset | Scale | Method | PSNR, published (dB) |")
+    assert "Training, share of profile paper (%)" in heads
     assert row.startswith("| Set5 | ×3 | BTSRN | 34.03 | 32.35 | −1.68 | ")
 
 

@@ -162,8 +162,8 @@ class TestProtocols:
             assert ("SR of luma models made RGB by bicubic chroma" in named.describe()) == (name in ("lapsrn", "prosrn"))
         assert len({named.describe() for named in PROTOCOLS.values()}) == len(PROTOCOLS)
         assert protocol("y").describe() == (
-            "Protocol y: luma (BT.601, 16..235) in whole numbers; grey images taken as luma; LR made from 8-bit luma, kept "
-            "in float; SR rounded to 8 bits and clipped to 16..235; border of scale pixels left out; SSIM with Gaussian "
+            "Protocol y: luma (BT.601, 16..235) rounded to integers; grey images taken as luma; LR made from 8-bit luma, kept "
+            "in float; SR rounded to 8 bits and clipped to 16..235; border of scale pixels cropped; SSIM with Gaussian "
             "11x11 window, range 255."
         )
 
@@ -173,9 +173,9 @@ class TestProtocols:
             (protocol("btsrn_div2k"), ["border of 6 + scale pixels"]),
             (FLOAT_Y, ["no border", "SR in float"]),
             (protocol("prosrn"), ["range 255; SSIM with uniform 7x7 window, range max - min of HR."]),
-            (protocol("realsr"), ["LR as the set has it", "no border left out", "LR cropped to multiples of 4 pixels"]),
+            (protocol("realsr"), ["LR as the set has it", "no border cropped", "LR cropped to multiples of 4 pixels"]),
             (protocol("realsr"), ["larger LR images in windows of 1200 pixels, 800 apart, scored one by one"]),
-            (protocol("d2c"), ["SR in float clipped to 0..255; border of scale pixels left out"]),
+            (protocol("d2c"), ["SR in float clipped to 0..255; border of scale pixels cropped"]),
         ],
     )
     def test_descriptions_name_what_is_special(self, described, parts):

@@ -29,8 +29,8 @@ def test_prosrns_table_6():
     ours = {"bicubic": ["Set5", "Urban100", "embedded-test"], "drrn_official": ["Set5"], "lapsrn": ["Set5"]}
     notes = noted("prosrn", "Table 6", 2, ours, order, also=["drrn"])
     assert notes["Set5", "bicubic"] == notes["Set5", "lapsrn"] == ""
-    assert notes["Set5", "selfexsr"] == "no network here"
-    assert notes["Set5", "drcn"] == "not trained here, and its authors' weights were not seen"
+    assert notes["Set5", "selfexsr"] == "not implemented here"
+    assert notes["Set5", "drcn"] == "not trained here, and its authors' weights were not available"
     assert notes["Set5", "drrn_official"] == "the paper prints none"
     assert notes["Urban100", "lapsrn"] == "not scored here"
     assert {note.partition(";")[0] for (name, _), note in notes.items() if name == "Manga109"} == {"images not public"}
@@ -41,7 +41,7 @@ def test_prosrns_table_6():
 
 def test_a_method_with_neither_number_has_rows():
     notes = noted("prosrn", "Table 6", 8, {"bicubic": ["Set5"]}, ["bicubic", "drrn", "drrn_official", "prosrn"], also=["drrn"])
-    assert notes["Set5", "drrn"] == "not trained here, and its authors' weights were not seen; the paper prints none"
+    assert notes["Set5", "drrn"] == "not trained here, and its authors' weights were not available; the paper prints none"
     assert notes["Manga109", "drrn"] == "images not public; the paper prints none"
     at_4 = noted("prosrn", "Table 6", 4, {"bicubic": ["Set5"]}, ["bicubic", "vdsr", "prosrn"], also=["drrn"])
     assert at_4["Set5", "drrn"] == "not trained here; the paper prints none"  # its weights are not fetched
@@ -57,7 +57,7 @@ def test_difficulty_srs_table_1():
     order = ["bicubic", "fsrcnn", "fsrcnn_official", "vdsr", "lapsrn", "memnet", "idn_longer"]
     ours = {"fsrcnn": ["B100"], "vdsr": ["Set5"], "idn_longer": ["Urban100"]}
     notes = noted("difficulty_sr", "Table 1", 3, ours, order)
-    assert notes["Urban100", "memnet"] == "not trained here, and its authors' weights were not seen"
+    assert notes["Urban100", "memnet"] == "not trained here, and its authors' weights were not available"
     assert notes["Urban100", "vdsr"] == "scored on Set5, Set14, B100 only"
     assert notes["Urban100", "lapsrn"] == "none for ×3 here"
     assert notes["B100", "fsrcnn"] == "the paper prints none"

@@ -262,7 +262,7 @@ def test_claims_table_is_for_readers():
     other = found.loc["Six blocks in the low-resolution stage need less work than nine."]
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     gan = claims_table(evaluate_claims("prosrn", rows)).set_index("claim")
-    assert gan.loc["ProSRGAN has a higher PSNR than SRGAN-VGG54.", "published"] == "−0.240 dB, denied by 1 of 3"  # of Set5
+    assert gan.loc["ProSRGAN has a higher PSNR than SRGAN-VGG54.", "published"] == "−0.240 dB, contradicted by 1 of 3"  # of Set5
     assert line["published"] == "+0.130 dB, least of 12" and pd.isna(other["published"])
     untested = (found["verdict"] == "not tested").to_list()
     assert untested == sorted(untested) and set(untested) == {False, True}  # the last
@@ -351,7 +351,7 @@ def test_what_looks_like_html_is_a_text():
 def test_caption_states_protocol_profile_budget_and_data():
     quick = profile("quick")
     line = captions.for_table("Table 4.", protocol("btsrn"), quick, "City100 stands in.")
-    for part in ("Table 4. Protocol btsrn: ", "2 pixels left out", "Profile quick", quick.budget, quick.data):
+    for part in ("Table 4. Protocol btsrn: ", "2 pixels cropped", "Profile quick", quick.budget, quick.data):
         assert part in line
     assert line.endswith("City100 stands in.")
     released = profile("released")

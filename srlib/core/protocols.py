@@ -93,7 +93,7 @@ class Protocol:
 
     def describe(self, metrics: Collection[str] | None = None) -> str:
         """Return one sentence for a table's caption; metrics: those in the table, to name their windows (default: all)."""
-        parts = [COLORS[self.color] + (" in whole numbers" if self.round_y else "")]
+        parts = [COLORS[self.color] + (" rounded to integers" if self.round_y else "")]
         if self.color == "y":
             parts.append(GREY_MODES[self.grey])
         clipped = " clipped to 0..255" if self.clip_sr and not self.round_sr else ""
@@ -102,7 +102,7 @@ class Protocol:
         parts += [("SR rounded to 8 bits" if self.round_sr else "SR in float") + clipped]
         slope = {0: "", 1: "scale"}.get(self.shave_per_scale, f"{self.shave_per_scale} x scale")
         border = " + ".join(part for part in (str(self.shave or ""), slope) if part)
-        parts.append(f"border of {border} pixels left out" if border else "no border left out")
+        parts.append(f"border of {border} pixels cropped" if border else "no border cropped")
         parts += [f"LR cropped to multiples of {self.multiple} pixels"] if self.multiple > 1 else []
         if self.window:
             parts.append(f"larger LR images in windows of {self.window} pixels, {self.stride} apart, scored one by one")

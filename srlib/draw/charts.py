@@ -29,7 +29,7 @@ def noise_bars(ax: Axes, x: Sequence[float], psnr: Sequence[float], noise: float
     if not noise or not len(x):
         return ""
     ax.errorbar(x, psnr, yerr=noise / 2, fmt="none", ecolor="0.87", elinewidth=4.5, zorder=0)
-    return f"grey bars overlap: closer than another seed may move them, {noise:g} dB"
+    return f"grey bars: seed noise of {noise:g} dB in all; where two overlap, another seed could reverse their order"
 
 
 def _join_equals(table: pd.DataFrame, x: str, noise: float) -> dict[str, str]:
@@ -194,12 +194,9 @@ def psnr_curves(curves: Mapping[str, pd.Series], where: str, about: str = "") ->
     for k, (label, curve) in enumerate(curves.items()):
         look = {"color": PALETTE[k % len(PALETTE)], "ls": ("-", "--", ":", "-.")[k % 4], "marker": "os^D"[k % 4], "ms": 4}
         ax.plot(curve.index, curve, **look, label=f"{label}: {curve.iloc[-1]:.2f} dB")
-    low = min(curve.iloc[len(curve) // 4 :].min() for curve in curves.values())  # the first steps are far below
-    high = max(curve.max() for curve in curves.values())
-    margin = 0.1 * (high - low) + 0.02
-    ax.set(xlabel="training step", ylabel=f"PSNR (dB), {where}", ylim=(low - margin, high + margin))
+    ax.set(xlabel="training step", ylabel=f"PSNR (dB), {where}")
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.legend(loc="lower right", title="at the end")
+    fig.legend(loc="outside upper center", ncols=2, title="PSNR at the end")
     note(fig, about)
     return fig
 

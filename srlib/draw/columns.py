@@ -32,7 +32,7 @@ METRICS = {
     "ssim_padded": Metric("SSIM (of the code)", "", ".4f", True),
     "lpips": Metric("LPIPS", "", ".3f", False),
     "gmsd": Metric("GMSD", "", ".4f", False),
-    "sharpness": Metric("Gradient energy of HR's", "", ".3f"),
+    "sharpness": Metric("Gradient energy", "HR = 1", ".3f"),
     "layers": Metric("Layers", "", ".0f"),
     "parameters": Metric("Parameters", "", ",.0f"),
     "mult_adds": Metric("Mult-adds", "G, 1280×720", ",.1f"),
@@ -43,7 +43,7 @@ METRICS = {
     "printed": Metric("PSNR, published", "dB", ".2f"),
     "reached": Metric("PSNR, ours", "dB", ".2f"),
     "gap": Metric("Gap", "dB", "+.2f"),
-    "training_share": Metric("Training, of profile paper's", "%", ".2f"),
+    "training_share": Metric("Training, share of profile paper", "%", ".2f"),
 }
 KINDS = ("published", "ours", "difference", "spread")
 MISSING = "—"

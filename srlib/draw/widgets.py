@@ -167,7 +167,7 @@ def _viewer(protocol: Protocol | None):
     if protocol is None:
         return Viewer()
     colors = "luma" if protocol.color == "y" else "RGB"
-    return Viewer(color=protocol.color, rounded=protocol.round_y, legend=f"PSNR in view on {colors}, no border left out")
+    return Viewer(color=protocol.color, rounded=protocol.round_y, legend=f"PSNR in view on {colors}, no border cropped")
 
 
 class Explorer:

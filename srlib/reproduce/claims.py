@@ -6,6 +6,7 @@ left / right - 1 for costs, since seconds mean nothing on another machine; a cos
 """
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ KINDS = {  # kind of claim -> what it is on
     "cost counted": "counted cost",
     "own question": "questions of our own",
 }
+OWN_SIZE = re.compile(r"(D?RealSR)(?:-V\d)?-x(\d)/")  # a set of pairs of one size, as papers print it: RealSR, x2
 PRINTED = ("Table", "Figure", "Section")  # a claim with another source is not the paper's
 
 
@@ -129,14 +131,18 @@ def _read(file: Path) -> list[Claim]:
 def published_differences(claim: Claim, published: pd.DataFrame) -> dict[Comparison, float]:
     """Return the difference per rival, set and scale in the table that is the claim's source; empty where it prints none.
 
-    published: rows of `papers.published`. A claim on one set of the table uses that set; any other claim uses all sets of the
-    table, since it may name stand-ins for them, or only those that are available.
+    published: rows of `papers.published`. A claim on one set of the table uses that set, and that scale where the set's name has
+    it (RealSR-V2-x2/test is RealSR x2); any other claim uses all sets of the table, since it may name stand-ins for them, or only
+    those that are available.
     """
     rows = published[(published["table"] == claim.source) & (published["metric"] == claim.metric)]
     if claim.scales:
         rows = rows[rows["scale"].isin(claim.scales)]
-    if len(claim.datasets) == 1 and claim.datasets[0] in set(rows["dataset"]):
-        rows = rows[rows["dataset"] == claim.datasets[0]]
+    if len(claim.datasets) == 1:
+        own = OWN_SIZE.match(claim.datasets[0])
+        name, scales = (own[1], {int(own[2])}) if own else (claim.datasets[0], set(rows["scale"]))
+        if name in set(rows["dataset"]):
+            rows = rows[(rows["dataset"] == name) & rows["scale"].isin(scales)]
     differences = {}
     for right in claim.right:
         for (dataset, scale), block in rows.groupby(["dataset", "scale"], sort=False):

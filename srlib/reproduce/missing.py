@@ -48,7 +48,7 @@ def explain(
         if dataset not in public:
             return "images not public"
         if name not in paper.methods:
-            return "no network here"
+            return "not implemented here"
         if not paper.has(name, scale):
             return f"none for ×{scale} here"
         if (labels[name], scale) in scored:
@@ -57,7 +57,7 @@ def explain(
         if paper.method(name).official:
             return "weights not fetched"
         if official is None or scale not in official.scales:
-            return "not trained here, and its authors' weights were not seen"
+            return "not trained here, and its authors' weights were not available"
         return "not trained here" + ("; published weights have a row" if (official.label, scale) in scored else "")
 
     def note(row: dict) -> str:

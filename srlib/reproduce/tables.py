@@ -193,7 +193,7 @@ def _published_cell(claim: Claim) -> str | None:
         return None
     least = _signed(claim.metric, min(differences, key=claim.slack))
     if contradicting := sum(map(claim.contradicted_by, differences)):
-        return f"{least}, denied by {contradicting} of {len(differences)}"
+        return f"{least}, contradicted by {contradicting} of {len(differences)}"
     return f"{least}, least of {len(differences)}" if len(differences) > 1 else least
 
 

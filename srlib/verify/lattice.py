@@ -34,7 +34,7 @@ class Variant(NamedTuple):
     """How a file becomes what is compared.
 
     color: "y" (BT.601 luma, 16..235), "full" (the same in 0..255: YIQ's Y, the grey of OpenCV and Pillow), "bgr" ("y" of swapped
-    channels) or "rgb". rounded: luma in whole numbers. grey: as in `Protocol`. luma_sr: how grey SR of colour HR is read: "luma",
+    channels) or "rgb". rounded: luma as integers. grey: as in `Protocol`. luma_sr: how grey SR of colour HR is read: "luma",
     "rebuilt" (RGB with bicubic chroma, in 8 bits), "rebuilt_float", "grey" (R = G = B), "" where there is none. clipped: SR luma
     from a grey file clipped to 16..235.
     """

@@ -30,7 +30,7 @@ WINDOWS = {
 
 def describe(row: pd.Series, grey_hr: bool) -> str:
     """Return a combination of `search` in words; grey_hr: whether some HR is grey."""
-    words = [COLORS[row["color"]] + (" in whole numbers" if row["rounded"] else ""), f"border {row['border']}"]
+    words = [COLORS[row["color"]] + (" rounded to integers" if row["rounded"] else ""), f"border {row['border']}"]
     if row["multiple"] > 1:
         tiles = f", larger ones in windows of {row['window']}" if row["window"] else ""
         words.append(f"LR cropped to multiples of {row['multiple']}{tiles}")

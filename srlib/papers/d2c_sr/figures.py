@@ -38,11 +38,11 @@ def most_divergent_box(predictions: np.ndarray, side: int) -> tuple[int, int, in
     return largest_window(pairwise_difference(predictions), side)
 
 
-def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequence[np.ndarray]) -> Figure:
+def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequence[np.ndarray], about: str = "") -> Figure:
     """Project the errors of patches onto their first two principal axes, HR at the origin, as in the paper's Figure 1.
 
     patches: for each panel the images by label, among them "HR". predictions: `(P, h, w, 3)` of each panel. A unit is one grey
-    level of RMSE. A projection shortens distances: those drawn are at most the true ones.
+    level of RMSE. A projection shortens distances: those drawn are at most the true ones. about: a line below.
     """
     fig, axes = subplots(1, len(patches), 4 * len(patches), 4.2, squeeze=False)
     for k, (ax, named, several) in enumerate(zip(axes[0], patches, predictions, strict=True)):
@@ -56,11 +56,13 @@ def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequen
         for i, (label, at) in enumerate(zip(others, flat[len(several) :], strict=True)):
             ax.scatter(*at, color=PALETTE[i + 1], marker="sD^v"[i % 4], s=65, label=label, zorder=4)
         ax.scatter(0, 0, color=PALETTE[3], marker="*", s=190, label="HR", zorder=5)
-        ax.set(xlabel="grey levels", title=f"patch {k + 1}, {100 * kept:.0f} % of the squared errors in the plane")
+        ax.set(xlabel="first principal axis of the errors (grey levels)")
+        ax.set_title(f"patch {k + 1}, {100 * kept:.0f} % of the squared errors in the plane")
         ax.set_aspect("equal", "datalim")
         ax.margins(0.15)
         ax.xaxis.set_major_locator(MaxNLocator(5))
-    axes[0, 0].set_ylabel("grey levels")
+    axes[0, 0].set_ylabel("second principal axis (grey levels)")
+    note(fig, about)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return fig
@@ -139,7 +141,7 @@ def stages(
     return [*((f"{label}\n{psnr(image, target, protocol, scale):.2f} dB", image) for label, image in images), ("HR", target)]
 
 
-COLUMN, ROW, WIDTH = 1.55, 0.62, 1.25  # inches from box to box, and the width of a box
+COLUMN, ROW, WIDTH = 1.55, 0.74, 1.25  # inches from box to box, and the width of a box
 
 
 def architecture(net: Fused) -> Figure:
@@ -156,6 +158,11 @@ def architecture(net: Fused) -> Figure:
             start = ((column - 1) * COLUMN + halves[0], y if taken is None else taken)
             draw_arrow(ax, [start, (column * COLUMN - halves[1], y)], GREY)
 
+    def name(level: int, index: int) -> str:
+        """Return "a", "b" for the branches of the first level, "aa", "ab" for those of a: the head is "head"."""
+        letters = [chr(ord("a") + index // tree.branching**k % tree.branching) for k in reversed(range(level))]
+        return "".join(letters) or "head"
+
     def height(level: int, index: int) -> float:
         span = tree.branching ** (tree.depth - level)  # leaves below the node
         return -(index * span + (span - 1) / 2) * ROW
@@ -166,10 +173,12 @@ def architecture(net: Fused) -> Figure:
     for level, branches in enumerate(tree.levels, 1):
         for index, branch in enumerate(branches):
             parent = height(level - 1, index // tree.branching)
-            box(level + 1, height(level, index), "#d9efe2", f"branch {index + 1}", parameter_count(branch), taken=parent)
+            box(level + 1, height(level, index), "#d9efe2", f"branch {name(level, index)}", parameter_count(branch), taken=parent)
     for leaf in range(leaves):
         y = height(tree.depth, leaf)
-        box(skip, y, "#f3e6f5", "skips, + parents", parameter_count(*tree.skips[leaf]))
+        parents = [name(level, leaf // tree.branching ** (tree.depth - level)) for level in reversed(range(tree.depth))]
+        added = ", ".join(parents if tree.deep_residual else parents[-1:])
+        box(skip, y, "#f3e6f5", "skips", f"+ {added}", parameter_count(*tree.skips[leaf]))
         box(tail, y, "#fde3c8", "tail", parameter_count(tree.tails[leaf]))
         box(image, y, "white", f"prediction {leaf + 1}")
         end = (fusion * COLUMN - WIDTH / 2, root + 0.5 * (y - root) / leaves)

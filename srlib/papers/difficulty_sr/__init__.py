@@ -1,6 +1,6 @@
 """Difficulty-SR: the experiments of the paper's tables.
 
-J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019.
+J. Qin et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019.
 
 Training, section 3.2 and the code's scripts: DIV2K, luma, patches of 48x48 LR pixels at every scale, batch 64, Adam 1e-4, epochs
 of 200 batches; IDN for 100 epochs, then both branches for 500, the rate halved every 100 (in the scripts once). The identifier's

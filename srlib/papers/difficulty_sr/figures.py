@@ -150,20 +150,21 @@ def sweep(tables: dict[str, pd.DataFrame], seconds: tuple[float, float, float], 
 
     tables: by the name of the set; thresholds rise from 0 (every patch plain: far below, so given in the legend) to one above 1
     (every patch complex: the zero of the PSNR axis). seconds: per patch, of the identifier, the plain and the complex branch.
-    about: a note below, on budgets and hardware.
+    about: a note below, on budgets and hardware. Lines that lie on each other stay visible: later ones are thinner.
     """
     fig, (left, right) = subplots(1, 2, 9, 3.9)
     identifier, plain, complex_ = seconds
-    for color, (label, table) in zip(PALETTE, tables.items(), strict=False):
+    for k, (label, table) in enumerate(tables.items()):
+        look = {"color": PALETTE[k % len(PALETTE)], "marker": "o", "ms": max(6 - 1.5 * k, 3), "lw": max(3.4 - 1.2 * k, 1)}
         gain = table["psnr"] - table.loc[table["threshold"].idxmax(), "psnr"]
         truth, zero = table["threshold"].isna(), table["threshold"] == 0
         line = table[~truth & ~zero]
         lost = f"{gain[zero].item():.2f}".replace("-", "−")
         name = f"{label} (threshold 0: {lost} dB)"
-        left.plot(line["threshold"], gain[line.index], color=color, marker="o", ms=3, label=name)
-        left.axhline(gain[truth].item(), color=color, ls="--", lw=1)
+        left.plot(line["threshold"], gain[line.index], **look, label=name)
+        left.axhline(gain[truth].item(), color=look["color"], ls="--", lw=1)
         per_patch = identifier + line["share"] * plain + (1 - line["share"]) * complex_
-        right.plot(line["threshold"], 1000 * per_patch, color=color, marker="o", ms=3)
+        right.plot(line["threshold"], 1000 * per_patch, **look)
     right.axhline(1000 * complex_, color=GREY, ls="--", lw=1)
     for ax in (left, right):  # most changes near 0
         ax.set_xscale("log")

@@ -1,6 +1,6 @@
 """Difficulty-SR: an identifier sends easy patches through a plain branch and hard ones through a complex branch.
 
-J. Liu et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019. Where the paper is silent
+J. Qin et al., "Difficulty-aware Image Super Resolution via Deep Adaptive Dual-Network", ICME 2019. Where the paper is silent
 the authors' code decides (xzwlx/Difficulty-SR).
 
     image -> 48x48 patches -> identifier -> 5 classes -> easiest?  plain branch : complex branch -> averaged where they overlap

@@ -63,7 +63,7 @@ def dead(sign: dict) -> str:
 
 def describe(sign: dict) -> str:
     predicted, actual = ("/".join(percent(share)[:-2] for share in sign[kind]) for kind in ("predicted", "actual"))
-    return f"identifier: predicts {predicted} % of {sign['patches']} patches, hardest first, where {actual} % are"
+    return f"identifier: classes, hardest first, predicted {predicted} % and actual {actual} % of {sign['patches']} patches"
 
 
 IDENTIFIER = Sign("identifier", measure, dead, describe)
