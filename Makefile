@@ -21,7 +21,7 @@ FIGURES := $(or $(SRLIB_FIGURES),$(RUNS)/figures)
 
 help:
 	@echo 'make reproduce   train, ablate, evaluate and render: tables, figures, HTML report'
-	@echo '     PROFILE=    smoke (a minute), quick (minutes; default), released (released weights), paper (GPUs)'
+	@echo '     PROFILE=    smoke (4 minutes), quick (10; default), released (released weights), paper (GPUs)'
 	@echo '     PAPER=      btsrn, ... (default: all)         SCALE=  1, 2, 3, 4 or 8 (default: all of the profile)'
 	@echo '     JOBS=       notebooks at a time (default: 2)  ON=     laptop (default), slurm or kubernetes'
 	@echo 'make test        all tests and the linter (ARGS="tests/test_metrics.py -k psnr" for some)'
@@ -31,8 +31,8 @@ help:
 	@echo 'make data        fetch and verify the public test and training sets'
 	@echo 'make weights     train the networks that data/plan.toml has and data/weights lacks (JOBS=, default: 1;'
 	@echo '                 ARGS=--dry-run lists them with their hours, ARGS="--only NAME" takes some, ARGS=--release releases)'
-	@echo 'make publish     take the tables and figures of PROFILE=released over into figures/released, data/scores and README'
-	@echo 'make lint        check the style'
+	@echo 'make publish     copy tables, figures and scores of PROFILE=released into figures/released, data/scores and README'
+	@echo 'make lint        run the linter (ruff)'
 	@echo 'make setup       install into .venv (the others do it when needed)'
 	@echo 'make pins        write constraints.txt from the versions that are installed'
 	@echo 'make clean       remove reports, executed notebooks, metrics and figures; never trained runs or data'
@@ -68,8 +68,8 @@ weights: $(INSTALLED)
 
 publish: $(INSTALLED)
 	$(BIN)/python workflow/publish.py
-	$(BIN)/python workflow/scores.py
 	$(BIN)/python workflow/readme.py
+	$(BIN)/python workflow/scores.py
 
 pins: $(INSTALLED)
 	$(BIN)/python workflow/pins.py

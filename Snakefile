@@ -68,11 +68,14 @@ def trained(wildcards):
 
 
 def weights(wildcards):
-    """All released weights of a paper's methods, of any scale and seed, where the profile loads such."""
+    """The cards of all released weights of a paper's methods, of any scale and seed, where the profile loads such.
+
+    A release writes both; of some networks only the card is released.
+    """
     paper = papers.get(wildcards.paper)
     names = [name for name, method in {**paper.methods, **paper.ablations}.items() if method.loaded(SETUP)]
     folders = {HOME / "data" / "weights" / owner for owner in (paper.name, *paper.borrows.values())}
-    return sorted(str(file) for name in names for folder in folders for file in folder.glob(f"{name}_x[0-9]*.safetensors"))
+    return sorted(str(file) for name in names for folder in folders for file in folder.glob(f"{name}_x[0-9]*.json"))
 
 
 def needs_trained_components(wildcards):
@@ -112,6 +115,8 @@ except SRError as error:
 
 os.environ["SRLIB_HOME"] = str(HOME)
 TEMPLATES = sorted(str(file) for file in (HOME / "srlib" / "reproduce" / "templates").rglob("*.*"))
+RELEASED = HOME / "figures" / "released"  # whose pictures and tables a report shows beside its own
+BESIDE = [] if PROFILE == "released" else sorted(str(file) for name in PAPERS for file in (RELEASED / name).glob("*.*"))
 FETCHED = "" if SETUP.brief else " ".join(paths.fetched())  # of a paper's jobs, which show what is there
 THREADS = int(config.get("threads") or 1)
 HOUR = 3600  # the longest that one cell may take
@@ -261,6 +266,7 @@ rule report:
     input:
         "metrics/{profile}/summary.csv",
         templates=TEMPLATES,
+        beside=BESIDE,
     output:
         "report/{profile}/index.html",
     log:

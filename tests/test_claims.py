@@ -121,6 +121,27 @@ def test_one_seed_cannot_decide_within_the_noise_of_training():
     assert verdict(claim(relation="approx", margin=0.2), both(30.17, 30.0, spread=0.001)).verdict == UNDECIDED
 
 
+def test_noise_of_other_test_sets_and_of_parts():
+    noisy = dataclasses.replace(papers.get("btsrn"), noise_on={"Set5": {"psnr": 0.3, "ssim": 0}}, part_noise={"btsrn": 1.0})
+    assert (noisy.seed_noise("psnr"), noisy.seed_noise("psnr", dataset="Set5")) == (0.1, 0.3)
+    assert noisy.seed_noise("psnr", (), "Set5", ["btsrn", "vdsr"]) == 1.0 and noisy.seed_noise("ssim", rows=["btsrn"]) == 0.001
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(papers, "get", lambda name: noisy)
+        found = verdict(claim(), both(30.8, 30.0, spread=0.001))
+    assert found.verdict == UNDECIDED and "noise of 1.000 dB" in found.detail
+
+
+def test_two_seeds_that_differ_more_than_is_known_say_how_many_are_needed():
+    left = pd.concat([result("btsrn", 30.1 + 0.2 * seed, spread=0).assign(seed=seed) for seed in range(2)])
+    right = pd.concat([result("vdsr", 30.0, spread=0).assign(seed=seed) for seed in range(2)])
+    found = verdict(claim(margin=0.05), pd.concat([left, right]))  # paired differences 0.1 and 0.3
+    assert found.verdict == UNDECIDED
+    needed = int(re.search(r"about (\d+) seeds on each side", found.detail)[1])
+    deviation = np.std([0.1, 0.3], ddof=1)
+    enough = [n for n in range(3, 99) if stats.t.ppf(0.975, n - 1) * deviation / math.sqrt(n) <= 0.15]
+    assert needed == enough[0]
+
+
 def test_a_paper_can_have_more_noise_by_its_training_data():
     noisy = dataclasses.replace(papers.get("btsrn"), noise={"few": {"psnr": 0.3}, "many": {"psnr": 0.15}})
     rows = both(30.2, 30.0, spread=0.001)
@@ -504,6 +525,13 @@ class TestOrderInTheLastThird:
         assert "it would take longer training (BTSRN: more than 1,200 steps, to the paper's level " in found.detail
         assert self.word([29.2] * 7 + [29.1, 28.9, 28.8]).verdict == UNDECIDED  # whichever way
         assert self.word([28.9, 29.1, 28.8, 29.2, 28.9, 28.9, 29.1, 29.1, 29.2, 29.2]).verdict == "holds"  # earlier
+
+    def test_without_common_steps_each_side_must_have_settled(self):
+        elsewhere = [{**row, "step": row["step"] + 50} for row in steps(*self.LEVEL)]  # as of two stages and one
+        settled, rising = steps(*[29.5] * 10), steps(*[28.0] * 7, 28.5, 29.0, 29.5)
+        words = [verdict(claim(), CLEAR, history={"btsrn": own, "vdsr": elsewhere}).verdict for own in (settled, rising)]
+        assert words == ["holds", UNDECIDED]
+        assert verdict(claim(), CLEAR, history={"btsrn": steps(29.5), "vdsr": elsewhere}).verdict == UNDECIDED  # one says nothing
 
     def test_the_papers_level_needs_none(self):
         changed = [28.5] * 7 + [28.9, 29.1, 29.2]

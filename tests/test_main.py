@@ -159,8 +159,9 @@ def test_a_reader_that_goes_away_stops_no_batch(tmp_path):
 ERRORS = {
     "data Set55 --check": "unknown dataset 'Set55'. Did you mean 'Set5'?",
     "data Set55": "unknown dataset 'Set55'. Did you mean 'Set5'?",
+    "data Set5 nonsense": "unknown dataset 'nonsense'",  # before anything is fetched
     "data Set5 --workers 0": "workers: got 0",
-    "data Set5 --check": "5 files are not right in",
+    "data Set5 --check": "5 files are missing or damaged in",
     "train btsr": "unknown experiment 'btsr'. Did you mean 'btsrn'?",
     "train bicubic": "unknown experiment 'bicubic'",
     "train btsrn/vdsr --profile quik": "unknown profile 'quik'. Did you mean 'quick'?",
@@ -169,6 +170,7 @@ ERRORS = {
     "train prosrn --scale 3": "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8",
     "train srgan --scale 2": "scale (=2) of srgan must be one that prosrn has: x4",
     "train btsrn/vdsr --start nowhere": "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
+    "train difficulty_sr --scale 2": "fetch them (python -m srlib data official), or name others with --start complex=PATH",
     "train btsrn/vdsr --start foo=none": "start (=foo=none): btsrn/vdsr starts from --start PATH",
     "train btsrn/vdsr --batch 0": "batch (=0) must be greater than 0",
     "train btsrn/vdsr --minutes inf": "minutes (=inf) must be a finite number",
@@ -228,9 +230,16 @@ class TestList:
     def test_runs_and_released(self, ok, run, data):
         assert ok("list", "runs").split() == ["complete", str(run.dir)] and ok("list", "released") == ""
         ok("release", run.dir, "--datasets", data)
-        assert ok("list", "released").split()[0] == "btsrn/espcn_x2"
+        assert ok("list", "released").split()[:4] == ["btsrn/espcn", "x2", "seed", "0"]
         run.weights.unlink()
         assert ok("list", "runs").split() == ["partial", str(run.dir)]
+
+    def test_weights_are_named_by_their_file_too(self, ok, run, data, home):
+        ok("release", run.dir, "--datasets", data)
+        (file,) = (home / "data" / "weights" / "btsrn").glob("*.safetensors")
+        by_name = ok("evaluate", "btsrn/espcn", data, "--scale", 2)
+        for weights in (file, run.weights):
+            assert ok("evaluate", weights, data).split("dB")[0] == by_name.split("dB")[0]
 
     @pytest.mark.parametrize(
         "arguments",
@@ -261,7 +270,7 @@ class TestList:
 
 
 def test_present_files_are_verified(ok, datasets):
-    assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are there and right"
+    assert ok("data", "Set5", "--check").strip() == "Set5: 5 of 5 files are intact"
 
 
 class TestTrain:
@@ -362,7 +371,7 @@ class TestEvaluate:
         out = ok("evaluate", "bicubic", f"folder:{tmp_path}", "--csv", tmp_path / "out" / "rows.csv").splitlines()
         psnr = pd.read_csv(tmp_path / "out" / "rows.csv")["psnr"]
         assert np.isinf(psnr[1]) and f"3 images  {(psnr[0] + psnr[2]) / 2:6.2f} dB" in out[1]
-        assert out[1].endswith("s per image, PSNR without 1 made exactly")
+        assert out[1].endswith("s per image, PSNR excludes 1 reproduced exactly")
 
     def test_rows_that_cannot_be_written_are_told_before_any_work(self, fails, data, tmp_path, monkeypatch):
         monkeypatch.setattr("srlib.scoring.evaluation.evaluate", lambda *a, **o: pytest.fail("worked"))

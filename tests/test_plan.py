@@ -370,6 +370,25 @@ class TestRelease:
         ledger = Ledger(plan.read())
         assert ledger.wanted() == ledger.plan
 
+    def test_a_release_that_was_interrupted_is_made_again(self, home, monkeypatch):
+        ledger = committed(home, ESPCN)
+        trained(ledger, ledger.plan[0])
+        (file,), _ = queue.release(ledger, ())
+        whole = file.read_bytes()
+        file.write_bytes(b"weights of an earlier release")  # the card is written first
+        assert Ledger(ledger.plan).wanted() == ledger.plan
+        assert queue.release(Ledger(ledger.plan), ()) == ([file], []) and file.read_bytes() == whole
+
+    def test_a_network_that_cannot_be_released_stops_no_other(self, home, monkeypatch):
+        ledger = committed(home, {**ESPCN, "scales": [2, 4]})
+        for planned in ledger.plan:
+            trained(ledger, planned)
+        monkeypatch.setattr(
+            store, "load_run", lambda folder, load=store.load_run: _fail() if "_x2_" in folder.name else load(folder)
+        )
+        (file,), (failed,) = queue.release(ledger, ())
+        assert file.stem == "espcn_x4" and failed.endswith("too large for float16")
+
     def test_every_name_is_released_and_tells_what_it_started_from(self, home):
         city = {**TINY, "data": "embedded-camera", "scales": [1], "steps": 8}
         first = {"name": "d2c_sr/divergence_a0.1", "release": False}
@@ -413,6 +432,10 @@ class TestRelease:
         trained(ledger, ledger.plan[0])
         files, (failed,) = queue.release(ledger, ())
         assert not files and "was not trained from a clean commit; delete it and train again" in failed
+
+
+def _fail():
+    raise SRError("too large for float16")
 
 
 class TestStart:

@@ -55,6 +55,7 @@ def test_kinds_of_claim_are_counted_apart(tmp_path):
     file.write_text("\n".join(["verdict,kind", *rows]))
     told = "accuracy: 2 *holds*, 1 *not decidable at this budget*; cost counted: 1 *holds*; own question: 1 *holds*"
     assert readme._verdicts(file) == told
+    assert readme._brief_verdicts(file) == "accuracy: 2 hold, 1 not decidable; cost counted: 1 holds"
 
 
 def test_readme_fits_two_screens():

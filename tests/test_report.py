@@ -305,13 +305,18 @@ def test_errors_are_marked_and_truncated_notebooks_left_out(executed, capsys):
     assert "ablate.ipynb is a truncated notebook" in capsys.readouterr().err
 
 
+def test_a_paper_without_a_lead_opens_with_its_first_picture(executed, monkeypatch):
+    monkeypatch.setattr(report, "LEAD", {})
+    assert "<img" in report.build(PROFILE).read_text()
+
+
 def test_a_new_report_replaces_the_old_one_whole_and_a_failed_one_does_not(executed, capsys):
     assert report.main([PROFILE]) == 0
     index = paths.runs_dir() / "report" / PROFILE / "index.html"
     assert capsys.readouterr().out.strip() == str(index)
     folder = index.parent
     (folder / "old.html").write_text("")
-    (folder.parent / f".{PROFILE}-abc" / "new").mkdir(parents=True)  # a killed report left it
+    (folder.parent / f".{PROFILE}.part-abc" / "new").mkdir(parents=True)  # a killed report left it
     (folder.parent / ".another-abc").mkdir()
     report.build(PROFILE)
     assert not (folder / "old.html").exists()

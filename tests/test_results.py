@@ -255,6 +255,15 @@ class TestReleased:
         table, (note,) = scores.collect(BTSRN, ["espcn"], [2], [data], setting, by="edsr")  # a score that was not kept
         assert table.empty and note.startswith("Without weights, left out: espcn x2 (")
 
+    def test_weights_of_an_earlier_release_are_not_those_of_a_card_without(self, data):
+        file = release(trained_run(data), [data], protocol("y"))
+        earlier = file.read_bytes()
+        release(trained_run(data, steps=3), [data], protocol("y"), card_only=True)
+        file.write_bytes(earlier)  # ignored by git, so that a pull leaves it
+        with pytest.raises(NotReleased, match="only its card is released"):
+            load_released(BTSRN, "espcn", 2)
+        assert load_existing(BTSRN, "espcn", 2, BTSRN.setting("released"), 0).absent
+
     def test_scores_without_weights_are_refused_where_the_code_has_changed(self, data, monkeypatch):
         file = release(trained_run(data), [data], protocol("y"), card_only=True)
         there = load_released(BTSRN, "espcn", 2)
@@ -461,6 +470,16 @@ class TestScore:
         pd.testing.assert_frame_equal(score(trained, data, protocol("y"))[["image", "psnr"]], before[["image", "psnr"]])
         assert len(counted) == 2
 
+    def test_outdated_scores_of_this_machine_go_where_published_ones_are_valid(self, data, counted, capsys):
+        file = released(data)
+        trained = load_released(BTSRN, "espcn", 2)
+        rows = score(trained, data, protocol("y"))
+        shutil.copytree(trained.scores, cards.kept_scores(file))
+        (own,) = trained.scores.glob("*.csv")
+        own.write_text(own.read_text().replace("000,", "000,9"))
+        pd.testing.assert_frame_equal(score(trained, data, protocol("y")), rows)
+        assert len(counted) == 1 and not own.exists() and "re-scored" not in capsys.readouterr().out
+
     def test_scorers_of_papers_are_cached_separately(self, tmp_path, monkeypatch):
         net = models.create("divergence", 1, groups=1, blocks=1, width=8)
         parts = Trained("d2c_divergence", "D2C", net, tmp_path / "parts"), "embedded-camera-test", protocol("d2c"), "parts"
@@ -559,6 +578,24 @@ class TestLoadOrTrain:
         assert len(counted) == 2
         probe.small_fit.cache_clear()
 
+    def test_published_scores_of_a_fit_are_read_without_its_training_images(self, data, counted, tmp_path):
+        shutil.copytree(tmp_path / "photos", tmp_path / "training")
+        training = f"folder:{tmp_path / 'training'}"
+        setting = dataclasses.replace(RELEASED, data=training, validation=data)
+        before = collect(PAPER, ["aplus"], [2], [data], setting, progress="none")[0]
+        (run,) = (paths.runs_dir() / "experiments").iterdir()
+        cards.published_scores("x").parent.mkdir(parents=True)
+        (run / "metrics").rename(cards.published_scores(run.name))
+        shutil.rmtree(run)
+        shutil.rmtree(tmp_path / "training")
+        counted.clear()
+        pd.testing.assert_frame_equal(collect(PAPER, ["aplus"], [2], [data], setting, progress="none")[0], before)
+        assert not counted
+        with pytest.raises(SRError, match="training does not exist"):
+            collect(PAPER, ["aplus"], [2], [data], setting, by="edsr", progress="none")
+        cards.published_scores(run.name).rename(cards.published_scores("other"))
+        assert not store.available(PAPER, ["aplus"], 2, setting)
+
     def test_published_scores_of_an_untrained_method_are_read(self, data, counted, profile):
         before = score(load_or_train(PAPER, "bicubic", 2, profile), data, protocol("y"))
         (folder,) = (paths.runs_dir() / "untrained").iterdir()
@@ -592,6 +629,13 @@ class TestScores:
             "bicubic": [data, "embedded-test"],
             "pillow": [data],
         }
+
+    def test_sets_that_differ_from_scale_to_scale(self, profile, data, tmp_path):
+        for scale in (2, 3):
+            shutil.copytree(tmp_path / "photos", tmp_path / f"photos_x{scale}")
+        paper = dataclasses.replace(PAPER, profiles={"tiny": {"tests": (f"{data}_x{{scale}}",)}})
+        rows, _ = collect(paper, ["bicubic"], [2, 3], [], paper.setting(profile, 2))
+        assert rows.groupby("scale")["dataset"].unique().map(list).to_dict() == {s: [f"{data}_x{s}"] for s in (2, 3)}
 
     def test_what_is_not_released_is_noted(self, data):
         note = "Without weights, left out: {} (see python -m srlib list released; official ones: python -m srlib data official)."

@@ -73,6 +73,10 @@ class Cropping(nn.Module):
 def number():
     return 3
 
+def sized(scale):
+    return Nearest(scale)
+
+
 def broken():
     raise KeyError("no weights")
 
@@ -137,6 +141,7 @@ class TestForeign:
         ("name", "scale", "message"),
         [
             ("others:number", None, "others:number returned int; expected a torch.nn.Module"),
+            ("others:sized", None, "others:sized needs a scale; give --scale"),
             ("others:broken", None, "others:broken cannot be built: KeyError: 'no weights'"),
             ("others:script", None, "others:script cannot be built: it called sys.exit"),
             ("./others.py:Luma", None, "expected module:function, e.g. others:Luma"),

@@ -49,17 +49,29 @@ def test_a_released_explorer_and_notebooks_are_linked(tmp_path, monkeypatch):
 
 def test_an_explorer_without_networks_is_named_in_the_index(tmp_path, no_networks):
     execute("btsrn/ablate")
-    explorers, count = site.build("smoke", tmp_path)
+    explorers, count = site.build("smoke", tmp_path / "site")
     assert (explorers, count) == ([], 1)
-    index = (tmp_path / "index.html").read_text()
+    index = (tmp_path / "site" / "index.html").read_text()
     assert "make reproduce PROFILE=smoke PAPER=ddet" in index and "btsrn/ablate.html" in index
 
 
 def test_a_paper_without_a_page_has_no_explorer(tmp_path, monkeypatch, no_networks):
     execute("btsrn/ablate")
     monkeypatch.setattr(site, "_module", lambda paper: f"srlib.papers.{paper.name}.none")
-    assert site.build("smoke", tmp_path) == ([], 1)
-    assert "No explorer" not in (tmp_path / "index.html").read_text()
+    assert site.build("smoke", tmp_path / "site") == ([], 1)
+    assert "No explorer" not in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_other_files_and_an_earlier_site_are_not_lost(tmp_path, no_networks):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "btsrn.txt").write_text("mine")
+    with pytest.raises(SRError, match=r"mine would be replaced, but holds other files \(btsrn.txt\); choose a new folder"):
+        site.build("smoke", tmp_path / "mine")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("earlier")
+    with pytest.raises(SRError, match="make reproduce PROFILE=smoke"):
+        site.build("smoke", tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").read_text() == "earlier"
 
 
 def test_nothing_to_show_says_what_to_run(tmp_path, no_networks):

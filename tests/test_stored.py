@@ -41,6 +41,22 @@ class TestClaim:
         few, more = (evaluation(tmp_path / f"{offset}.csv", offset, images=3) for offset in (0.0, 1.0))
         assert judge(f"{more} > {few} on Set9 x4")[0] == "not decidable at this budget"
 
+    def test_windows_of_a_picture_are_no_pictures(self, tmp_path):
+        files = [evaluation(tmp_path / f"a picture's {offset}.csv", offset, images=8) for offset in (0.0, 1.0)]
+        for file in files:
+            rows = pd.read_csv(file)
+            rows.assign(image=[f"i{n // 2}@0,{48 * (n % 2)}" for n in range(8)]).to_csv(file, index=False)
+        verdict, detail = judge(f"{files[1]} > {files[0]} on Set9 x4")
+        assert verdict == "not decidable at this budget" and ", 4 images" in detail
+
+    def test_infinite_scores_are_refused(self, tmp_path):
+        files = [evaluation(tmp_path / f"{offset}.csv", offset) for offset in (0.0, 1.0)]
+        rows = pd.read_csv(files[0])
+        rows.loc[3, "psnr"] = np.inf
+        rows.to_csv(files[0], index=False)
+        with pytest.raises(SRError, match=r"0\.0\.csv has no finite psnr of 'i3'; leave that image out on both sides"):
+            judge(f"{files[1]} > {files[0]} on Set9 x4")
+
     def test_of_stored_methods(self):
         verdict, detail = judge("difficulty_sr > idn on Urban100 x4")
         assert verdict in VERDICTS and "Urban100 x4: Difficulty-SR against IDN " in detail and "100 images" in detail

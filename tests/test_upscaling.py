@@ -100,13 +100,13 @@ class TestInputs:
         for name in ("n1.txt", "n2.heic", "n10.gif", "n3.cr2", ".hidden"):
             Path("in", name).write_text("")
         upscale_files(bicubic(), ["in", "in/[an]*"])
-        note = "leaves out 4 files of other kinds: n1.txt, n2.heic, n3.cr2, ..."
+        note = "skips 4 files that are no images: n1.txt, n2.heic, n3.cr2, ..."
         assert capsys.readouterr().out.splitlines() == [f"in: {note}", f"in/[an]*: {note}", f"in/a{END}: 10x12"]
 
     @pytest.mark.parametrize("given", ["in/*.bmp", "in", "none/*.png"])
     def test_nothing_to_upscale(self, given):
         photos("in/a_bicubic_x2.png")
-        with pytest.raises(SRError, match=re.escape(f"image {given}: names no image to upscale")):
+        with pytest.raises(SRError, match=re.escape(f"image {given}: matches no image to upscale")):
             found(given)
 
     def test_each_picture_once(self):
@@ -398,7 +398,7 @@ class TestFailures:
             str(caught.value).splitlines(),
             (
                 "5 of 6 images were not upscaled:",
-                "  image empty/*.png: names no image",
+                "  image empty/*.png: matches no image",
                 "  image in/b.png: cannot be decoded",
                 f"  in/c{END} exists",
                 "  image none.png: no such file",

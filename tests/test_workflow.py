@@ -255,7 +255,7 @@ def test_smoke_is_killed_continues_and_is_then_complete(smoke, monkeypatch):
 
     third = reproduce(*SMOKE)
     assert third.returncode == 0 and not started(third.stdout)
-    assert third.stdout.startswith("Nothing to do: all is made.")
+    assert third.stdout.startswith("Nothing to do: everything is up to date.")
 
 
 # --- The same with notebooks that only write a file -------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_a_failure_is_told_isolated_and_mended_and_changed_code_runs_again(home)
 
     log = paths.runs_dir() / "snakemake.log"
     last = log.stat().st_mtime_ns
-    assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.startswith("Nothing to do: all is made.")
+    assert reproduce("--profile", "smoke", "--paper", "btsrn").stdout.startswith("Nothing to do: everything is up to date.")
     assert log.stat().st_mtime_ns == last, "Snakemake was not asked"
     made = paths.runs_dir() / "report" / "smoke" / "index.html"
     made.unlink()

@@ -1,4 +1,4 @@
-"""Take the tables and figures that `make reproduce PROFILE=released` has made over into figures/released, which is committed.
+"""Copy the tables and figures that `make reproduce PROFILE=released` has made into figures/released, which is committed.
 
 A maintainer's step: a run of its own never changes a committed file. Only papers whose claims were judged are taken, and only
 whole: a run of some scales would replace tables of all.
@@ -21,7 +21,7 @@ def publish(paper: str) -> tuple[int, list[str]]:
     if "claims.csv" not in made:
         return 0, []
     chosen = papers.get(paper)
-    missing = {*chosen.scales_of(chosen.setting(PROFILE))} - {*notebooks.load_metrics(PROFILE, paper)["scale"]}
+    missing = {*chosen.scales_of(chosen.setting(PROFILE))} - {*notebooks.load_metrics(PROFILE, paper).get("scale", ())}
     if missing:
         raise SRError(
             f"{paper}: this run lacks x{min(missing)}; run make reproduce PROFILE={PROFILE} PAPER={paper} without SCALE"

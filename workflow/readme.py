@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "figures" / "released"
 # As in srlib.reproduce.verdicts and claims
 WORDS = ("holds", "holds where tested", "contradicted", "not decidable at this budget", "not judged", "not tested")
+BRIEF = tuple(word.removesuffix(" at this budget") for word in WORDS)
 KINDS = ("accuracy", "cost measured", "cost counted", "own question")
 
 
@@ -49,7 +50,7 @@ RESULTS = {
     ),
     "d2c_sr": Results(
         "D2C-SR, ECCV 2022",
-        "several predictions, pushed apart by a loss, then weighed pixel by pixel",
+        "several predictions, pushed apart by a loss, then fused with per-pixel weights",
         ("table_1",),
         ("D2C-SR",),
         ("City100-nikon/test20", 1),
@@ -161,6 +162,19 @@ def _counts(verdicts: pd.Series) -> str:
     return ", ".join(f"{counts[word]} *{word}*" for word in WORDS if counts[word])
 
 
+def _brief_verdicts(file: Path) -> str:
+    """Return in few words how the paper's own claims fared."""
+    claims = pd.read_csv(file)
+    parts = []
+    for kind in KINDS[:-1]:
+        counts = Counter(claims.loc[claims["kind"] == kind, "verdict"].str.removesuffix(" at this budget"))
+        words = [
+            f"{counts[word]} {word.replace('holds', 'hold') if counts[word] > 1 else word}" for word in BRIEF if counts[word]
+        ]
+        parts += [f"{kind}: {', '.join(words)}"] if words else []
+    return "; ".join(parts)
+
+
 def results_block(name: str) -> str:
     """Return what the page of a paper says between its marks."""
     folder, results = RELEASED / name, RESULTS[name]
@@ -173,24 +187,24 @@ def _overview_row(name: str) -> list[str]:
     """Return a paper's row in README."""
     folder, results = RELEASED / name, RESULTS[name]
     dataset, scale = results.headline
-    paper, official = "of other pictures", "-"
+    published, official = "on other images", "-"
     if results.same:
         rows = _rows(folder, results)
         rows = rows[(rows["dataset"] == dataset) & (rows["scale"] == scale)].set_index("method")
-        paper, ours = (_number(rows.loc[results.methods[-1], side]) for side in ("published", "ours"))
+        published, ours = (_number(rows.loc[results.methods[-1], side]) for side in ("published", "ours"))
         if results.official in rows.index:
             official = f"{_number(rows.loc[results.official, 'ours'])} ({results.official.split(',')[0]})"
     else:
         rows = pd.read_csv(folder / f"{results.files[0]}.csv").set_index("method")
         ours = _number(rows.loc[results.methods[-1], f"psnr_ours@{dataset} ×{scale}"])
-    claims = f"[claims](figures/released/{name}/claims.md): {_verdicts(folder / 'claims.csv')}"
+    claims = f"{_brief_verdicts(folder / 'claims.csv')} ([all](figures/released/{name}/claims.md))"
     where = f"{dataset} x{scale}".removesuffix(" x1")
-    return [f"[{results.title}](notebooks/{name}/)", results.idea, where, paper, official, ours, claims]
+    return [f"[{results.title}](notebooks/{name}/)", results.idea, where, published, ours, official, claims]
 
 
 def overview_block() -> str:
     """Return what README says between its marks: a row per paper."""
-    heads = ["paper", "its idea", "PSNR (dB) on", "paper", "official weights", "ours", "our verdicts"]
+    heads = ["paper", "its idea", "PSNR (dB) on", "published", "ours", "a rival's official weights", "its claims"]
     return "\n".join(_table(heads, [_overview_row(name) for name in RESULTS]))
 
 

@@ -26,7 +26,7 @@ from srlib.core import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 ERROR = re.compile(r"^error: .*", re.MULTILINE)
-NOTHING = "Nothing to do: all is made."
+NOTHING = "Nothing to do: everything is up to date."
 IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -113,7 +113,10 @@ def follow(process: subprocess.Popen, log: Path, progress: Progress, cluster: Cl
 def inputs(args: argparse.Namespace) -> str:
     """Return a digest of all that decides what Snakemake would make: the request, and size and time of the files it may read."""
     home = Path(os.environ.get("SRLIB_HOME") or ROOT)
-    folders, files = [ROOT / "workflow", *(home / name for name in ("srlib", "notebooks", "data"))], [ROOT / "Snakefile"]
+    folders, files = (
+        [ROOT / "workflow", *(home / name for name in ("srlib", "notebooks", "data", "figures"))],
+        [ROOT / "Snakefile"],
+    )
     for folder in folders:
         files += (file for file in folder.rglob("*") if file.is_file() and not {*file.parts} & IGNORED)
     return digest([sys.executable, sorted(vars(args).items()), paths.data_dir(), paths.fetched()], files)

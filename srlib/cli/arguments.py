@@ -27,10 +27,10 @@ def parser() -> argparse.ArgumentParser:
     kinds = ("models", "experiments", "datasets", "released", "runs")
     listing.add_argument("what", nargs="?", default="released", choices=kinds, help="default: released")
 
-    train = commands.add_parser("train", help="train an experiment; a killed training continues")
+    train = commands.add_parser("train", help="train an experiment; an interrupted run resumes")
     train.add_argument("experiment", help="a name from `list experiments`")
     train.add_argument("--scale", type=int, help="default: the smallest that the experiment and the profile have")
-    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released or paper")
+    train.add_argument("--profile", default="released", help="data and defaults: smoke, quick, released (default) or paper")
     train.add_argument("--data", help="training images instead of the profile's, e.g. T91+BSD400 or folder:PATH")
     train.add_argument("--validation", help='images scored during training instead of the profile\'s ("" for none)')
     budget = train.add_mutually_exclusive_group()
@@ -44,17 +44,18 @@ def parser() -> argparse.ArgumentParser:
     help_of_start = "run or weights to start from, where a method does so (default: the profile's), also as PART=PATH"
     train.add_argument("--start", action="append", default=[], metavar="PATH", help=help_of_start)
 
-    evaluate = commands.add_parser("evaluate", help="score released weights, a run or anybody's network on test sets")
+    evaluate = commands.add_parser("evaluate", help="score released weights, a run or any network on test sets")
     evaluate.add_argument("name", help=f"bicubic, a released experiment, the directory of a run, {FOREIGN}")
     evaluate.add_argument("datasets", nargs="+", metavar="DATASET", help="e.g. Set5 B100 folder:PATH")
     evaluate.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
-    evaluate.add_argument("--protocol", default="y", help="a named protocol (default y)")
+    protocols = "y, lapsrn, prosrn, edsr, btsrn, btsrn_div2k, realsr or d2c (default y)"
+    evaluate.add_argument("--protocol", default="y", help=protocols)
     evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
 
     upscale = commands.add_parser(
         "upscale",
-        help="upscale pictures with released weights, a run or anybody's network",
+        help="upscale pictures with released weights, a run or any network",
         description="Upscale pictures; 16-bit ones come out with 8 bits. A picture that fails does not stop the others; then "
         "the exit status is 2.",
     )
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     upscale.add_argument(
         "--tile",
         type=int,
-        help="LR pixels per tile (default: some 1024 pixels of the output; 0 for none); not for what takes only whole images",
+        help="LR pixels per tile (default: about 1024 output pixels; 0 for none); ignored by networks that need the whole image",
     )
     upscale.add_argument("--overwrite", action="store_true", help="replace outputs that exist, be they inputs")
 

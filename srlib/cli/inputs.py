@@ -83,11 +83,11 @@ def find(given: str, ending: str, notes: list[str], failures: list[str]) -> list
     others = sorted({path.name for path in files} - {path.name for path in pictures}, key=natural)
     pictures = [path for path in pictures if not path.name.endswith(ending)]
     if not pictures:
-        raise SRError(f"image {given}: names no image to upscale; expected files that end in {', '.join(SUFFIXES)}")
+        raise SRError(f"image {given}: matches no image to upscale; expected files that end in {', '.join(SUFFIXES)}")
     if others:
         more = ", ..." if len(others) > MAX_NAMED else ""
-        count = f"{len(others)} file{'s' if len(others) > 1 else ''} of other kinds"
-        notes.append(f"{given}: leaves out {count}: {', '.join(others[:MAX_NAMED])}{more}")
+        count = "1 file that is no image" if len(others) == 1 else f"{len(others)} files that are no images"
+        notes.append(f"{given}: skips {count}: {', '.join(others[:MAX_NAMED])}{more}")
     return pictures
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,17 +18,20 @@ def _data(args: argparse.Namespace) -> None:
 
     damaged = []
     names = [*args.datasets, *([registry.OFFICIAL] if args.official else [])]
+    for name in names:  # a mistake in the last name is reported before the first set is fetched
+        registry.files(name)
     for name in names or (name for name in registry.datasets() if name not in registry.OPTIONAL):
         if args.check:
             status = registry.verify(name)
-            print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are there and right")
+            print(f"{name}: {(status['status'] == 'ok').sum()} of {len(status)} files are intact")
             damaged += [f"{row.file} ({row.status})" for row in status.itertuples() if row.status != "ok"]
         else:
             files = registry.fetch(name, workers=args.workers)
             print(f"{name}: {len(files)} files verified in {os.path.commonpath([file.parent for file in files])}")
     if damaged:
         examples = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
-        raise SRError(f"{len(damaged)} files are not right in {paths.data_dir()}: {examples}. Run the same without --check")
+        lacking = f"{len(damaged)} file{'s are' if len(damaged) > 1 else ' is'} missing or damaged"
+        raise SRError(f"{lacking} in {paths.data_dir()}: {examples}. Run the same without --check")
 
 
 def _entries(folder: Path, pattern: str = "*") -> list[Path]:
@@ -62,7 +66,9 @@ def _list(args: argparse.Namespace) -> None:
         from srlib.reproduce.cards import weights_dir
 
         for file in (path for folder in _entries(weights_dir()) for path in _entries(folder, "*.safetensors")):
-            print(f"{f'{file.parent.name}/{file.stem}':38s} {file.stat().st_size / 1e6:6.2f} MB")
+            name, scale, seed = re.fullmatch(r"(.+)_x(\d+)(?:_seed(\d+))?", file.stem).groups("0")
+            size = f"{file.stat().st_size / 1e6:6.2f} MB"
+            print(f"{f'{file.parent.name}/{name}':38s} x{scale}  seed {seed}  {size}")
     else:
         root = paths.runs_dir() / "experiments"
         for folder in filter(Path.is_dir, _entries(root)):
@@ -89,6 +95,11 @@ def _start(args: argparse.Namespace, paper, name: str) -> dict[str, Path]:
         if part in start:
             continue
         ready = available(paper, [first], scale, setting, args.seed)
+        if not ready and paper.method(first).official:
+            raise SRError(
+                f"{args.experiment} starts from {paper.labels[first]} x{scale}, which are not here; fetch them "
+                f"(python -m srlib data official), or name others with --start {f'{part}=' if part else ''}PATH"
+            )
         if not ready:
             command = f"python -m srlib train {paper.name}/{first} --scale {scale} --profile {args.profile} --seed {args.seed}"
             raise SRError(
@@ -127,10 +138,18 @@ def _train(args: argparse.Namespace) -> None:
 def _trained(name: str, scale: int | None):
     from srlib import papers
     from srlib.nn import models
-    from srlib.reproduce.cards import weights_path
+    from srlib.reproduce.cards import read_card, weights_dir, weights_path
     from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
     from srlib.share import export, foreign
+    from srlib.train.experiment import Experiment
 
+    if Path(name).suffix == ".safetensors" and not export.is_export(Path(name)):
+        if (Path(name).parent / "config.json").exists():  # of a run
+            return load_run(Path(name).parent, scale)
+        if Path(name).parent.parent.resolve() == weights_dir().resolve() and (card := Path(name).with_suffix(".json")).exists():
+            experiment = Experiment(**read_card(card)["experiment"])
+            paper, made_at = papers.get(experiment.paper), experiment.scale
+            return load_released(paper, experiment.name, scale or made_at, experiment.seed)
     if (Path(name) / "config.json").exists():
         weights = Path(name) / "model.safetensors"
         if not export.is_export(weights):
@@ -196,7 +215,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             print(f"{dataset:14s} {count:4d} images  {right / patches:.1%} of {patches} patches classified correctly")
         else:
             mean = means(rows, ("psnr", "ssim", "seconds"))
-            exact = f", PSNR without {mean['exact']} made exactly" if "exact" in mean else ""
+            exact = f", PSNR excludes {mean['exact']} reproduced exactly" if "exact" in mean else ""
             seconds = mean["seconds"] * len(rows) / count
             numbers = f"{mean['psnr']:6.2f} dB  {mean['ssim']:.4f}  {seconds:.2f} s per image"
             windows = f", in {len(rows)} windows" if len(rows) > count else ""

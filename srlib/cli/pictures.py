@@ -205,7 +205,7 @@ def upscale_files(
     says which ones failed.
     """
     if not makes_images(trained.model):
-        raise SRError(f"model (={trained.name}) says how difficult a patch is and makes no picture; take btsrn, for one")
+        raise SRError(f"model (={trained.name}) predicts how difficult a patch is and makes no picture; use btsrn, for example")
     if isinstance(trained.model, Bicubic) and trained.model.scale == 1:
         raise SRError("scale (=1) of bicubic leaves a picture as it is; take 2 or more")
     check_tile(tile)

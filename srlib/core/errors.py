@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
-MOST_LISTED = 150  # names in an error
+MOST_LISTED = 60  # names in an error
 
 
 class SRError(ValueError):

@@ -24,18 +24,24 @@ CACHE_REMEDY = "set SRLIB_CACHE to a folder on another disk"
 CLOCK_TICK = 20_000_000  # ns; upper bound on the resolution of file times
 
 
-def cannot_write(path: Path, error: OSError, remedy: str) -> SRError:
-    """Return the error for a file that could not be written: the system's message and the remedy."""
+def _remedy(path: Path) -> str:
+    """Return what helps where a file cannot be written: the variable that sets its folder, or another folder."""
+    variable = paths.variable_of(path)
+    return f"set {variable} to a folder that can be written" if variable else "choose another folder"
+
+
+def cannot_write(path: Path, error: OSError, remedy: str = "") -> SRError:
+    """Return the error for a file that could not be written: the system's message and the remedy (default: by its folder)."""
     hint = "free some space or " if error.errno in DISK_FULL else ""
-    return SRError(f"cannot write {path}: {error.strerror or error}. Nothing was left behind; {hint}{remedy}")
+    return SRError(f"cannot write {path}: {error.strerror or error}. Nothing was left behind; {hint}{remedy or _remedy(path)}")
 
 
 @contextmanager
-def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
+def atomic(path: Path, remedy: str = "") -> Iterator[Path]:
     """Yield a temporary path that replaces `path` when the block succeeds and is deleted when it fails.
 
-    Creates the folder. A failed write (full disk, read-only folder) raises SRError ending in `remedy`; other exceptions
-    of the block propagate.
+    Creates the folder. A failed write (full disk, read-only folder) raises SRError ending in `remedy`, by default the variable
+    that sets the folder; other exceptions of the block propagate.
     """
     temp = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")  # within the limit on file names
     try:
@@ -51,18 +57,18 @@ def atomic(path: Path, remedy: str = "choose another folder") -> Iterator[Path]:
             temp.unlink()
 
 
-def atomic_write(path: Path, data: str | bytes, remedy: str = "choose another folder") -> None:
+def atomic_write(path: Path, data: str | bytes, remedy: str = "") -> None:
     """Write text (UTF-8) or bytes atomically; errors as in `atomic`."""
     with atomic(path, remedy) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def write_json(path: Path, value: Any, remedy: str = "choose another folder") -> None:
+def write_json(path: Path, value: Any, remedy: str = "") -> None:
     """Write `value` as indented JSON, atomically."""
     atomic_write(path, json.dumps(value, indent=2, sort_keys=True) + "\n", remedy)
 
 
-def check_writable(path: Path, remedy: str = "choose another folder") -> None:
+def check_writable(path: Path, remedy: str = "") -> None:
     """Raise the SRError that `atomic` would raise for an unwritable file, ahead of the work; create nothing."""
     try:
         if os.path.isdir(path):
@@ -74,6 +80,30 @@ def check_writable(path: Path, remedy: str = "choose another folder") -> None:
             pass
     except OSError as error:
         raise cannot_write(path, error, remedy) from error
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield a new folder that replaces `folder` when the block succeeds and is deleted when it fails; errors as in `atomic`.
+
+    What a killed process left beside it is removed.
+    """
+    prefix = f".{folder.name}.part-"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for partial in folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(partial)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as temporary:
+            fresh = Path(temporary) / "new"
+            fresh.mkdir()
+            yield fresh
+            if folder.exists():
+                folder.rename(Path(temporary) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise cannot_write(folder, error) from error
 
 
 @contextmanager

@@ -65,6 +65,13 @@ def runs_dir() -> Path:
     return (Path.cwd() if installed else home()) / "runs"
 
 
+def variable_of(path: Path) -> str:
+    """Return the variable that sets the folder in which a path lies; "" where none does."""
+    folders = {"SRLIB_FIGURES": figures_dir, "SRLIB_RUNS": runs_dir, "SRLIB_DATA": data_dir, "SRLIB_CACHE": cache_dir}
+    inside = (variable for variable, folder in folders.items() if path.absolute().is_relative_to(folder().absolute()))
+    return next(inside, "")
+
+
 def figures_dir() -> Path:
     """Return the folder of tables and figures, one folder per profile and paper; those of `home()`/figures are published."""
     return Path(os.environ.get("SRLIB_FIGURES") or runs_dir() / "figures")

@@ -184,7 +184,7 @@ async function explore(data, compose) {
     keys.replaceChildren(...colors.map(([color, text]) => element("span", {}, element("i", { style: `background:${color}` }), text)));
     describe = sentence;
     inform();
-    await viewer.set({ point: values.point, ...shown });
+    await viewer.set({ point: values.point, pair: null, columns: 0, least: PANEL, ...shown }); // of this scene, not the last one's
   };
   const change = (changes) => {
     if (changes.picture && changes.picture !== values.picture) values.point = null;

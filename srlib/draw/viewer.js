@@ -195,7 +195,9 @@ class Viewer {
     if (!this.view || this.size !== size) this.view = null;
     this.size = size;
     const last = reference >= 0 ? reference : pictures.length - 1;
-    if (!this.pair || Math.max(...this.pair) >= pictures.length) {
+    const asked = String(this.options.pair); // of another scene, another pair; else the user's choice stays
+    if (!this.pair || asked !== this.asked || Math.max(...this.pair) >= pictures.length) {
+      this.asked = asked;
       const first = this.loaded.findIndex(({ image }, i) => i !== last && image.width === this.loaded[last].image.width);
       this.pair = [...(this.options.pair || [Math.max(first, 0), last])];
     }

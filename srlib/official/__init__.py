@@ -35,7 +35,7 @@ def sources() -> pd.DataFrame:
 
 
 def available() -> list[tuple[str, int]]:
-    """Return every network and scale whose official weights are fetched and were measured here."""
+    """Return every network and scale whose official weights can be fetched and were measured here."""
     return [(row.network, int(scale)) for row in sources().itertuples() for scale in row.scales.split(";")]
 
 

@@ -36,6 +36,8 @@ SEED_NOISE = {"psnr": 0.1, "ssim": 0.001}
 # scenes, over three seeds of four networks each, 95 % of a difference on test20 is 0.15 dB and 0.0017 with D2C-SR after 26,000
 # steps, 0.04 dB and 0.0015 in DDet's ladder after 10,000: the larger one stands for all networks.
 CITY100_NOISE = {"City100-nikon/train13": {"psnr": 0.7, "ssim": 0.016}, "City100-nikon/train80": {"psnr": 0.15, "ssim": 0.0017}}
+# On photographs of other cameras, of the same networks: 0.07 to 0.32 dB and up to 0.0075, pooled.
+NOISE_ON = dict.fromkeys(("City100-iphone/test20", "RealSR-NTIRE19"), {"psnr": 0.23, "ssim": 0.0055})
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ class Paper:
     where a profile says so (`Profile.reference_tests`). ablations: methods of its ablations only. parts: further rows, a
     component of a trained method or a bound, name -> label. part_of: the trained method of a part. part_signs: the vital signs
     (`srlib.scoring.vitals`) that a part depends on, where not on all of its network. profiles: by profile name, the
-    fields that this paper sets otherwise (data, scales, sets). noise: see `seed_noise`, by training data. borrows: methods
-    without released weights of their own at some scale -> the paper whose released training of that name is used instead;
-    captions say so. derived: sets in its tables made of another set's images -> that set.
+    fields that this paper sets otherwise (data, scales, sets). noise, noise_on, part_noise: see `seed_noise`, by training data,
+    by test set, and in dB by part. borrows: methods without released weights of their own at some scale -> the paper whose
+    released training of that name is used instead; captions say so. derived: sets in its tables made of another set's images ->
+    that set.
     """
 
     name: str
@@ -118,6 +121,8 @@ class Paper:
     part_signs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    noise_on: dict[str, dict[str, float]] = field(default_factory=dict)
+    part_noise: dict[str, float] = field(default_factory=dict)
     borrows: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
 
@@ -149,11 +154,17 @@ class Paper:
         """Whether the row of that name depends on a training, and so on a seed."""
         return name in self.parts or self.method(name).trained
 
-    def seed_noise(self, metric: str, data: Collection[str] = ()) -> float:
-        """Return by how much another seed may move a metric after training on `data`: of all that is known where this is not."""
+    def seed_noise(self, metric: str, data: Collection[str] = (), dataset: str = "", rows: Collection[str] = ()) -> float:
+        """Return by how much another seed may move a metric: the largest noise that is known of what is named.
+
+        data: of the training; where its noise is not known, that of all data counts. dataset: which is scored. rows: the methods
+        or parts that are scored.
+        """
         kind = "psnr" if metric == "psnr" else "ssim"
         sets = data if data and set(data) <= self.noise.keys() else self.noise
-        return max((self.noise[name][kind] for name in sets), default=SEED_NOISE[kind])
+        trained = max((self.noise[name][kind] for name in sets), default=SEED_NOISE[kind])
+        parts = [self.part_noise[row] for row in rows if row in self.part_noise and kind == "psnr"]
+        return max(trained, self.noise_on.get(dataset, {}).get(kind, 0.0), *parts)
 
     def method(self, name: str) -> Method:
         """Return a method of the tables or ablations; raises SRError for an unknown name."""

@@ -36,18 +36,8 @@ def training(paper: Paper, name: str, scale: int, profile: Profile, seed: int = 
     else:
         card = None
     if card:
-        budget = training_budget(card["experiment"], card["provenance"])
-        card["budget"] = _with_start(paper, name, scale, profile, seed, budget)
+        card["budget"] = training_budget(card["experiment"], card["provenance"])
     return card
-
-
-def _with_start(paper: Paper, name: str, scale: int, profile: Profile, seed: int, budget: dict) -> dict:
-    """Return a budget with the trainings that it started from, which older cards lack."""
-    method = paper.method(name)
-    if "start" in budget or not method.start:
-        return budget
-    first = {part: training(paper, start, method.trained_at or scale, profile, seed) for part, start in method.start.items()}
-    return {**budget, "start": {part: card and card["budget"] for part, card in first.items()}}
 
 
 def total(budget: dict, cost: Callable[[dict], float] = lambda leg: leg["steps"]) -> float:
@@ -111,9 +101,9 @@ def training_budget_caption(paper: Paper, names: Iterable[str], scales: Iterable
     budgets = {}
     for scale in scales:
         usual = paper.setting(profile, scale).data
-        for name, trained in store.available(paper, names, scale, profile).items():
+        for trained in store.available(paper, names, scale, profile).values():
             if summary := trained.budget_summary:
-                budget = trained.training_budget and _with_start(paper, name, scale, profile, 0, trained.training_budget)
+                budget = trained.training_budget
                 data = trained.experiment.data
                 other = f" on {data}" if data != usual and not models.fitted(trained.experiment.model) else ""
                 budgets[f"{summary}{other}{_after(paper, budget) if budget else ''}"] = None

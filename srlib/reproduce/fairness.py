@@ -117,13 +117,14 @@ def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:
         if values.empty:
             return f"validations during training ({side.label} has none)"
     last_thirds = [values[values.index >= values.index.max() * 2 / 3] for values in curves]
-    if len(sides) == 2 and not any(side.component for side in sides):
-        if sides[0].validation != sides[1].validation:
-            return f"validations on one set ({', '.join(f'{side.label}: {side.validation}' for side in sides)})"
-        gaps = (last_thirds[0] - last_thirds[1]).dropna()
-        stable = len(gaps) > 1 and len({claim.slack(gap) > 0 for gap in gaps}) == 1
-    else:
-        stable = all(values.max() - values.min() < abs(claim.slack(difference)) for values in last_thirds)
+    alike = len(sides) == 2 and not any(side.component for side in sides)
+    if alike and sides[0].validation != sides[1].validation:
+        return f"validations on one set ({', '.join(f'{side.label}: {side.validation}' for side in sides)})"
+    gaps = (last_thirds[0] - last_thirds[1]).dropna() if alike else []
+    if len(gaps) > 1:
+        stable = len({claim.slack(gap) > 0 for gap in gaps}) == 1
+    else:  # no common steps, as of trainings in one stage and in two
+        stable = all(len(values) > 1 and values.max() - values.min() < abs(claim.slack(difference)) for values in last_thirds)
     if stable:
         return ""
     longer = []

@@ -152,12 +152,12 @@ def _check_same_images(tables: dict[str, pd.DataFrame], comparison: Comparison) 
 
 
 def _more_samples(
-    slack: float, image_half_width: float, seed_half_width: float, n_images: int, n_seeds: int, confidence: float
+    slack: float, image_half_width: float, seed_half_width: float, n_images: int, n_seeds: int, confidence: float, known: bool
 ) -> list[str]:
     """Return how many pictures and seeds would shrink the interval to the distance from the margin.
 
     The squared half-widths over pictures and seeds may sum to slack**2: each to what the other leaves, but at least its half.
-    n_seeds: 0 where nothing is trained.
+    n_seeds: 0 where nothing is trained. known: the half-width over seeds is the known noise of one, not measured over these.
     """
     needs = []
     image_room, seed_room = (math.sqrt(max(slack**2 - w**2, slack**2 / 2)) for w in (seed_half_width, image_half_width))
@@ -167,7 +167,6 @@ def _more_samples(
         deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1, confidence)
         needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES, confidence)} pictures")
     if n_seeds and seed_half_width > seed_room:
-        known = n_seeds < MIN_SEEDS  # the noise of such trainings, that of one seed
         n, freedom = (1, math.inf) if known else (n_seeds, n_seeds - 1)
         deviation = seed_half_width * math.sqrt(n) / t_quantile(freedom, confidence)
         needs.append(f"{required_samples(deviation, seed_room, MIN_SEEDS, confidence)} seeds on each side")
@@ -214,7 +213,7 @@ def judge_accuracy(
     n_seeds, known_noise = min(seeds, default=0), 0.0
     if 0 < n_seeds < MIN_SEEDS:
         trained_on = trainings.loc[trainings["method"].isin(tables) & (trainings["scale"] == comparison.scale), "data"]
-        known_noise = paper.seed_noise(claim.metric, set(trained_on))
+        known_noise = paper.seed_noise(claim.metric, set(trained_on), comparison.dataset, tables)
 
     def intervals(confidence: float) -> tuple[float, float, float, float]:
         noise = seed_half_width(*values, same_seeds=left.columns.equals(right.columns), confidence=confidence)
@@ -253,7 +252,9 @@ def judge_accuracy(
     elif word != without_noise:
         detail += f", undecided for the noise of {format_difference(claim.metric, noise).lstrip('+')}"
     if n_images < MIN_IMAGES or word == UNDECIDED:
-        needs = _more_samples(abs(claim.slack(estimate)), over_images[1] - estimate, noise, n_images, n_seeds, confidence) + needs
+        known = 0 < noise <= known_noise * _widening(confidence)
+        slack, over = abs(claim.slack(estimate)), over_images[1] - estimate
+        needs = _more_samples(slack, over, noise, n_images, n_seeds, confidence, known) + needs
     if needs := [need for need in needs if need]:
         return verdict(UNDECIDED, f"{detail}; it would take {' and '.join(needs)}")
     return verdict(word, detail)

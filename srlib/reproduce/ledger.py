@@ -13,7 +13,7 @@ import torch
 from srlib import official
 from srlib.core import paths
 from srlib.core.errors import unknown
-from srlib.core.files import write_json
+from srlib.core.files import sha256, write_json
 from srlib.core.output import print_line
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
@@ -163,6 +163,8 @@ def _released_legs(planned: Planned, name: str) -> int:
     if not (file.with_suffix(".json") if planned.card_only else file).exists():
         return 0
     card = cards.read_card(file.with_suffix(".json"))
+    if not planned.card_only and sha256(file) != card["weights"]:  # a release was interrupted
+        return 0
     made = Experiment(**card["experiment"])
     steps = [leg["steps"] for leg in legs(training_budget(card["experiment"], card["provenance"]))]
     last = planned.training(len(steps) - 1, LATER if planned.start or planned.official or len(steps) > 1 else "")

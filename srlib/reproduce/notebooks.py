@@ -15,6 +15,7 @@ from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import atomic_write
+from srlib.data.layouts import LAYOUTS
 from srlib.data.sets import ImageSet, open_set
 from srlib.papers import Paper
 from srlib.papers.profiles import PROFILES, Profile
@@ -144,10 +145,12 @@ def _profile_sets(kind: str, paper: Paper, values: dict[str, Any]) -> Iterator[t
 
 def first_set(profile: Profile) -> ImageSet:
     """Open the first test set of a profile or, where it cannot be opened, the embedded photographs, and say so."""
+    first = profile.tests[0]
     try:
-        return open_set(profile.tests[0])
+        return open_set(first)
     except SRError as error:
-        embedded = open_set("embedded-camera-test" if profile.scales == (1,) else "embedded-test")
+        pairs = profile.scales == (1,) or first in LAYOUTS
+        embedded = open_set("embedded-camera-test" if pairs else "embedded-test")
         print(f"{error}. Until then: {embedded.name}.")
         return embedded
 

@@ -157,8 +157,12 @@ def release(ledger: Ledger, only: Iterable[str]) -> tuple[list[Path], list[str]]
         if unclean:
             failed.append(f"{planned}: {unclean[0].dir} was not trained from a clean commit; delete it and train again")
             continue
-        run = store.load_run(runs[max(runs)].dir).run
-        e = run.experiment
-        cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also, planned.card_only)
+        try:
+            run = store.load_run(runs[max(runs)].dir).run
+            e = run.experiment
+            cards.release(run, filter(None, [e.validation]), protocol("y"), planned.also, planned.card_only)
+        except SRError as error:
+            failed.append(f"{planned}: {error}")
+            continue
         files += [cards.released_file(e.paper, name, e.scale, e.seed) for name in planned.names]
     return files, failed

@@ -8,9 +8,7 @@ runs/report/<profile>/
 
 import itertools
 import re
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import jinja2
@@ -24,6 +22,7 @@ from pygments.formatters import HtmlFormatter
 from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
+from srlib.core.files import replacing
 from srlib.core.output import tolerant
 from srlib.draw.columns import format_value, header
 from srlib.papers import Paper
@@ -190,7 +189,7 @@ def _section(paper: Paper, profile: str, out: Path, executed: Path, environment:
     tables, pictures = copy(notebooks.figures_folder(profile, paper.name), out / "files", titles=headings(executed))
     if not (pages or tables or pictures):
         return None
-    picture, table = LEAD[paper.name]
+    picture, table = LEAD.get(paper.name, ("", ""))
     lead = {"picture": _first(pictures, picture), "table": _first(tables, table)}
     released = {"picture": None, "table": None}
     if profile != "released":
@@ -264,19 +263,8 @@ def build(profile: str) -> Path:
     """
     find_profile(profile)
     folder = paths.runs_dir() / "report" / profile
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for stale in folder.parent.glob(f".{profile}-*"):  # left by a killed run
-            shutil.rmtree(stale)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{profile}-") as temporary:
-            fresh = Path(temporary) / "new"
-            fresh.mkdir()
-            _write(profile, fresh)
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            fresh.rename(folder)
-    except OSError as error:
-        raise SRError(f"cannot write {folder}: {error.strerror}; free some space or set SRLIB_RUNS") from error
+    with replacing(folder) as fresh:
+        _write(profile, fresh)
     return folder / "index.html"
 
 

@@ -49,6 +49,11 @@ def read_scores(file: Path, by: Protocol, scoring_probe: list[float]) -> tuple[p
     return pd.read_csv(io.StringIO(body), dtype={"image": str}), ""
 
 
+def file_name(dataset: str) -> str:
+    """Return a set's name as score files begin with it."""
+    return dataset.replace("/", "_").replace(":", "_")
+
+
 def whole_set_probe(model: nn.Module, by: Protocol) -> list[float]:
     """Return the probe of `evaluation.evaluate`, with which the scores of a network on a whole set are stored."""
     net = probe.stand_in(model)
@@ -73,20 +78,24 @@ def score(
         return evaluate(net, images, by, limit=limit, ensemble=ensemble)
 
     images = open_set(dataset)
-    parts = [dataset.replace("/", "_").replace(":", "_"), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
+    parts = [file_name(dataset), f"x{trained.model.scale}", by.name, images.fingerprint[:8]]
     parts += [f"first{limit}"] if limit is not None and limit < len(images) else []
     name = f"{'_'.join(filter(None, [*parts, scorer or ('ensemble' if ensemble else '')]))}.csv"
     probed = trained.probed
     scoring_probe = probe.scoring(probed, lambda pictures: compute(probed, pictures))
     file = trained.scores / name
+    problems = []
     for cached in (file, *([trained.kept / name] if trained.kept else [])):
         if cached.exists():
             rows, problem = read_scores(cached, by, scoring_probe)
             if rows is not None:
                 return rows
-            print(f"{cached.parent.name}/{cached.name}: {problem}; re-scored", flush=True)
+            problems.append(f"{cached.parent.name}/{cached.name}: {problem}; re-scored")
+            if cached == file:  # else `workflow/scores.py` would copy it
+                file.unlink()
     if trained.absent:
         raise trained.absent
+    print(*problems, sep="\n", end="\n" if problems else "", flush=True)
     write_scores(file, compute(trained.model, dataset), by, scoring_probe)
     return read_scores(file, by, scoring_probe)[0]
 
@@ -122,7 +131,7 @@ def collect(
             for seed in seeds if paper.method(name).trained else (0,):
                 try:
                     trained = load_or_train(paper, name, scale, profile, seed, progress, only_scored=True)
-                    sets = datasets or paper.tests(name, profile)
+                    sets = datasets or paper.tests(name, paper.setting(profile, scale))
                     scored = {dataset: score(trained, dataset, selected, limit=limit, ensemble=ensemble) for dataset in sets}
                 except NotReleased as error:
                     missing.append(error.which)

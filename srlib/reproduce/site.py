@@ -9,14 +9,13 @@ site/
 """
 
 import importlib.util
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srlib import papers
 from srlib.core import paths
 from srlib.core.errors import SRError
-from srlib.core.files import atomic_write
+from srlib.core.files import atomic_write, replacing
 from srlib.core.protocols import protocol
 from srlib.data.sets import open_set
 from srlib.draw import page
@@ -64,20 +63,26 @@ def _picture(paper: str, profile: str, folder: Path) -> dict | None:
     """Copy the figure that opens a paper's section, freshly made or committed; return it, None where there is none."""
     made = notebooks.figures_folder(profile, paper)
     figures = made if made.exists() else paths.home() / "figures" / profile / paper
-    _, pictures = copy(figures, folder / paper / "files", report.LEAD[paper][:1])
+    _, pictures = copy(figures, folder / paper / "files", report.LEAD.get(paper, ("figure_1",))[:1])
     return pictures[0] if pictures else None
 
 
 def build(profile: str, folder: Path) -> tuple[list[Explorer], int]:
     """Write the site of a profile into a folder; return its explorers and the number of notebooks.
 
-    What an earlier call wrote there is removed first. Raises SRError where there is neither a network nor an executed notebook.
+    An earlier site is replaced once the new one is complete. Raises SRError where there is neither a network nor an executed
+    notebook, and for a folder that holds other files.
     """
     find_profile(profile)
+    own = {"index.html", "summary", *(name for paper in papers.names() for name in (paper, f"{paper}.html"))}
+    if folder.is_dir() and (others := sorted({entry.name for entry in folder.iterdir()} - own)):
+        raise SRError(f"{folder} would be replaced, but holds other files ({others[0]}); choose a new folder")
+    with replacing(folder) as fresh:
+        return _write(profile, fresh)
+
+
+def _write(profile: str, folder: Path) -> tuple[list[Explorer], int]:
     executed = paths.runs_dir() / "notebooks" / profile
-    for name in (*papers.names(), "summary"):
-        (folder / f"{name}.html").unlink(missing_ok=True)
-        shutil.rmtree(folder / name, ignore_errors=True)
     environment, sections, explorers = report.templates(), [], []
     for name in papers.names():
         paper = papers.get(name)

@@ -126,24 +126,25 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0, only_score
     method = paper.method(name)
     models.check(method.model, scale, method.args)
     file = weights_path(paper, name, method.trained_at or scale, seed)
-    if not file.exists():
+    card = read_card(file.with_suffix(".json")) if file.exists() or file.with_suffix(".json").exists() else {}
+    actual, expected = sha256(file) if file.exists() else "", str(card.get("weights"))
+    earlier = bool(actual) and actual != expected and card.get("card_only")  # weights of a release before the card's
+    if not actual or earlier:
         which = f"{name} x{scale} (seed {seed})" if seed else f"{name} x{scale}"
         command = f"python -m srlib train {paper.name}/{name} --scale {scale}{f' --seed {seed}' if seed else ''}"
-        if file.with_suffix(".json").exists():
+        if card:
             message = f"{which} of {paper.name}: only its card is released, not its weights; train it: {command}"
-            if only_scored and read_card(file.with_suffix(".json")).get("card_only"):
+            if only_scored and card.get("card_only"):
                 return _without_weights(paper, method, name, scale, file, NotReleased(which, message))
         else:
             existing = ", ".join(sorted(f.stem for f in file.parent.glob("*.safetensors"))) or "none"
             elsewhere = "" if paths.released_dir().name == "data" else "a checkout has more: set SRLIB_HOME to it. "
             message = f"no released weights of {paper.name} for {which}; there are: {existing}. {elsewhere}Train it: {command}"
         raise NotReleased(which, message)
-    card = read_card(file.with_suffix(".json"))
     experiment = Experiment(**card["experiment"])
     lender = file.parent.name
     if (experiment.paper, experiment.name) != (lender, name):
         raise SRError(f"{file}: its card is of {experiment.paper}/{experiment.name}; put weights and card back in their folder")
-    actual, expected = sha256(file), str(card.get("weights"))
     if actual != expected:
         raise SRError(f"{file} was changed: SHA-256 {actual[:10]}, not {expected[:10]} as on its card; restore it")
     what, kept = f"released weights {file.stem}", kept_scores(file)
@@ -206,16 +207,23 @@ def untrained_scores(method: Method, scale: int) -> Path:
 def _closed_form(paper: Paper, name: str, scale: int, profile: Profile, seed: int, progress: str = "auto") -> Trained | None:
     """Return a method in closed form: its fit, or one that is fitted when it is used; None without fit and published scores."""
     method, experiment = paper.method(name), paper.experiment(name, scale, profile, seed)
-    run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
-    kept = published_scores(run.key)
-    if run.complete:
-        with contextlib.suppress(Outdated):  # it is fitted anew when it is used
-            return replace(load_run(run.dir, scale), label=method.label, kept=kept)
+    try:
+        run = Run(experiment, open_pairs(experiment.data, experiment.scale).fingerprint)
+    except SRError:  # its training images are not here: the published scores of one version of them are enough
+        versions = list(published_scores("").glob(f"{experiment.key('').rpartition('-')[0]}-*"))
+        if len(versions) != 1:
+            return None
+        kept, made = versions[0], paths.runs_dir() / "released" / versions[0].name
+    else:
+        kept, made = published_scores(run.key), run.dir / "metrics"
+        if run.complete:
+            with contextlib.suppress(Outdated):  # it is fitted anew when it is used
+                return replace(load_run(run.dir, scale), label=method.label, kept=kept)
     unfitted = models.create(experiment.model, scale, **experiment.model_args)
     if not (kept.is_dir() and isinstance(unfitted, Patchwise)):
         return None
     model = FittedWhenUsed(unfitted, lambda: load_run(train(experiment, progress=progress).dir, scale).model)
-    return Trained(name, method.label, model, run.dir / "metrics", kept=kept, unfitted=experiment)
+    return Trained(name, method.label, model, made, kept=kept, unfitted=experiment)
 
 
 def load_official(method: Method, name: str, scale: int) -> Trained:

@@ -1,8 +1,10 @@
 """The verdict on a claim that is typed, such as "difficulty_sr > idn on Urban100 x4", from stored evaluations."""
 
+import glob
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from srlib import papers
@@ -15,11 +17,11 @@ from srlib.reproduce import budgets, store
 from srlib.reproduce.claims import Claim, format_difference
 from srlib.reproduce.intervals import image_interval
 from srlib.reproduce.judging import MIN_IMAGES, UNDECIDED, decide
-from srlib.reproduce.scores import read_scores, whole_set_probe
+from srlib.reproduce.scores import file_name, read_scores, whole_set_probe
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
 
 FORM = re.compile(
-    r"(\S+?)\s*([<>])\s*(\S+)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.IGNORECASE
+    r"(.+?)\s*([<>])\s*(.+?)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.IGNORECASE
 )
 MAX_SEEDS = 10
 
@@ -81,7 +83,7 @@ def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Itera
     for seed in range(MAX_SEEDS) if paper.has(name, scale) else ():
         trained = store.load_existing(paper, name, scale, paper.setting("released"), seed)
         folders = [trained.scores, trained.kept] if trained else []
-        pattern = f"{dataset.replace('/', '_')}_x{scale}_{by}_{'[0-9a-f]' * 8}.csv"
+        pattern = f"{glob.escape(file_name(dataset))}_x{scale}_{by}_{'[0-9a-f]' * 8}.csv"
         files = [file for folder in folders if folder for file in sorted(folder.glob(pattern))]
         if len({file.name for file in files}) > 1:
             raise SRError(
@@ -114,11 +116,18 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
     left, right = tables
     if not left.index.is_unique or not left.sort_index().index.equals(right.sort_index().index):
         raise SRError(f"{files[0]} and {files[1]} differ in pictures or protocol on {dataset} x{scale}; evaluate both alike")
-    estimate, *over_images = image_interval(left.to_numpy()[:, None], right.loc[left.index].to_numpy()[:, None])
+    values = [side.loc[left.index].to_numpy(float)[:, None] for side in (left, right)]
+    for file, own in zip(files, values, strict=True):
+        if not np.isfinite(own).all():
+            image = left.index[~np.isfinite(own[:, 0])][0][1]
+            raise SRError(f"{file} has no finite {metric} of {image!r}; leave that image out on both sides")
+    pictures = left.index.get_level_values("image").str.partition("@").get_level_values(0).to_numpy()  # of windows, "name@0,0"
+    n_images = len(set(pictures))
+    estimate, *over_images = image_interval(*values, pictures)
     word, low, high = decide(1, margin, estimate, *over_images, SEED_NOISE["psnr" if metric == "psnr" else "ssim"])
-    word = word if len(left) >= MIN_IMAGES else UNDECIDED
+    word = word if n_images >= MIN_IMAGES else UNDECIDED
     numbers = f"{format_difference(metric, estimate)} [{format_difference(metric, low)}, {format_difference(metric, high)}]"
     return (
         word,
-        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {len(left)} images; training budgets not known",
+        f"{dataset} x{scale}: {files[0]} against {files[1]} {numbers}, {n_images} images; training budgets not known",
     )

@@ -77,11 +77,15 @@ def _from_function(name: str, scale: int | None) -> Foreign:
     sys.path.insert(0, os.getcwd())
     try:
         build = getattr(import_module(module), function)
-        takes_scale = scale is not None and "scale" in inspect.signature(build).parameters
-        network = build(scale=scale) if takes_scale else build()
+        asked = inspect.signature(build).parameters.get("scale")
+        if asked and scale is None and asked.default is asked.empty:
+            raise SRError(f"{name} needs a scale; give --scale")
+        network = build(scale=scale) if asked and scale is not None else build()
     except SystemExit as error:
         hint = "it called sys.exit, as scripts do that read their arguments when imported; move that under `if __name__`"
         raise SRError(f"{name} cannot be built: {hint}") from error
+    except SRError:
+        raise
     except Exception as error:
         raise failure(f"{name} cannot be built", error) from error
     finally:

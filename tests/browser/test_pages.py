@@ -306,6 +306,32 @@ def test_a_click_in_ddet_shows_the_filters_of_that_pixel(opened):
     assert len(after) == 3 and all(a != b for a, b in zip(after, before, strict=True))
 
 
+def test_keys_move_ddet_s_pixel_by_single_steps(opened):
+    page = opened("ddet")
+    x, y = page.evaluate("explorer.viewer.options.point")
+    for k in range(3):
+        page.evaluate(
+            "explorer.viewer.root.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', shiftKey: true, bubbles: true}))"
+        )
+        page.wait_for_function("x => explorer.values.point && explorer.values.point[0] === x", arg=x + k + 1)
+    page.wait_for_function("place => document.querySelector('#about').innerText.includes(place)", arg=f"row {y}, column {x + 2}")
+
+
+def test_another_picture_forgets_one_s_own(opened):
+    page = opened("prosrn")
+    page.wait_for_function("explorer.viewer.pair")
+    pair = page.evaluate("explorer.viewer.pair")
+    page.evaluate(f"void explorer.change({{picture: {prosrn.OWN!r}}})")  # the network is at work
+    page.wait_for_function("document.querySelector('#about').innerText.includes('at work')")
+    change(page, picture=PICTURE)
+    text = page.locator("#about").inner_text()
+    page.wait_for_timeout(1500)
+    assert "at work" not in text and page.locator("#about").inner_text() == text
+    change(page, picture=prosrn.OWN)
+    change(page, picture=PICTURE)
+    assert page.evaluate("explorer.viewer.pair") == pair
+
+
 def test_weight_maps_stand_under_their_predictions(opened):
     page = opened("d2c_sr")
     boxes = [page.locator("#viewer figure").nth(k).bounding_box() for k in range(8)]

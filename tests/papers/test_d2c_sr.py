@@ -20,6 +20,7 @@ from srlib.papers.d2c_sr import explorer as explorers
 from srlib.papers.d2c_sr import figures as d2c_figures
 from srlib.papers.d2c_sr.loss import divergence_loss, normalise, residuals, shared_levels, triplet
 from srlib.scoring.evaluation import evaluate
+from srlib.train import probe
 
 # --- The loss -----------------------------------------------------------------------------------------------------------
 
@@ -230,6 +231,13 @@ def test_pictures_are_the_pairs_of_the_set():
     images = open_set(SET)
     assert name == images.names[0] and len(rest) == 1
     assert lr.shape[0] * 2 == hr.shape[0] and np.array_equal(hr, images[0])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_parts_are_scored_and_probed_at_every_scale(scale):
+    net = models.create("d2c_sr", scale, width=4, groups=1, blocks=1).eval()
+    probed = probe.scoring(net, lambda images: analysis.evaluate_parts(net, images, D2C))
+    assert probed and np.isfinite(probed).all()
 
 
 # --- Explorers ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from srlib.core.color import to_rgb
+from srlib.core.imresize import downscale, modcrop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.sets import open_set
@@ -87,11 +89,11 @@ def checkerboard_rms(image: np.ndarray) -> float:
 
 
 def image_pairs(dataset: str, scale: int, limit: int | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield (name, LR, HR) of a dataset of pairs, HR cropped to a multiple of the scale."""
+    """Yield (name, LR, HR) of a dataset, HR cropped to a multiple of the scale; LR of a set without pairs is made from HR."""
     images = open_set(dataset)
-    for i, (name, hr) in enumerate(islice(images, limit)):
-        height, width = (side // scale * scale for side in hr.shape[:2])
-        yield name, images.lr(i, hr, scale), hr[:height, :width]
+    for i, (name, whole) in enumerate(islice(images, limit)):
+        hr = modcrop(to_rgb(whole), scale)
+        yield name, images.lr(i, whole, scale) if images.paired else downscale(hr, scale), hr
 
 
 def evaluate_parts(net: Fused | Tree, dataset: str, protocol: Protocol, limit: int | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ the paper's, the residual networks are small: `short` holds their arguments. The
 """
 
 from srlib.nn import models
-from srlib.papers.base import CITY100, CITY100_NOISE, EMBEDDED_CAMERA, Method, Paper, camera_sets
+from srlib.papers.base import CITY100, CITY100_NOISE, EMBEDDED_CAMERA, NOISE_ON, Method, Paper, camera_sets
 from srlib.papers.ddet import analysis
 from srlib.papers.ddet.model import DDet
 from srlib.scoring import evaluation
@@ -88,5 +88,6 @@ PAPER = Paper(
         "paper": camera_sets("RealSR-V2-x2/train", "RealSR-V2-x2/test"),
     },
     noise=CITY100_NOISE,
+    noise_on=NOISE_ON,
     borrows={name: "d2c_sr" for name in ("srresnet_rgb", "edsr_rgb", "rcan_rgb", "lp_kpn")},
 )

@@ -151,7 +151,7 @@ def pixel_kernels(
 
     image: uint8 LR. pixels: name -> (row, column). kernels: `(H, W, K, K)` per size. given: name -> grey levels that each kernel
     contributes there. Frames around a pixel show the extent of each kernel. All kernels share one colour scale, which ends at the
-    largest weight off the centre; central weights, where training starts, are far larger and printed below.
+    largest weight off the centre; the central weight, where training starts, is printed below.
     """
     columns = 1 + len(kernels)
     size = (2.1 * columns + 0.9, 2.45 * len(pixels) + 0.7)

@@ -108,9 +108,9 @@ async function compose(scene, { cdm, refine, point }) {
     pair: [0, steps.length + 2],
     columns: 4,
     least: 150,
-    point: [x, y],
+    point: point || [x, y],
     figures,
-    keys: [["rgb(67,147,195)", "negative"], ["#fff", "0"], ["rgb(214,96,77)", "positive"], ["#000", "the pixel itself, whose weight is far larger"]],
+    keys: [["rgb(67,147,195)", "negative"], ["#fff", "0"], ["rgb(214,96,77)", "positive"], ["#000", "the pixel itself, whose weight stands below"]],
     describe: () => `Filters of the pixel in row ${y}, column ${x}. LR has ${planesOf(lr)[pixel].toFixed(0)} levels of luma there, ` +
       `HR ${planesOf(hr)[pixel].toFixed(0)}, the result ${output[pixel].toFixed(1)}. Full colour: a weight of ${(full).toFixed(4)}; in the maps ${CHANGE} levels.`,
   };

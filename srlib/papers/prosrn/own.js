@@ -180,6 +180,12 @@ async function chosen(scene) {
   return decode(scene.sample);
 }
 
+// Whether a scene is still the one that is shown, as another may be chosen while the network works.
+function isShown(scene) {
+  const { data, values } = window.explorer;
+  return data.scenes[values.picture] === scene;
+}
+
 async function enlargeOwn(scene, use) {
   const part = middle(await chosen(scene), use);
   const lr = copied(use) ? halved(toPlanes(part)) : toPlanes(part);
@@ -187,7 +193,7 @@ async function enlargeOwn(scene, use) {
   const began = performance.now();
   const luma = { ...lr, count: 1, data: ycbcr.data.subarray(0, lr.width * lr.height).map((value) => value / 255) };
   const sr = await step((scene.net ||= unpack(scene)), luma, (share) => {
-    document.getElementById("about").textContent = `ProSRN at work in this page: ${(100 * share).toFixed(0)} %`;
+    if (isShown(scene)) document.getElementById("about").textContent = `ProSRN at work in this page: ${(100 * share).toFixed(0)} %`;
   });
   const seconds = (performance.now() - began) / 1000;
   const enlarged = map(doubled(ycbcr), (value, i) => (i < sr.data.length ? 255 * sr.data[i] : value));
