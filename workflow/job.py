@@ -90,9 +90,9 @@ def run(command: list[str], text: Path, notebook: Path, name: str, alive: str) -
             while not abandoned(alive):
                 if time.monotonic() - printed > INTERVAL:
                     printed = time.monotonic()
-                    if (place := position(notebook, text)) != last:
+                    if (place := position(notebook, text)) not in ("", last):  # "": between two cells
                         print(f"  at      {name}: {place}\n", end="", flush=True)
-                    last = place
+                        last = place
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(timeout=0.5)
                     if status < 0:

@@ -62,9 +62,9 @@ def error_plane(patches: Sequence[Mapping[str, np.ndarray]], predictions: Sequen
         ax.margins(0.15)
         ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[0, 0].set_ylabel("second principal axis (grey levels)")
-    note(fig, about)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    note(fig, about)
     return fig
 
 
