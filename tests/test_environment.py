@@ -244,7 +244,7 @@ for command in ("list", "upscale photo.jpg", "upscale photo.jpg --model prosrn -
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     lines = done.stdout.splitlines()
     assert lines[:3] == [str(installed / "srlib" / "__init__.py"), str(tmp_path / "runs"), "True"], done.stderr
-    assert [line.split()[0] for line in lines[3:5]] == ["btsrn/btsrn_x2", "prosrn/prosrn_x2"]
+    assert [line.split()[0] for line in lines[3:5]] == ["btsrn/btsrn", "prosrn/prosrn"]
     assert [line[-1] for line in lines if " -> " in line] == ["0", "0", "0", "2", "0", "0", "0", "0"], done.stderr
     for name, size in (("btsrn_x2", (60, 80)), ("prosrn_x4", (120, 160))):
         assert Image.open(tmp_path / f"photo_{name}.png").size == size

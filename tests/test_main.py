@@ -170,7 +170,7 @@ ERRORS = {
     "train prosrn --scale 3": "scale (=3) of prosrn must be one that prosrn has: x2, x4, x8",
     "train srgan --scale 2": "scale (=2) of srgan must be one that prosrn has: x4",
     "train btsrn/vdsr --start nowhere": "start (=nowhere) must be a complete run or a weights file, and nowhere is not",
-    "train difficulty_sr --scale 2": "fetch them (python -m srlib data official), or name others with --start complex=PATH",
+    "train idn_longer --scale 2": "fetch them (python -m srlib data official), or name others with --start PATH",
     "train btsrn/vdsr --start foo=none": "start (=foo=none): btsrn/vdsr starts from --start PATH",
     "train btsrn/vdsr --batch 0": "batch (=0) must be greater than 0",
     "train btsrn/vdsr --minutes inf": "minutes (=inf) must be a finite number",

@@ -427,7 +427,7 @@ class TestFailures:
         for trained, options, message in (
             (bicubic(), {"tile": 3}, r"tile \(=3\) must be"),
             (bicubic(1), {}, r"scale \(=1\) of bicubic"),
-            (replace(bicubic(), name="one", model=models.create("identifier", 2)), {}, r"model \(=one\) says how difficult"),
+            (replace(bicubic(), name="one", model=models.create("identifier", 2)), {}, r"model \(=one\) predicts how difficult"),
         ):
             with pytest.raises(SRError, match=message):
                 upscale_files(trained, ["none.png"], **options)
