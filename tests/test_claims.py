@@ -414,6 +414,9 @@ class TestConditions:
         assert verdict(claim(relation="<"), CLEAR, **{field: {"vdsr": value}}).verdict == UNDECIDED  # nor contradicted
         assert verdict(claim(), CLEAR, **{field: value}).verdict == "holds"
 
+    def test_fewer_and_larger_patches_of_as_many_pixels_are_an_equal_budget(self):
+        assert verdict(claim(), CLEAR, batch={"vdsr": 4}, hr_patch={"vdsr": 96}).verdict == "holds"
+
     def test_seeds_of_one_side_with_unequal_budgets_are_not_decidable(self):
         rows = both(30.5, 30.0, seeds=3)
         made = trained(rows)

@@ -183,6 +183,11 @@ class TestReading:
         ):
             plan.read()
 
+    def test_budgets_are_equal_by_the_pixels_of_a_step(self, home):
+        few = {"name": "two", "networks": ["btsrn/vdsr"], "beside": ["btsrn/espcn"], "batch": 8, "hr_patch": 16}
+        write(home, {**ESPCN, "batch": 2, "hr_patch": 32}, {**TINY, **few})
+        assert len(plan.read()) == 2
+
     def test_what_a_network_starts_from_counts_for_equality(self, home):
         write(home, SRRESNET, {**GAN, "beside": ["prosrn/srresnet"]})
         with pytest.raises(SRError, match="unequal budgets: prosrn/srgan x4 has 8 steps .* prosrn/srresnet x4 4 steps"):

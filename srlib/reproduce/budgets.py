@@ -56,8 +56,8 @@ def official_starts(budget: dict) -> list[str]:
 def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Profile) -> tuple[list[str], str]:
     """Return the networks that were trained like another one, and a note on the others; "" for none.
 
-    Alike are data, steps with those of all that a network started from, batch and patch. Untrained methods, and networks that are
-    not there, are alike.
+    Alike are data, steps with those of all that a network started from, and the HR pixels of a step. Untrained methods, and
+    networks that are not there, are alike.
     """
 
     def cost(name: str) -> tuple | None:
@@ -65,7 +65,7 @@ def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Pr
         if card is None:
             return None
         fields = card["experiment"]
-        return fields["data"], total(card["budget"]), fields["batch"], fields["hr_patch"]
+        return fields["data"], total(card["budget"]), fields["batch"] * fields["hr_patch"] ** 2
 
     names, expected = list(names), cost(like)
     others = [name for name in names if expected and name != like and cost(name) not in (None, expected)]

@@ -64,8 +64,13 @@ class Side:
         return self.gap <= LEVEL_TOLERANCE
 
     @property
+    def budgets(self) -> set[tuple]:
+        """The budgets of its seeds: data, steps, HR pixels of a step, and what it started from."""
+        return {(row.data, row.steps, row.batch * row.hr_patch**2, row.official) for row in self.trainings.itertuples()}
+
+    @property
     def budget(self) -> str:
-        """The budget as text; the same for sides of equal budgets."""
+        """The budget as text."""
         budgets = []
         for row in self.trainings.itertuples():
             start = " after official weights" if row.official else ""
@@ -101,7 +106,7 @@ def equal_budgets(claim: Claim, difference: float, sides: list[Side]) -> str:
             if side.behind > 0 and (claim.slack(difference) > 0) != (claim.slack(closed) > 0):
                 return f"{side.label} at the paper's number, {format_difference(claim.metric, side.behind).lstrip('+')} above it"
         return ""
-    if len(trained) < 2 or (trained[0].budget == trained[1].budget and " or " not in trained[0].budget):
+    if len(trained) < 2 or (trained[0].budgets == trained[1].budgets and len(trained[0].budgets) <= 1):
         return "" if all(len(side.trainings) for side in trained) else f"a known budget of {trained[0].label}"
     return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in trained))
 

@@ -83,12 +83,12 @@ class Planned:
         return list({planned.key: planned for planned in self.start.values()}.values())
 
     def budget(self) -> Counter:
-        """Return its training steps, including those of all networks that it starts from: (data, batch, HR patch) -> steps.
+        """Return its training steps, including those of all networks that it starts from: (data, HR pixels of a step) -> steps.
 
         Identifiers, which do no SR, and official weights do not count.
         """
         e = self.experiment
-        own = Counter({(e.data, e.batch, e.hr_patch): e.steps})
+        own = Counter({(e.data, e.batch * e.hr_patch**2): e.steps})
         return sum((first.budget() for first in self.first if first.experiment.model != "identifier"), own)
 
     def training(self, number: int, start: str) -> Experiment:
@@ -244,7 +244,7 @@ class _Reader:
         return {part: (lender.name, first, given["scale"], seed) for part in given["parts"]}
 
     def check_budgets(self) -> None:
-        """Raise SRError where two networks of a comparison differ in data, batch, patch or total steps."""
+        """Raise SRError where two networks of a comparison differ in data, HR pixels of a step or total steps."""
         for name, beside in self.beside.items():
             members = [planned for planned in self.planned.values() if planned.comparison == name]
             for other, scale in beside:
@@ -274,4 +274,4 @@ def _leg(leg: int, steps: int) -> int:
 
 def _describe_budget(planned: Planned) -> str:
     parts = planned.budget().items()
-    return " and ".join(f"{steps:,} steps of {batch} patches of {side} px of {data}" for (data, batch, side), steps in parts)
+    return " and ".join(f"{steps:,} steps of {pixels:,} HR pixels of {data}" for (data, pixels), steps in parts)

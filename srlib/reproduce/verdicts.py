@@ -22,7 +22,7 @@ Relations, with the margin m and d as above:
 Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
 - the mechanisms of both sides trained (`srlib.scoring.vitals`); else it is not judged,
 - there are at least `MIN_IMAGES` pictures,
-- both sides had the same budget: data, steps (including those of the trainings that they started from), batch and patch. A side
+- both sides had the same budget: data, steps (with those of the trainings that they started from), HR pixels of a step. A side
   with official weights had its paper's: the other one must then be at the level of its paper, `LEVEL_TOLERANCE` at most behind
   its published number, and the difference on the same side of the margin if that distance were closed. So a rival with official
   weights is compared by these where left is at that level or started from them, else, where the rival was trained here too, by
