@@ -263,7 +263,7 @@ def test_claims_table_is_for_readers():
     assert other["verdict"] == "not tested" and pd.isna(other["difference"]) and pd.isna(other["images"])
     gan = claims_table(evaluate_claims("prosrn", rows)).set_index("claim")
     assert gan.loc["ProSRGAN has a higher PSNR than SRGAN-VGG54.", "published"] == "−0.240 dB, contradicted by 1 of 3"  # of Set5
-    assert line["published"] == "+0.130 dB, least of 12" and pd.isna(other["published"])
+    assert line["published"] == "+0.130 dB, least favourable of 12" and pd.isna(other["published"])
     untested = (found["verdict"] == "not tested").to_list()
     assert untested == sorted(untested) and set(untested) == {False, True}  # the last
     assert check_latex(latex(found.reset_index(), "c", "claims")) == 1 + len(found)

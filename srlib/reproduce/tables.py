@@ -194,7 +194,7 @@ def _published_cell(claim: Claim) -> str | None:
     least = _signed(claim.metric, min(differences, key=claim.slack))
     if contradicting := sum(map(claim.contradicted_by, differences)):
         return f"{least}, contradicted by {contradicting} of {len(differences)}"
-    return f"{least}, least of {len(differences)}" if len(differences) > 1 else least
+    return f"{least}, least favourable of {len(differences)}" if len(differences) > 1 else least
 
 
 def claims_table(evaluated: pd.DataFrame) -> pd.DataFrame:
