@@ -11,8 +11,8 @@ Departures:
 - An hourglass is built from the paper's description and not from the code: four levels of pooling, residual blocks at each,
   a residual block on each skip, nearest-neighbour up-sampling. Parameters: x2 39,637,196, x4 40,080,332, close to the code's but
   not equal.
-- Masks are made by a softmax over the three components, so that they add up to 1 as the paper's regions do. Images and masks are
-  fused in float32 also under autocast.
+- One mask of a component serves all colours; the code has one for each. Both make them by a softmax over the three components.
+  The code's last stage also adds a skip from the head. Images and masks are fused in float32 also under autocast.
 - The loss here compares every image with the HR image; the paper restricts each to its own region, found by a Harris detector,
   and weights the last by gradients.
 - Images are padded to multiples of 16 by repeating border pixels. `context` is None: the receptive field of the hourglasses is

@@ -12,7 +12,7 @@ Z. Hui, X. Wang, X. Gao, "Fast and Accurate Single Image Super-Resolution via In
 layers and each 1x1, the first 16 channels kept, the concatenation in the other order. 552,769 parameters instead of 677,185.
 
 Departures: the bicubic image is MATLAB's (a = -0.5), where Difficulty-SR's code has OpenCV's (a = -0.75); luma in 0..1, not
-0..255; the output is scale times the input, where IDN's is one pixel short of it.
+0..255; the output is scale times the input, where IDN's is scale - 1 pixels short of it.
 """
 
 from itertools import pairwise

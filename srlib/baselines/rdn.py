@@ -5,6 +5,8 @@ differs from the authors' only in the tail of narrow variants.
 
     lr - mean -> F-1 -> F0 -> dense blocks F1..FD -> 1x1 of all, 3x3 -> + F-1 -> sub-pixel tail -> + mean
 
+Departure: the mean colour is subtracted first and added last.
+
 Paper's symbol -> here: D -> `blocks`; C -> `layers`; G -> `growth`; G0 -> `width`.
 
 Defaults, D 16, C 8, G 64: x2 22,123,395, x3 22,308,035, x4 22,271,107. The small one, D 20, C 6, G 32: x4 5,578,787.

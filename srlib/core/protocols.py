@@ -118,7 +118,7 @@ def protocol(name: str) -> Protocol:
     that it works on luma, but its bicubic rows, 33.69 dB on Set5 x2 and 29.57 dB on B100 x2, are LapSRN's and those of RGB:
     33.687 and 29.571 dB, where upscaled luma has 33.674 and 29.562 dB.
     edsr: EDSR, RCAN. btsrn: Table 4 of BTSRN. btsrn_div2k: its tables on DIV2K. realsr: the script of RealSR (Test.m), for
-    DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though they feed it BGR.
+    DDet. d2c: the code of CDC and D2C-SR, with its SSIM beside the usual one; luma of RGB, though D2C-SR's feeds it BGR.
     """
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)

@@ -31,7 +31,7 @@ HIGH_STAGE = [split(6, high) for high in (3, 4, 5)]  # Table 1
 LOW_STAGE = [split(low, 4) for low in (5, 6, 7, 8, 9)]  # Table 2
 SPLITS = [split(low, 10 - low) for low in range(10, -1, -1)]  # Figure 3
 _LABELS = {"pixelcnn": "PixelCNN", "pixelcnn_gated": "PixelCNN gated", "pixelcnnpp": "PixelCNN++ gated", "pconv": "PConv"}
-BLOCKS = [f"btsrn_{block}" for block in _LABELS]  # Figure 4
+BLOCKS = [f"btsrn_{block}" for block in _LABELS]  # Figure 4, and of Figure 2 the gated one of PixelCNN
 
 
 def _split(name: str) -> Method:

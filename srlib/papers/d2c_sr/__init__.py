@@ -5,8 +5,9 @@ Y. Li et al., "D2C-SR: A Divergence to Convergence Approach for Real-World Image
 Training, section 4.1 and the code: RGB, four patches of 96x96 LR pixels, Adam 1e-4, halved every 2,000 of 20,000 epochs of 114
 steps (459 scenes); the code's weight decay of 1e-8 is left out. The divergence network first ("d2c_divergence"), then, with it
 frozen, the convergence network ("d2c_sr"), whose number of epochs is not given: 2,000 here. The published code trains both at
-once, as all networks of Tables 3 and 4 and Figure 7 do here (`freeze=False`). The compared methods were retrained with
-settings that the paper does not give; here they have the same loss, patches and steps.
+once, as all networks of Tables 3 and 4 and Figure 7 do here (`freeze=False`). CDC, RCAN and EDSR seem to have been retrained
+for the paper, with settings that it does not give, and LP-KPN's row is of RealSR's version 2; here all have the same loss,
+patches and steps.
 
 Alpha is not printed, and the code's 2e-5 has no effect even with gradient (see `ALPHAS`): 0.1 is used instead. Ablations:
 "a0.1" is alpha, "code" the published loss, whose term has no gradient, "flat" without multi-branch deep residual, "signed"

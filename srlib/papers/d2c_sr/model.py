@@ -12,7 +12,7 @@ leaves out is from the authors' code (megvii-research/D2C-SR).
 Paper's symbol -> here: L, C, P -> `depth`, `children`, number of predictions; G, B -> `groups`, `blocks`; I_D ->
 `predictions(lr)`; W -> `fusion_weights(lr)`. Skips of a leaf (multi-branch deep residual): a convolution and the
 features of its parent, for each parent up to the root, whose features are the head's; `deep_residual=False` leaves only the
-last, as Table 5 does.
+last, our reading of Table 5.
 
 Parameters of both networks: x2 5,178,724, x3 5,917,284, x4 5,769,572, x8 6,360,420. The divergence network alone, x8, makes
 five of Figure 7's six sizes (width, groups, blocks): 64, 2, 2 4,527,876; 64, 2, 1 3,634,644; 32, 2, 1 912,636; 16, 2, 1

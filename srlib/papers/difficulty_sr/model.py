@@ -9,16 +9,17 @@ Paper's symbol -> here: F_W -> `identifier`; CB, PB -> `complex`, `plain`; c1 (e
 in the code; mask, eq. 3 -> `mask`; eq. 4 -> `combine`.
 
 Choices where the paper is silent, as in the code: the class of a patch is that of its bicubic PSNR, with thresholds at 30, 35,
-40 and 45 dB (the paper names 45 only); a flat patch, whose PSNR is infinite, is easiest. The identifier is frozen while the
-branches train, and a branch learns from the patches routed to it (section 3.2). The plain branch is bicubic interpolation, as in
-the paper's text and table of sizes; `PlainCNN` is the small network of the code.
+40 and 45 dB (the paper names 45 only). A flat patch, whose PSNR is infinite, is easiest: our choice. The identifier is frozen
+while the branches train, and a branch learns from the patches routed to it (section 3.2). The plain branch is bicubic
+interpolation, as in the paper's text and table of sizes; `PlainCNN` is the small network of the code.
 
 Overlap: the paper's text cuts an image into patches that do not overlap; the code averages patches that overlap by 36 LR pixels.
 IDN looks 26 pixels around each pixel and sees nothing beyond the border of a patch, so PSNR depends on the overlap.
 
-Departures: eq. 4 computes both branches for every patch. Here a patch goes through one branch only, which gives the same image;
-`route=False` is eq. 4 as printed. The loss is the mean over all patches of a batch, as in the code; the mean over those of the
-complex branch differs by a factor near 1. Images smaller than a patch are mirrored at their border.
+Departures: classes come from MATLAB's bicubic interpolation (a = -0.5), the code's from OpenCV's (a = -0.75). Eq. 4 computes
+both branches for every patch. Here a patch goes through one branch only, which gives the same image; `route=False` is eq. 4 as
+printed. The loss is the mean over all patches of a batch, as in the code; the mean over those of the complex branch differs by
+a factor near 1. Images smaller than a patch are mirrored at their border.
 """
 
 from itertools import product
