@@ -76,7 +76,6 @@ def number():
 def sized(scale):
     return Nearest(scale)
 
-
 def broken():
     raise KeyError("no weights")
 
