@@ -595,7 +595,7 @@ class TestWhatItWouldTake:
     def test_as_many_pictures_as_are_said(self):
         few = both(30.2, 30.0, spread=0.6, images=12, seeds=3)
         found = verdict(claim(), few)
-        said = int(re.search(r"about (\d+) pictures", found.detail)[1])
+        said = int(re.search(r"about (\d+) images", found.detail)[1])
         assert found.verdict == UNDECIDED and 12 < said < 200
         deviation = (found.high - 0.2) * math.sqrt(12) / 2.201
 
@@ -618,13 +618,13 @@ class TestWhatItWouldTake:
 
     def test_neither_where_none_would_do(self):
         found = verdict(claim(), both(30.0001, 30.0, spread=1, seeds=3))
-        assert "more than 10,000 pictures" in found.detail
+        assert "more than 10,000 images" in found.detail
         found = verdict(claim(), both(32.0, 30.0, images=1))
-        assert found.verdict == UNDECIDED and "too few images; it would take at least 5 pictures" in found.detail
+        assert found.verdict == UNDECIDED and "too few images; it would take at least 5 images" in found.detail
 
     def test_all_that_is_missing_is_said_at_once(self):
         found = verdict(claim(), both(30.05, 30.0, images=4), steps={"vdsr": 5}, history=[])
-        for part in ("pictures and about", "seeds on each side and equal budgets", "and validations during training"):
+        for part in ("images and about", "seeds on each side and equal budgets", "and validations during training"):
             assert part in found.detail
 
 

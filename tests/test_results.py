@@ -668,7 +668,7 @@ def test_captions_have_vital_signs_network_by_network_and_seed_by_seed(profile):
         trained = load_or_train(paper, "kpn", 1, pairs, seed, progress="none")
     signs = vitals.describe(trained.vital_signs)
     caption = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, [1])
-    assert caption == f"Vital signs: KPN x1, {signs}."
+    assert caption == f"Mechanism checks: KPN x1, {signs}."
     assert "(3×3); the mechanism did not train: the kernels have one shape" in caption
     both = budgets.vital_signs_caption(paper, ["bicubic", "kpn"], [1], pairs, pairs.seeds)
     assert "KPN x1 seed 0, kernels:" in both and both.endswith(f". KPN x1 seed 1, {signs}.")

@@ -58,7 +58,7 @@ RESULTS = {
     ),
     "ddet": Results(
         "DDet, IEEE SPL 2020",
-        "a filter kernel for each pixel, of three sizes, and a path for detail",
+        "per-pixel filter kernels of three sizes, applied to a detail-corrected image",
         ("table_1",),
         ("DDet",),
         ("City100-nikon/test20", 1),
@@ -74,7 +74,7 @@ RESULTS = {
     ),
     "btsrn": Results(
         "BTSRN, CVPRW 2017",
-        "some residual blocks at low resolution, the others after the enlargement",
+        "some residual blocks at low resolution, the rest after upsampling",
         ("table_4",),
         ("Bicubic", "VDSR", "VDSR, official weights", "BTSRN"),
         ("Set5", 2),
@@ -145,9 +145,9 @@ def _furthest(name: str, file: Path) -> list[str]:
     if trained.empty:
         return []
     worst = trained.sort_values("gap").iloc[0]
-    gap = f"{worst['method']} x{worst['scale']} on {worst['dataset']}, {worst['reached']:.2f} dB for {worst['printed']:.2f}"
-    part = f"{worst['training_share']:.2g} % of its training under the profile paper"
-    return ["", f"Furthest behind: {gap}, after {part} ([all gaps](../../figures/released/{name}/gaps.md))."]
+    gap = f"{worst['method']} x{worst['scale']} on {worst['dataset']}, {worst['reached']:.2f} dB (paper: {worst['printed']:.2f})"
+    part = f"{worst['training_share']:.2g} % of the training in profile `paper`"
+    return ["", f"Largest gap: {gap}, after {part} ([all gaps](../../figures/released/{name}/gaps.md))."]
 
 
 def _verdicts(file: Path) -> str:
@@ -204,7 +204,7 @@ def _overview_row(name: str) -> list[str]:
 
 def overview_block() -> str:
     """Return what README says between its marks: a row per paper."""
-    heads = ["paper", "its idea", "PSNR (dB) on", "published", "ours", "a rival's official weights", "its claims"]
+    heads = ["paper", "its idea", "PSNR (dB) on", "published", "ours", "a baseline's official weights", "its claims"]
     return "\n".join(_table(heads, [_overview_row(name) for name in RESULTS]))
 
 

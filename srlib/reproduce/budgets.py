@@ -134,4 +134,4 @@ def vital_signs_caption(
             for seed, words in signs.items():
                 which = f"{paper.labels[name]} x{scale}{f' seed {seed}' if len(signs) > 1 else ''}"
                 phrases += [f"{which}, {words}"] if words else []
-    return f"Vital signs: {'. '.join(phrases)}." if phrases else ""
+    return f"Mechanism checks: {'. '.join(phrases)}." if phrases else ""

@@ -162,10 +162,10 @@ def _more_samples(
     needs = []
     image_room, seed_room = (math.sqrt(max(slack**2 - w**2, slack**2 / 2)) for w in (seed_half_width, image_half_width))
     if math.isinf(image_half_width):
-        needs.append(f"at least {MIN_IMAGES} pictures")
+        needs.append(f"at least {MIN_IMAGES} images")
     elif image_half_width > image_room or n_images < MIN_IMAGES:
         deviation = image_half_width * math.sqrt(n_images) / t_quantile(n_images - 1, confidence)
-        needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES, confidence)} pictures")
+        needs.append(f"{required_samples(deviation, image_room, MIN_IMAGES, confidence)} images")
     if n_seeds and seed_half_width > seed_room:
         n, freedom = (1, math.inf) if known else (n_seeds, n_seeds - 1)
         deviation = seed_half_width * math.sqrt(n) / t_quantile(freedom, confidence)

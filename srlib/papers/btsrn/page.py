@@ -41,6 +41,6 @@ def build(networks: Mapping[str, nn.Module], pictures: Mapping[str, np.ndarray])
     ]
     intro = (
         "A network of ten residual blocks doubles the size of a picture. In the split 6+4 six blocks work at low resolution, "
-        "where they are cheap, and four after the enlargement. Choose two splits, then swipe, blink or subtract them."
+        "where they are cheap, and four after upsampling. Choose two splits, then swipe, blink or subtract them."
     )
     return Page("BTSRN: where to put ten blocks", intro, controls, scenes, [Path(__file__).with_name("page.js")])

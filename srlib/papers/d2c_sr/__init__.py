@@ -118,7 +118,7 @@ PAPER = Paper(
     title="D2C-SR: A Divergence to Convergence Approach for Real-World Image Super-Resolution",
     protocol="d2c",
     methods={
-        "bicubic": Method("bicubic", "Bicubic (x1: LR as it is)"),
+        "bicubic": Method("bicubic", "Bicubic (x1: LR unprocessed)"),
         "srresnet_rgb": _plain("srresnet", "SRResNet", {"norm": False}, {}),
         "edsr_rgb": _plain("edsr", "EDSR", {"blocks": 32, "width": 256, "res_scale": 0.1}, {"blocks": 16, "width": 32}),
         "rcan_rgb": _plain("rcan", "RCAN", {}, {"groups": 3, "blocks": 3}),

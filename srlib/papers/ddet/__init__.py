@@ -57,7 +57,7 @@ PAPER = Paper(
     title="DDet: Dual-path Dynamic Enhancement Network for Real-World Image Super-Resolution",
     protocol="realsr",
     methods={
-        "bicubic": Method("bicubic", "LR as it is"),
+        "bicubic": Method("bicubic", "LR input"),
         "srresnet_rgb": _residual("srresnet", "SRResNet", {"norm": False}, {"width": 32, "norm": False}),
         "edsr_rgb": _residual("edsr", "EDSR", {"blocks": 32, "width": 256, **_SCALED}, {"blocks": 16, "width": 32, **_SCALED}),
         "rcan_rgb": _residual("rcan", "RCAN", {}, {"groups": 3, "blocks": 3, "width": 32}),

@@ -97,7 +97,7 @@ PAPER = Paper(
     reference_methods=(*DIRECT, *_OFFICIAL, "drrn", "ms_lapsrn", "srresnet", "srgan", "prosrgan", "prosrgan_literal"),
     parts={"srgan_vgg54": PUBLISHED_METHODS["srgan_vgg54"]},  # in claims: SRGAN-MSE, trained for PSNR, is no substitute
     ablations={
-        "prosrn_general": _prosrn("LapSRN's (A)", structure="general"),
+        "prosrn_general": _prosrn("Plain stack (A)", structure="general"),
         "prosrn_residual": _prosrn("Residual (B)", structure="residual"),
         "prosrn_memory": _prosrn("Memory (C), depth 10"),
         "prosrn_depth_2": _prosrn("Memory, depth 2", depth=2),
