@@ -57,16 +57,16 @@ def test_a_run_of_some_scales_is_not_published(home, capsys):
     rows = pd.DataFrame({"method": ["btsrn", "vdsr"], "psnr": [38, 37], "dataset": "Set5", "scale": 2, "seed": 0, "image": "a"})
     notebooks.save_metrics(rows, "released", "render", "btsrn")
     execute(home / "notebooks" / "summary.ipynb", "released")
-    assert publish.main() == 1 and git(home, "status", "--porcelain") == ""
+    assert publish.main() == 2 and git(home, "status", "--porcelain") == ""
     assert "btsrn: this run lacks x3; run make reproduce PROFILE=released PAPER=btsrn without SCALE" in capsys.readouterr().err
     shutil.rmtree(notebooks.metrics_file("released", "render", "btsrn").parent)  # as by `make clean`, with figures elsewhere
-    assert publish.main() == 1 and "btsrn: this run lacks x2" in capsys.readouterr().err
+    assert publish.main() == 2 and "btsrn: this run lacks x2" in capsys.readouterr().err
 
 
 def test_nothing_to_publish_is_said(home, capsys):
     notebooks.figures_folder("released", "btsrn").mkdir(parents=True)
     (notebooks.figures_folder("released", "btsrn") / "table_4.csv").write_text("a run without claims")
-    assert publish.main() == 1 and git(home, "status", "--porcelain") == ""
+    assert publish.main() == 2 and git(home, "status", "--porcelain") == ""
     message = f"no judged paper in {paths.figures_dir() / 'released'}; run make reproduce PROFILE=released first"
     assert message in capsys.readouterr().err
 

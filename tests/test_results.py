@@ -262,7 +262,11 @@ class TestReleased:
         file.write_bytes(earlier)  # ignored by git, so that a pull leaves it
         with pytest.raises(NotReleased, match="only its card is released"):
             load_released(BTSRN, "espcn", 2)
-        assert load_existing(BTSRN, "espcn", 2, BTSRN.setting("released"), 0).absent
+        there = load_existing(BTSRN, "espcn", 2, BTSRN.setting("released"), 0)
+        assert there.absent and there.kept == cards.kept_scores(file)
+        assert there.kept.name == f"{file.stem}-{card_of(file)['weights'][:10]}"  # not the scores of the file that is there
+        with pytest.raises(NotReleased, match="only its card is released"):
+            store.at_scale(there, 2)
 
     def test_scores_without_weights_are_refused_where_the_code_has_changed(self, data, monkeypatch):
         file = release(trained_run(data), [data], protocol("y"), card_only=True)
@@ -274,6 +278,12 @@ class TestReleased:
         monkeypatch.setattr(type(there.model), "forward", lambda self, lr: forward(self, lr) * 1.01)
         table, (note,) = scores.collect(BTSRN, ["espcn"], [2], [data], BTSRN.setting("released"), by="y")
         assert table.empty and "espcn x2" in note
+
+    def test_vital_signs_fall_back_to_the_training_images(self, data, monkeypatch):
+        monkeypatch.setattr(cards.vitals, "measure", lambda model, *sets: {"images": sets})
+        run = trained_run(data)
+        assert card_of(release(run, [], protocol("y")))["vital_signs"] == {"images": [run.experiment.data]}
+        assert card_of(release(run, [data], protocol("y")))["vital_signs"]["images"] == [data, run.experiment.data]
 
     def test_changed_weights_and_damaged_cards_are_refused(self, data):
         file = released(data)

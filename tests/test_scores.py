@@ -71,7 +71,12 @@ def test_scores_of_untrained_methods_and_of_fits_of_the_released_profile_are_kep
         (folder / "Set5_x2_y_01234567.csv").write_text("image,psnr\nbaby,30\n")
     for fit in fits:
         fit.write_config()
-    assert run()[0] == 1 and run("--check")[0] == 1  # as b has no scores
+    edited = paths.runs_dir() / "experiments" / "edited"
+    (edited / "metrics").mkdir(parents=True)
+    (edited / "config.json").write_text("{}")
+    status, errors = run()
+    assert status == 1 and run("--check")[0] == 1  # as b has no scores
+    assert f"left out: {edited}" in errors
     kept = home / "data" / "scores"
     assert {folder.name for folder in kept.iterdir() if "_x2-" not in folder.name} == {"bicubic_default_x2", fits[0].key}
     assert (kept / fits[0].key / "Set5_x2_y_01234567.csv").exists()

@@ -189,6 +189,24 @@ def test_explorers_lie_in_the_runs_folder_that_the_caller_means(monkeypatch, tmp
     assert {file.stem for file in folder.iterdir()} == set(papers.names())
 
 
+def test_folders_that_are_relative_are_those_that_the_caller_means(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    workflow = load("reproduce")
+
+    def stop(*_):
+        raise SystemExit
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA", "CACHE", "RUNS", "FIGURES"):
+        monkeypatch.setenv(f"SRLIB_{name}", f"../{tmp_path.name}/{name}")
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "--profile", "smoke"])
+    monkeypatch.setattr(workflow, "guard", stop)
+    with pytest.raises(SystemExit):
+        workflow.main()
+    for name in ("DATA", "CACHE", "RUNS", "FIGURES"):  # Snakemake works in another folder
+        assert os.environ[f"SRLIB_{name}"] == str(tmp_path / name)
+
+
 SHARED = [(8, 5, (5, 1)), (7, 4, (4, 1)), (3, 2, (2, 1)), (8, 2, (8, 4)), (1, 4, (1, 1))]
 
 

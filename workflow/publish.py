@@ -40,7 +40,7 @@ def main() -> int:
             count, old = publish(paper)
         except SRError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
+            return 2
         copied += count
         if count:
             print(f"{paper}: {count} files")
@@ -49,7 +49,7 @@ def main() -> int:
     if not copied:
         folder = paths.figures_dir() / PROFILE
         print(f"error: no judged paper in {folder}; run make reproduce PROFILE={PROFILE} first", file=sys.stderr)
-    return int(not copied)
+    return 0 if copied else 2
 
 
 if __name__ == "__main__":

@@ -197,8 +197,9 @@ def report(args: argparse.Namespace, runs: Path, figures: Path, log: Path, statu
 def main() -> int:
     args = arguments()
     cluster = CLUSTERS.get(args.on)
-    runs = Path(os.path.abspath(os.environ.get("SRLIB_RUNS") or ROOT / "runs"))
-    figures = Path(os.path.abspath(os.environ.get("SRLIB_FIGURES") or runs / "figures"))
+    paths.make_absolute()  # Snakemake works in another folder
+    runs = Path(os.environ.get("SRLIB_RUNS") or ROOT / "runs")
+    figures = Path(os.environ.get("SRLIB_FIGURES") or runs / "figures")
     log, run = runs / "snakemake.log", uuid.uuid4().hex
     os.environ |= {"SRLIB_RUNS": str(runs), "SRLIB_FIGURES": str(figures), "SRLIB_RUN": run}
 

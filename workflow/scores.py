@@ -17,6 +17,7 @@ from pathlib import Path
 
 from srlib import official, papers
 from srlib.core import paths
+from srlib.core.errors import SRError
 from srlib.core.files import atomic_write
 from srlib.data import registry
 from srlib.nn import models
@@ -81,9 +82,15 @@ def scored(known: dict[str, Path]) -> dict[str, Path]:
     runs, fits = paths.runs_dir(), closed_form()
     found = {made.name: made for part in ("released", "untrained") for made in sorted((runs / part).glob("*"))}
     kept = {name: made for name, made in found.items() if belongs(name, known)}
-    fitted = sorted((runs / "experiments").glob("*/metrics"))
-    runs_of_fits = {made: Run.open(made.parent) for made in fitted}
-    return kept | {run.key: made for made, run in runs_of_fits.items() if run.experiment in fits and run.key == made.parent.name}
+    for made in sorted((runs / "experiments").glob("*/metrics")):
+        try:
+            run = Run.open(made.parent)
+        except SRError as error:  # an old or edited run has no scores to keep, and is not the only one
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        if run.experiment in fits and run.key == made.parent.name:
+            kept[run.key] = made
+    return kept
 
 
 def keep(known: dict[str, Path], folder: Path) -> None:

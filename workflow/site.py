@@ -16,17 +16,18 @@ from srlib.reproduce import site
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", choices=profiles.PROFILES, default="released", help="whose networks (default: released)")
-    parser.add_argument("--folder", type=Path, default=paths.home() / "site", help="where to (default: site/)")
+    parser.add_argument("--folder", type=Path, help="where to (default: site/)")
     options = parser.parse_args(arguments)
     try:
-        explorers, notebooks = site.build(options.profile, options.folder)
+        folder = options.folder or paths.home() / "site"
+        explorers, notebooks = site.build(options.profile, folder)
     except SRError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     for explorer in explorers:
         print(f"{explorer.bytes / 1e6:5.1f} MB  {explorer.link}")
     print(f"{notebooks} executed notebooks of profile {options.profile}")
-    print(f"Open {options.folder / 'index.html'}")
+    print(f"Open {folder / 'index.html'}")
     return 0
 
 

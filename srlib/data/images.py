@@ -24,6 +24,7 @@ PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 SRGB_GAMMA = 1 / 2.2  # gAMA chunk of ordinary sRGB files
 TO_8_BITS = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}  # Pillow converts the pixels so, but not the transparent colour
 GREY_MODES = ("1", "L", "LA", "La")  # and those that begin with "I", of 16 or 32 bits
+QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 EXIF = ("Make", "Model", "DateTime", "Artist", "Copyright", "ExifOffset", "GPSInfo")  # tags of photographs
 MAX_TEXT_BYTES = 64 << 20  # bytes of text or ICC profile in a PNG; Pillow allows 1 MiB
 
@@ -62,9 +63,12 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def image_head(path: str | Path) -> tuple[int, int, bool]:
-    """Return height, width and whether there is transparency, from the file header; errors as in `read_image`."""
+    """Return height and width, as `read_image` turns it, and whether there is transparency, from the header; errors as there."""
     with _opened(Path(path)) as file:
-        return file.height, file.width, file.has_transparency_data
+        exif = {} if file.format == "PNG" and "exif" not in file.info else file.getexif()  # for a PNG's it would decode the file
+        turned = exif.get(ExifTags.Base.Orientation) in QUARTER_TURNS
+        height, width = (file.width, file.height) if turned else (file.height, file.width)
+        return height, width, file.has_transparency_data
 
 
 def image_kind(path: str | Path) -> tuple[bool, int]:

@@ -98,7 +98,7 @@ def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFram
 
 def training_budget_caption(paper: Paper, names: Iterable[str], scales: Iterable[int], profile: Profile) -> str:
     """Return one sentence with the training budget of each existing network, and its data if not the profile's; "" for none."""
-    budgets = {}
+    names, budgets = list(names), {}
     for scale in scales:
         usual = paper.setting(profile, scale).data
         for trained in store.available(paper, names, scale, profile).values():

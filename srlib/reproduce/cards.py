@@ -55,8 +55,8 @@ def weights_dir() -> Path:
 
 
 def kept_scores(weights: Path) -> Path:
-    """Return the folder of released weights in `data/scores/`, named by stem and SHA-256, without the file that of the card."""
-    digest = sha256(weights) if weights.exists() else read_card(weights.with_suffix(".json"))["weights"]
+    """Return the folder of released weights in `data/scores/`, named by stem and SHA-256: the card's, or an official file's."""
+    digest = read_card(weights.with_suffix(".json")).get("weights") or sha256(weights)
     return published_scores(f"{weights.stem}-{digest[:10]}")
 
 
@@ -127,7 +127,7 @@ def release(run: Run, datasets: Iterable[str], by: Protocol, also: Iterable[str]
         "weights": hashlib.sha256(data).hexdigest(),
         "card_only": card_only,
         "probe": probe.network(model),
-        "vital_signs": vitals.measure(model, *metrics) if metrics else {},
+        "vital_signs": vitals.measure(model, *metrics, experiment.data),  # of the training images where the others are too few
     }
     for name in (*also, experiment.name):
         file = released_file(experiment.paper, name, experiment.scale, experiment.seed)

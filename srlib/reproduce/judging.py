@@ -12,6 +12,7 @@ from srlib.reproduce.claims import Claim, Comparison, format_difference
 from srlib.reproduce.fairness import Side, equal_budgets, stable_order
 from srlib.reproduce.intervals import CONFIDENCE, image_interval, ratio_half_width, required_samples, seed_half_width, t_quantile
 from srlib.scoring.costs import TIMES, rounds
+from srlib.scoring.evaluation import whole_images
 
 HOLDS, CONTRADICTED, NOT_TESTED = "holds", "contradicted", "not tested"
 UNDECIDED, UNJUDGED = "not decidable at this budget", "not judged"
@@ -207,7 +208,7 @@ def judge_accuracy(
         shared = set.intersection(*(set(table.columns) for table in tables.values()))
         tables = {method: table[sorted(shared)] if shared else table for method, table in tables.items()}
     left, right = tables.values()
-    pictures = left.index.str.partition("@").get_level_values(0).to_numpy()  # of a patch, "img_001@0,48"
+    pictures = whole_images(left.index).to_numpy()
     values, n_images = (left.to_numpy(), right.to_numpy()), len(set(pictures))
     seeds = [table.shape[1] for method, table in tables.items() if paper.trains(method)]
     n_seeds, known_noise = min(seeds, default=0), 0.0

@@ -207,7 +207,7 @@ def _claims(profile: str) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, 
     file = notebooks.metrics_file(profile, "summary")
     if not file.exists():
         return {}, {}
-    summary = pd.read_csv(file, keep_default_na=True)
+    summary = pd.read_csv(file)
     for needed in ("verdict", "kind"):
         if needed not in summary.columns:
             raise SRError(f"{file} has no column {needed!r}; run notebooks/summary.ipynb again")

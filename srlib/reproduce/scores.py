@@ -124,7 +124,7 @@ def collect(
     datasets: empty for each method's test sets under the profile (`Paper.tests`). by: name of the protocol, default: the paper's.
     Scales that a method does not have are skipped. The rows carry `paper`, `method`, `dataset`, `scale` and `seed`.
     """
-    selected = protocol(by or paper.protocol)
+    selected, scales, seeds = protocol(by or paper.protocol), list(scales), list(seeds)
     frames, missing = [], []
     for name in names:
         for scale in (s for s in scales if paper.has(name, s)):

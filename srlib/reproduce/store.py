@@ -305,6 +305,8 @@ def with_model(trained: Trained, name: str, model: nn.Module) -> Trained:
 def at_scale(trained: Trained, scale: int) -> nn.Module:
     """Return the network at another scale; raises SRError unless its weights serve all scales."""
     experiment = trained.experiment
+    if trained.absent:
+        raise trained.absent
     if experiment is None or not _serves_all_scales(experiment):
         raise SRError(f"{trained.name} is trained for x{trained.model.scale} and has no x{scale} from the same weights")
     return _load(experiment, trained.weights, scale)

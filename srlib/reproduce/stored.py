@@ -19,6 +19,7 @@ from srlib.reproduce.intervals import image_interval
 from srlib.reproduce.judging import MIN_IMAGES, UNDECIDED, decide
 from srlib.reproduce.scores import file_name, read_scores, whole_set_probe
 from srlib.reproduce.verdicts import combine, evaluate_comparisons
+from srlib.scoring.evaluation import whole_images
 
 FORM = re.compile(
     r"(.+?)\s*([<>])\s*(.+?)\s+on\s+(\S+)\s+x(\d+)(?:\s+by\s+(\d+\.?\d*)(?:\s*dB)?)?(?:\s+in\s+(psnr|ssim))?", re.IGNORECASE
@@ -121,7 +122,7 @@ def _judge_files(files: list[str], dataset: str, scale: int, metric: str, margin
         if not np.isfinite(own).all():
             image = left.index[~np.isfinite(own[:, 0])][0][1]
             raise SRError(f"{file} has no finite {metric} of {image!r}; leave that image out on both sides")
-    pictures = left.index.get_level_values("image").str.partition("@").get_level_values(0).to_numpy()  # of windows, "name@0,0"
+    pictures = whole_images(left.index.get_level_values("image")).to_numpy()
     n_images = len(set(pictures))
     estimate, *over_images = image_interval(*values, pictures)
     word, low, high = decide(1, margin, estimate, *over_images, SEED_NOISE["psnr" if metric == "psnr" else "ssim"])

@@ -242,11 +242,12 @@ def evaluate(
     images, scale = open_set(dataset), model.scale
     images.check_scale(scale)
     rows = [[] for _ in images.names[:limit]]
-    order = sorted(range(len(rows)), key=images.area)  # an image that is too small fails at once
+    order = sorted(range(len(rows)), key=lambda i: _area(images, i))  # an image that is damaged or too small fails at once
     with _evaluating(model):
         for i in tqdm(order, desc=images.name, disable=not progress, leave=False):
-            name, hr = images.names[i], images[i]
+            name = images.names[i]
             try:
+                hr = images[i]
                 lr = images.lr(i, hr, scale) if images.paired else None
                 for piece, hr_piece, lr_piece in _pieces(name, hr, lr, protocol, scale):
                     sr, target, seconds = super_resolve(model, hr_piece, protocol, lr=lr_piece, ensemble=ensemble)
@@ -271,9 +272,22 @@ def means(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, float | int
     return averages
 
 
+def _area(images: ImageSet, i: int) -> int:
+    """Return the number of pixels of an image, 0 where its file cannot be read, which raises when it is scored."""
+    try:
+        return images.area(i)
+    except SRError:
+        return 0
+
+
+def whole_images(names: pd.Series | pd.Index) -> pd.Series | pd.Index:
+    """Return the names of the images that rows of windows or patches, `name@top,left`, are of; other names stay."""
+    return names.str.replace(r"@\d+,\d+$", "", regex=True)
+
+
 def count_images(rows: pd.DataFrame, protocol: Protocol) -> int:
-    """Return how many images the rows of `evaluate` are of; the windows of one, name@top,left, count once."""
-    return rows["image"].str.replace(r"@\d+,\d+$", "", regex=True).nunique() if protocol.window else len(rows)
+    """Return how many images the rows of `evaluate` are of; the windows of one count once."""
+    return whole_images(rows["image"]).nunique() if protocol.window else len(rows)
 
 
 def measure(model: nn.Module, dataset: str | ImageSet, protocol: Protocol, *, limit: int | None = None) -> dict[str, float | int]:

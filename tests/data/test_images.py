@@ -22,6 +22,14 @@ def test_the_head_is_known_without_decoding(tmp_path, rgb):
         image_head(path)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_head_has_the_sides_of_the_turned_picture(tmp_path, rgb, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", exif=exif)
+    assert image_head(tmp_path / "a.jpg")[:2] == read_image(tmp_path / "a.jpg").shape[:2]
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "deep/er/a.PNG"])
 def test_an_rgb_image_comes_back_as_written(tmp_path, rgb, name):
     path = tmp_path / name

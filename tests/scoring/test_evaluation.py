@@ -378,6 +378,23 @@ class TestEvaluate:
         with pytest.raises(SRError, match=rf"folder:.*, small: {message}"):
             evaluate(models.create("bicubic", 2), pictures, protocol("y"))
 
+    def test_a_damaged_file_is_named_and_does_not_lose_the_others(self, tmp_path, pictures):
+        whole = evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+        file = sorted((tmp_path / "set").iterdir())[0]
+        for length in (200, 10):  # pixels are cut off, or the header
+            file.write_bytes(file.read_bytes()[:length])
+            failures = []
+            rows = evaluate(models.create("bicubic", 2), pictures, protocol("y"), failures=failures)
+            assert len(failures) == 1 and file.stem in failures[0] and len(rows) == len(whole) - 1
+            with pytest.raises(SRError, match=file.stem):
+                evaluate(models.create("bicubic", 2), pictures, protocol("y"))
+
+
+def test_windows_and_patches_are_of_the_images_before_their_corner():
+    names = ["a@0,48", "a@12,0", "icon@2x", "icon@3x", "icon@2x@0,0"]
+    for kind in (pd.Series, pd.Index):
+        assert [*evaluation.whole_images(kind(names))] == ["a", "a", "icon@2x", "icon@3x", "icon@2x"]
+
 
 class Darker(nn.Module):
     """A same-size model: takes 10 levels from every pixel."""

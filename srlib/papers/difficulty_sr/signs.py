@@ -63,7 +63,8 @@ def dead(sign: dict) -> str:
 
 def describe(sign: dict) -> str:
     predicted, actual = ("/".join(percent(share)[:-2] for share in sign[kind]) for kind in ("predicted", "actual"))
-    return f"identifier: classes, hardest first, predicted {predicted} % and actual {actual} % of {sign['patches']} patches"
+    where = f"{sign['patches']:,} patches of {sign['images']}"
+    return f"identifier: classes, hardest first, predicted {predicted} % and actual {actual} % of {where}"
 
 
 IDENTIFIER = Sign("identifier", measure, dead, describe)
