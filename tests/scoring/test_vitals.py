@@ -281,7 +281,8 @@ SHARES = {"actual": [0.873, 0.067, 0.014, 0.017, 0.029], "predicted": [0.846, 0.
         ),
         (
             {"identifier": {"images": "Urban100", "patches": 1000, **SHARES}},
-            "identifier: classes, hardest first, predicted 85/8.5/6.9/0/0 % and actual 87/6.7/1.4/1.7/2.9 % of 1,000 patches of Urban100; "
+            "identifier: classes, hardest first, predicted 85/8.5/6.9/0/0 % and actual 87/6.7/1.4/1.7/2.9 % of "
+            "1,000 patches of Urban100; "
             "the mechanism did not train: "
             "the identifier never predicts 40-45 dB (1.7 % of the patches) and >= 45 dB (2.9 % of the patches)",
         ),
