@@ -47,7 +47,8 @@ class Memory(nn.Module):
 
 
 class MemNet(nn.Module):
-    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`. blocks: memory blocks. recursions: of each."""
+    """Luma `(N, 1, H, W)` in 0..1 -> luma `(N, 1, scale*H, scale*W)`. blocks: memory blocks. recursions:
+    of each. width: channels."""
 
     channels = 1
 

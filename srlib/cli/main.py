@@ -49,9 +49,8 @@ def _list(args: argparse.Namespace) -> None:
     if args.what == "models":
         print(f"{'model':14s} {'scales':24s} {'at':>4s} {'parameters':>12s} {'mult-adds (G)':>14s}")
         for name in models.names():
-            known = models.scales(name)
-            scale = 2 if 2 in known else known[0]
-            scales, costs = ",".join(str(s) for s in known), ("-", "-")
+            scale = models.default_scale(name)
+            scales, costs = ",".join(map(str, models.scales(name))), ("-", "-")
             if not models.fitted(name):  # in closed form, without layers to count
                 cost = summary(models.create(name, scale))
                 costs = f"{cost.parameters:,d}", f"{cost.mult_adds / 1e9:.1f}"

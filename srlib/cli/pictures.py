@@ -24,9 +24,9 @@ from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
 from srlib.nn.cost import peak_bytes
-from srlib.nn.models import makes_images
+from srlib.nn.models import device_of, makes_images
 from srlib.reproduce.store import Trained
-from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, upscale
+from srlib.scoring.evaluation import CELL, TILE, check_tile, out_of_memory, tile_side, upscale
 
 CGROUP = Path("/sys/fs/cgroup")  # version 2; containers and batch systems limit memory there
 LARGE = 1 << 30  # bytes; a picture that needs more says so before it starts
@@ -37,7 +37,7 @@ TRIAL = 32  # LR pixels a side, unless a network needs more
 
 def _spans(length: int, side: int, halo: int) -> Iterator[tuple[slice, slice]]:
     """Yield the blocks of an axis, of about `side` pixels: what each is to fill, and what it is made of, `halo` more."""
-    step = -(-length // -(-length // side) // CELL) * CELL
+    step = tile_side(length, side)
     for start in range(0, length, step):
         stop = min(start + step, length)
         yield slice(start, stop), slice(max(start - halo, 0), stop + halo)
@@ -115,8 +115,7 @@ def free_memory() -> int:
 def _network_bytes(model: nn.Module) -> float:
     """Return the bytes per pixel of the result that a network's tensors take at once, by a trial."""
     side = max(TRIAL, getattr(model, "probe", TRIAL))
-    device = next((weights.device for weights in model.parameters()), None)
-    return peak_bytes(model, torch.zeros(1, model.channels or 3, side, side, device=device)) / (side * model.scale) ** 2
+    return peak_bytes(model, torch.zeros(1, model.channels or 3, side, side, device=device_of(model))) / (side * model.scale) ** 2
 
 
 def memory_needed(
@@ -154,9 +153,9 @@ def upscale_file(
 ) -> str:
     """Upscale one picture into a file, alpha bicubically, with its ICC profile; return a line that says so.
 
-    tile, ensemble, progress: as of `evaluation.upscale`. Raises SRError, before any work, where the picture cannot be read, the
-    output exists and is not to be overwritten, or cannot be written, or memory will not suffice; later where the output cannot
-    hold a transparent picture, or memory runs out after all.
+    tile, ensemble: as of `evaluation.upscale`. progress: a bar over its blocks. Raises SRError, before any work, where the
+    picture cannot be read, the output exists and is not to be overwritten, or cannot be written, or memory will not suffice;
+    later where the output cannot hold a transparent picture, or memory runs out after all.
     """
     if os.path.exists(target) and not overwrite:
         raise SRError(f"{target} exists; give --output another name, or --overwrite")

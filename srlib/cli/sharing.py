@@ -58,9 +58,7 @@ def count_costs(args: argparse.Namespace) -> None:
         if foreign.is_foreign(name):
             model = foreign.load(name, args.scale)
         else:
-            known = models.scales(name)
-            smallest = 2 if 2 in known else known[0]
-            model = models.create(name, smallest if args.scale is None else args.scale).eval()
+            model = models.create(name, models.default_scale(name) if args.scale is None else args.scale).eval()
             if models.fitted(name):
                 return f"{name} x{model.scale}: not counted, as it is fitted in closed form and has no layers"
         cost, side = summary(model), probe_side(model)

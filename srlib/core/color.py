@@ -55,6 +55,11 @@ def _float(image: np.ndarray) -> type:
     return np.float32 if image.dtype == np.float32 else np.float64
 
 
+def with_chroma(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Return RGB floats `(H, W, 3)` of luma `(H, W)` and CbCr `(H, W, 2)`, as `rgb_to_ycbcr` gives them, not clipped."""
+    return ycbcr_to_rgb(np.concatenate([luma[..., None], chroma], axis=2))
+
+
 def luma(rgb: Tensor) -> Tensor:
     """Return Y/255 `(N, 1, H, W)`, 16/255..235/255, of RGB `(N, 3, H, W)` in 0..1; differentiable, not rounded."""
     weights = rgb.new_tensor(MATRIX[0] / 255).view(1, 3, 1, 1)

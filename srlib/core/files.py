@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from srlib.core import paths
 from srlib.core.errors import SRError
@@ -107,15 +107,18 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, remedy: str) -> Iterator[None]:
+def locked(folder: Path, remedy: str, busy: str = "") -> Iterator[None]:
     """Lock a folder across processes, creating it; partial files and folders of a killed process are removed.
 
-    Raises SRError ending in `remedy` if the folder cannot be written.
+    busy: what to say where another process has the lock, at once; without it its end is awaited. Raises SRError with it, and one
+    ending in `remedy` if the folder cannot be written.
     """
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock", timeout=0 if busy else -1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except Timeout:
+        raise SRError(busy) from None
     except OSError as error:
         raise cannot_write(folder, error, remedy) from error
     try:

@@ -13,6 +13,7 @@ import numpy as np
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import file_hashes
+from srlib.core.imresize import center_crop
 from srlib.data import layouts, registry
 from srlib.data.images import image_head, list_images, read_image
 
@@ -262,7 +263,4 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _center_crop(image: np.ndarray, crop: int | None) -> np.ndarray:
-    if crop is None:
-        return image
-    top, left = (max(0, (length - crop) // 2) for length in image.shape[:2])
-    return image[top : top + crop, left : left + crop]
+    return image if crop is None else center_crop(image, crop)

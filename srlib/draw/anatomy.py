@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from srlib.core.errors import SRError
 from srlib.draw.tracing import CONVOLUTIONS, Box, Edge, drop_box, trace, users_of
+from srlib.nn.models import device_of
 
 LONG_BLOCK = 6  # boxes; in a block of more, activations are written into their layers
 
@@ -138,7 +139,7 @@ def _anatomy(module: nn.Module, boxes: list[Box], named: bool) -> Anatomy:
 
 def _probe(module: nn.Module, channels: int, size: int) -> Tensor:
     probe = torch.rand(1, channels, size, size, generator=torch.Generator().manual_seed(0))
-    return probe.to(next((p.device for p in module.parameters()), "cpu"))
+    return probe.to(device_of(module))
 
 
 def whole(model: nn.Module, lr_size: int = 48) -> Anatomy:

@@ -64,6 +64,7 @@ def column_name(column: str | tuple[str, str]) -> str:
 
 
 def with_unit(metric: str) -> str:
+    """Return the title of a metric with its unit, as in "PSNR (dB)"."""
     title, unit, *_ = METRICS[metric]
     return f"{title} ({unit})" if unit else title
 

@@ -87,10 +87,12 @@ class Edge(NamedTuple):
 
 
 def edges_of(boxes: list[Box]) -> list[tuple[Edge, Box]]:
+    """Return each edge between boxes with the box that it leads to."""
     return [(edge, box) for box in boxes for edge in box.inputs]
 
 
 def users_of(boxes: list[Box], box: Box) -> list[Box]:
+    """Return the boxes that a box has an edge to."""
     return [user for user in boxes if any(edge.source is box for edge in user.inputs)]
 
 

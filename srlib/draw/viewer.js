@@ -2,7 +2,7 @@
 //
 // `mount(root, options)` builds the viewer in an element, in a page without a kernel; the default export is the same for
 // anywidget. Options, each of which `set` can change later:
-//   pictures   [{label, src or canvas, alt, resample, unscored}]: src is any URL of an image; resample: enlarge smoothly, not in
+//   pictures   [{label, src or canvas, resample, unscored}]: src is any URL of an image; resample: enlarge smoothly, not in
 //              squares; unscored: no PSNR, as under a heat map
 //   reference  index of the ground truth, or -1: PSNR of the visible part is written under each picture of its size
 //   color      "y" (BT.601 luma, 16..235) or "rgb"; rounded: luma is rounded to whole numbers before PSNR
@@ -396,11 +396,10 @@ class Viewer {
       const context = canvas.getContext("2d");
       context.setTransform(this.panel.ratio, 0, 0, this.panel.ratio, 0, 0);
       context.clearRect(0, 0, this.panel.width, this.panel.height);
-      let text, alt;
+      let text;
       if (this.mode === MODES[0]) {
         this.paint(context, index, seen);
         text = pictures[index].label + quality(index);
-        alt = pictures[index].alt || text;
       } else if (this.mode === "difference") {
         this.difference(context, seen);
         text = `${pictures[a].label.split("\n")[0]} − ${pictures[b].label.split("\n")[0]}, ${this.gain} times; grey: equal`;
@@ -423,7 +422,7 @@ class Viewer {
       }
       if (point) this.cross(context, point, seen);
       if (caption.textContent !== text) caption.textContent = text;
-      canvas.setAttribute("aria-label", alt || text);
+      canvas.setAttribute("aria-label", text);
     });
     this.frame(box);
     const where = `${box.right - box.left} x ${box.bottom - box.top} of ${this.width} x ${this.height} pixels${point ? `, pixel ${point[0]}, ${point[1]}` : ""}`;

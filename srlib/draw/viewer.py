@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).with_name("viewer.js")
 class Viewer(anywidget.AnyWidget):
     """Labelled pictures; the names and meanings of its traits are those of the options in `viewer.js`.
 
-    pictures: dicts with `label`, `png` (the bytes of a file) and optionally `alt`, `resample` and `unscored`. reference: index of
+    pictures: dicts with `label`, `png` (the bytes of a file) and optionally `resample` and `unscored`. reference: index of
     the ground truth, -1 for none. color, rounded: of the PSNR of the visible part, in which no border is left out. point:
     `[x, y]` of the chosen pixel, set by a click, or None.
     """

@@ -20,7 +20,7 @@ from PIL import Image
 
 from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
-from srlib.core.imresize import downscale, modcrop
+from srlib.core.imresize import center_crop, downscale, modcrop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.camera import photograph
@@ -49,14 +49,17 @@ class Panel(NamedTuple):
 
 
 def psnr_panel(label: str, image: np.ndarray, hr: np.ndarray, protocol: Protocol, scale: int) -> Panel:
+    """Return a panel with the PSNR (dB) of an image under its label."""
     return Panel(f"{label}<br>{psnr(image, hr, protocol, scale):.2f} dB", image)
 
 
 def error_panel(label: str, sr: np.ndarray, hr: np.ndarray) -> Panel:
+    """Return a panel with the `error_picture` of an image."""
     return Panel(f"|{label} - HR|<br>white: 96 levels", error_picture(sr, hr), "map")
 
 
 def hr_panel(hr: np.ndarray) -> Panel:
+    """Return the panel that the others are scored against."""
     return Panel("HR<br>ground truth", hr, "hr")
 
 
@@ -97,6 +100,7 @@ class Pictures:
         self.least = self.side or least
 
     def lr(self, name: str) -> np.ndarray:
+        """Return the LR image of a picture, uint8 `(h, w, 3)`: its own, or the reduced HR image."""
         if name not in self._lr:
             self._lr[name] = downscale(self.hr[name], self.scale)
         return self._lr[name]
@@ -228,8 +232,7 @@ class Explorer:
             name, chooser = file["name"], self.controls["image"]
             try:
                 picture = _decode(name, bytes(file["content"]))
-                top, left = (max(0, (side - LARGEST) // 2) for side in picture.shape[:2])
-                centre = picture[top : top + LARGEST, left : left + LARGEST]
+                centre = center_crop(picture, LARGEST)
                 how = self._pictures.add(name, centre)
             except SRError as error:
                 self.message.value = html.escape(str(error))

@@ -17,6 +17,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from srlib.nn.models import device_of
+
 OUTPUT_PIXELS = 1280 * 720
 PROBE = 24  # LR pixels a side of the counting pass, unless a model needs others; costs are linear in the pixels
 
@@ -73,8 +75,7 @@ def _products(model: nn.Module, layers: list[nn.Module], side: int) -> Tensor:
         at_input, at_output = (layer.weight.numel() * x.shape[-2] * x.shape[-1] for x in (inputs[0], output))
         counts.add_(torch.tensor([at_input if isinstance(layer, nn.ConvTranspose2d) else at_output, at_output]))
 
-    device = next((parameter.device for parameter in model.parameters()), None)
-    run_hooked(model, layers, count, torch.zeros(1, model.channels or 3, side, side, device=device))
+    run_hooked(model, layers, count, torch.zeros(1, model.channels or 3, side, side, device=device_of(model)))
     return counts
 
 

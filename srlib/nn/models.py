@@ -15,12 +15,14 @@ several predictions (`divergence`) returns `(N, P, C, H, W)`, and in eval mode t
 method `fit(batches, seed)` is fitted in closed form, not by gradient descent.
 
 `scoring.vitals` examines mechanisms through methods: `predictions(lr)` -> `(N, P, 3, H, W)`, `fusion_weights(lr)` ->
-`(N, P, H, W)`, `kernels(lr)` -> a list of `(N, K*K, H, W)`, one per head.
+`(N, P, H, W)`, `kernels(lr)` -> a list of `(N, K*K, H, W)`, one per head (LP-KPN's are of the full, half and quarter size, and
+the sides of `lr` multiples of 4).
 """
 
 import inspect
 from collections.abc import Callable, Collection
 
+import torch
 from torch import Tensor, nn
 
 from srlib.core import plugins
@@ -56,6 +58,11 @@ def scales(name: str) -> tuple[int, ...]:
     return _MODELS[name][1]
 
 
+def default_scale(name: str) -> int:
+    """Return 2 where a network supports it, else its first scale."""
+    return 2 if 2 in scales(name) else scales(name)[0]
+
+
 def fitted(name: str) -> bool:
     """Whether a network is fitted in closed form, by its method `fit(batches, seed)`."""
     scales(name)
@@ -89,3 +96,8 @@ def makes_images(model: nn.Module) -> bool:
 def levels(outputs: Tensor | list[Tensor]) -> list[Tensor]:
     """Return the outputs of a network in training as a list, small to large."""
     return [outputs] if isinstance(outputs, Tensor) else outputs
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a network's tensors, the CPU without any."""
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))

@@ -63,7 +63,7 @@ def load(name: str, scale: int) -> nn.Module:
 def weights_file(name: str, scale: int) -> Path:
     """Return official weights as safetensors, converted into the cache, with a card beside them: what a training starts from.
 
-    Raises as `load`. The card has no steps: how long the authors trained is not known, and no budget here.
+    Raises as `load`. The card says 0 steps: how long the authors trained is not known, and counts as no budget.
     """
     source_file = _file(name, scale)
     file = cache_dir() / "official" / f"official_{name}_x{scale}-{sha256(source_file)[:10]}.safetensors"

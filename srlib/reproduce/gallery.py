@@ -12,6 +12,7 @@ from bleach.css_sanitizer import CSSSanitizer
 from nbconvert.filters import markdown2html
 from PIL import Image
 
+from srlib.data.images import natural
 from srlib.draw.columns import published_only
 from srlib.draw.styling import split_caption
 
@@ -24,11 +25,6 @@ ATTRIBUTES = {"*": ["class", "id", "style", "align", "colspan", "rowspan", "scop
 def sanitize(html: str) -> str:
     """Return HTML in which all markup but tables and text is escaped: a script in a table's cell is shown as text."""
     return bleach.clean(html, tags=set(TAGS.split()), attributes=ATTRIBUTES, css_sanitizer=CSSSanitizer())
-
-
-def _order(stem: str) -> list:
-    """Return a sort key by which figure_10 follows figure_9."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", stem)]
 
 
 def headings(notebooks_folder: Path) -> list[str]:
@@ -78,7 +74,9 @@ def _preview(file: Path, out: Path) -> str:
 def copy(figures: Path, out: Path, stems: tuple[str, ...] = (), titles: Sequence[str] = ()) -> tuple[list[dict], list[dict]]:
     """Copy tables and figures, those of `stems` or all, into `out`; return both for the index, in the paper's order."""
     files = [file for file in figures.glob("*") if file.suffix in (".csv", ".md", ".tex", ".png", ".svg")]
-    files = sorted((file for file in files if not stems or file.stem in stems), key=lambda file: (_order(file.stem), file.suffix))
+    files = sorted(
+        (file for file in files if not stems or file.stem in stems), key=lambda file: (natural(file.stem), file.suffix)
+    )
     tables, pictures = [], []
     for file in files:
         out.mkdir(parents=True, exist_ok=True)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from srlib.core.color import rgb_to_ycbcr, to_rgb, to_y, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_rgb, to_y, with_chroma
 from srlib.core.errors import SRError
 from srlib.core.imresize import imresize, modcrop
 from srlib.core.memory import keep_freed_memory, release_freed_memory
 from srlib.core.metrics import HR_MARGIN, check_range, score
 from srlib.core.protocols import Protocol, lr_from_hr
 from srlib.data.sets import ImageSet, open_set
-from srlib.nn.models import makes_images
+from srlib.nn.models import device_of, makes_images
 
 TILE = 1024  # pixels of the output; larger images are cut: larger tiles overlap less, and smaller ones need less memory
 SMALLEST_TILE = 16
@@ -32,19 +32,19 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _side(length: int, most: int) -> int:
+def tile_side(length: int, most: int) -> int:
     """Return the side of the fewest equal tiles of at most `most` pixels that cover a length, a multiple of CELL."""
     return -(-length // -(-length // most) // CELL) * CELL
 
 
-def _tiled(model: nn.Module, lr: Tensor, tile: int, progress: bool) -> Tensor:
+def _tiled(model: nn.Module, lr: Tensor, tile: int) -> Tensor:
     """Upscale in tiles that overlap by the model's context, so that there are no seams."""
     halo, scale = model.context, model.scale
     height, width = lr.shape[-2:]
-    down, across = _side(height, tile), _side(width, tile)
+    down, across = tile_side(height, tile), tile_side(width, tile)
     corners = [(top, left) for top in range(0, height, down) for left in range(0, width, across)]
     out = lr.new_empty(*lr.shape[:-2], height * scale, width * scale)
-    for top, left in tqdm(corners, unit="tile", disable=not progress, leave=False):
+    for top, left in corners:
         bottom, right = min(top + down, height), min(left + across, width)
         y0, x0 = max(top - halo, 0), max(left - halo, 0)
         sr = model(lr[..., y0 : min(bottom + halo, height), x0 : min(right + halo, width)])
@@ -61,7 +61,7 @@ def check_tile(tile: int | None) -> None:
 
 
 @torch.no_grad()
-def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
+def forward(model: nn.Module, lr: Tensor, tile: int | None = None) -> Tensor:
     """Run a model in eval mode on `(N, C, H, W)`, in tiles of `tile` LR pixels where the image is larger.
 
     tile: rounded down to a multiple of 4; None: about 1024 pixels of the output, or four times the model's context where that is
@@ -75,7 +75,7 @@ def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: boo
     while True:
         tile = tile // CELL * CELL
         try:
-            return model(lr) if max(lr.shape[-2:]) <= tile else _tiled(model, lr, tile, progress)
+            return model(lr) if max(lr.shape[-2:]) <= tile else _tiled(model, lr, tile)
         except RuntimeError as error:
             if not out_of_memory(error) or tile <= SMALLEST_TILE:
                 raise
@@ -83,28 +83,24 @@ def forward(model: nn.Module, lr: Tensor, tile: int | None = None, progress: boo
         tile = max(min(tile, max(lr.shape[-2:])) // 2, SMALLEST_TILE)
 
 
-def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None, progress: bool = False) -> Tensor:
+def self_ensemble(model: nn.Module, lr: Tensor, tile: int | None = None) -> Tensor:
     """Average the outputs for the eight flips and rotations of the input, in float."""
 
     def transformed(flip: bool, turns: int) -> Tensor:
         x = torch.rot90(lr.flip(-1) if flip else lr, turns, (-2, -1))
-        y = torch.rot90(forward(model, x, tile, progress), -turns, (-2, -1))
+        y = torch.rot90(forward(model, x, tile), -turns, (-2, -1))
         return y.flip(-1) if flip else y
 
     return sum(transformed(flip, turns) for flip in (False, True) for turns in range(4)) / 8
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-
-
-def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool, progress: bool) -> np.ndarray:
+def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool) -> np.ndarray:
     """Upscale `(H, W, C)` floats in 0..255 and return the same kind."""
-    lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(_device(model), torch.float32) / 255
+    lr = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)[None])).to(device_of(model), torch.float32) / 255
     run = self_ensemble if ensemble else forward
     if getattr(model, "channels_last", True):  # oneDNN's convolutions are faster so
         model, lr = model.to(memory_format=torch.channels_last), lr.contiguous(memory_format=torch.channels_last)
-    sr = run(model, lr, tile, progress)
+    sr = run(model, lr, tile)
     return sr[0].permute(1, 2, 0).double().cpu().numpy() * 255
 
 
@@ -112,7 +108,7 @@ def _run(model: nn.Module, planes: np.ndarray, tile: int | None, ensemble: bool,
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode, and one with parameters on the GPU where there is one; restore both at the end."""
     keep_freed_memory()
-    training, home = model.training, _device(model)
+    training, home = model.training, device_of(model)
     moves = torch.cuda.is_available() and home.type == "cpu" and any(True for _ in model.parameters())
     model.eval()
     try:
@@ -125,13 +121,11 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def upscale(
-    model: nn.Module, lr: np.ndarray, *, tile: int | None = None, ensemble: bool = False, progress: bool = False
-) -> np.ndarray:
+def upscale(model: nn.Module, lr: np.ndarray, *, tile: int | None = None, ensemble: bool = False) -> np.ndarray:
     """Upscale one image `(H, W)` or `(H, W, 3)`, uint8 or floats in 0..255, and return floats in 0..255, not clipped.
 
     A luma model takes the Y of an RGB image, and the chroma is upscaled bicubically, as the papers do. An `(H, W)` image
-    is luma for a luma model, and three equal channels for an RGB model. tile: see `forward`. progress: a bar over the tiles.
+    is luma for a luma model, and three equal channels for an RGB model. tile: see `forward`.
     The model's weights stay in the order of channels_last, their values unchanged, unless its `channels_last` is False.
     """
     if lr.ndim not in (2, 3) or (lr.ndim == 3 and lr.shape[2] != 3) or 0 in lr.shape:
@@ -140,13 +134,13 @@ def upscale(
     with _evaluating(model):
         if lr.ndim == 2:
             planes = to_rgb(lr) if model.channels == 3 else lr[..., None]
-            sr = _run(model, planes.astype(np.float64), tile, ensemble, progress)
+            sr = _run(model, planes.astype(np.float64), tile, ensemble)
             return sr.mean(axis=2) if model.channels == 3 else sr[..., 0]
         if model.channels == 1:
             ycbcr = rgb_to_ycbcr(lr.astype(np.float64))
-            y = _run(model, ycbcr[..., :1], tile, ensemble, progress)
-            return ycbcr_to_rgb(np.concatenate([y, imresize(ycbcr[..., 1:], model.scale)], axis=2))
-        return _run(model, lr.astype(np.float64), tile, ensemble, progress)
+            y = _run(model, ycbcr[..., :1], tile, ensemble)
+            return with_chroma(y[..., 0], imresize(ycbcr[..., 1:], model.scale))
+        return _run(model, lr.astype(np.float64), tile, ensemble)
 
 
 def _crop_pair(hr: np.ndarray, lr: np.ndarray | None, protocol: Protocol, scale: int) -> tuple[np.ndarray, np.ndarray | None]:

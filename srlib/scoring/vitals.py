@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from srlib.core.color import to_rgb, to_y
-from srlib.core.imresize import downscale
+from srlib.core.imresize import center_crop, downscale
 from srlib.data.sets import ImageSet, open_set
 from srlib.nn.models import makes_images
 from srlib.nn.same_size import CELL
@@ -152,18 +152,13 @@ def measure(model: nn.Module, *datasets: str | ImageSet) -> Signs:
     return {"images": images.name, **signs} if signs else {}
 
 
-def _centre(image: np.ndarray, side: int) -> np.ndarray:
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side]
-
-
 def _inputs(net: nn.Module, images: ImageSet) -> Iterator[Tensor]:
     """Yield the centre of the first LR images as inputs `(1, C, h, w)` of the network, whole cells of 4x4."""
     for i, (_, hr) in enumerate(islice(images, IMAGES)):
         if images.paired:
-            lr = _centre(images.lr(i, hr, net.scale), SIDE)
+            lr = center_crop(images.lr(i, hr, net.scale), SIDE)
         else:
-            lr = downscale(_centre(hr, SIDE * net.scale), net.scale)
+            lr = downscale(center_crop(hr, SIDE * net.scale), net.scale)
         lr = to_y(to_rgb(lr), rounded=True)[..., None] if net.channels == 1 else to_rgb(lr)
         height, width = (length // CELL * CELL or length for length in lr.shape[:2])
         yield torch.from_numpy(lr[:height, :width].transpose(2, 0, 1)[None].copy()).float() / 255

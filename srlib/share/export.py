@@ -19,7 +19,7 @@ from srlib.core.files import atomic_write, write_json
 from srlib.core.protocols import protocol
 from srlib.data.sets import known_sets
 from srlib.nn import models
-from srlib.reproduce.scores import read_scores, whole_set_probe
+from srlib.reproduce.scores import file_name, read_scores, whole_set_probe
 from srlib.reproduce.store import Trained
 from srlib.scoring.evaluation import count_images, means
 from srlib.train import probe
@@ -39,7 +39,7 @@ def scores(trained: Trained) -> list[dict]:
     """
     model, of_card = trained.model, trained.card and trained.experiment.scale == trained.model.scale
     rows = [{"dataset": name, **metrics} for name, metrics in trained.card["metrics"].items()] if of_card else []
-    sets = {name.replace("/", "_"): name for name in known_sets()}
+    sets = {file_name(name): name for name in known_sets()}
     for file in sorted(trained.kept.glob(f"*_x{model.scale}_*.csv")) if trained.kept else ():
         name = re.fullmatch(r"(.+)_x\d+_(\w+)_[0-9a-f]{8}\.csv", file.name)
         if name is None or name[1] not in sets:  # of some images only, or another evaluation

@@ -94,6 +94,7 @@ class Loop:
         return self.previous_seconds + time.monotonic() - self.start
 
     def restore(self, state: dict) -> None:
+        """Go on from the state of a checkpoint."""
         self.trainer.load(state["trainer"])
         self.previous_seconds = state["seconds"]
         self.checkouts = [*state.get("checkouts", []), *self.checkouts]
@@ -112,6 +113,7 @@ class Loop:
             self.run.save_checkpoint({**now, **state})
 
     def take_step(self, lr: Tensor, hr: Tensor) -> None:
+        """Train on one batch `(N, C, H, W)` at the rate of the schedule."""
         rate = self.experiment.rate(self.trainer.done / self.total if self.total else 0.0)
         self.recent.append(self.trainer.step(lr, hr, rate))
 
@@ -181,6 +183,7 @@ class Loop:
             print(f"{self.experiment.name} x{self.experiment.scale} step {row['step']}/{self.total}: {report}", flush=True)
 
     def run_to_end(self) -> None:
+        """Train until the last step, with validations, checkpoints and checks of the loss on the way."""
         if self.total is None:
             self.fit_budget()
         every = max(1, -(-self.total // VALIDATIONS))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from srlib.core import plugins
 from srlib.core.errors import SRError, unknown
 from srlib.core.imresize import imresize
+from srlib.nn.borders import crop_centre
 from srlib.nn.models import levels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -88,9 +89,7 @@ def crop_to_output(net: nn.Module, hr: Tensor, outputs: Tensor | list[Tensor]) -
     """Return `hr`, cropped to the centre that the outputs cover where a network declares `valid_padding`."""
     if not getattr(net, "valid_padding", False):
         return hr
-    height, width = levels(outputs)[-1].shape[-2:]
-    top, left = (hr.shape[-2] - height) // 2, (hr.shape[-1] - width) // 2
-    return hr[..., top : top + height, left : left + width]
+    return crop_centre(hr, *levels(outputs)[-1].shape[-2:])
 
 
 def level_targets(outputs: list[Tensor], hr: Tensor) -> list[Tensor]:

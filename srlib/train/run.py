@@ -9,23 +9,22 @@ runs/experiments/<key>/
            metrics/            a row per test image, one file per set, scale and protocol
 """
 
-import contextlib
 import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pandas as pd
 import torch
 from safetensors.torch import save
 
 from srlib.core import paths
 from srlib.core.errors import SRError
-from srlib.core.files import atomic_write, write_json
+from srlib.core.files import atomic_write, locked, write_json
 from srlib.data.sets import open_set
 from srlib.train import probe
 from srlib.train.experiment import Experiment
@@ -95,25 +94,13 @@ class Run:
     def complete(self) -> bool:
         return self.weights.exists()
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Lock the run for this process, until it ends at the latest; remove partial files of a killed one."""
-        try:
-            self.dir.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.dir / ".lock", timeout=0)
-            lock.acquire()
-        except filelock.Timeout:
-            raise SRError(f"another process is training {self.dir.name}; wait for it, or stop it and run again") from None
-        except OSError as error:
-            raise SRError(f"cannot write {self.dir}: {error.strerror}; set SRLIB_RUNS to a folder that can be") from error
-        try:
-            for part in self.dir.glob(".*.part"):
-                part.unlink()
-            yield
-        finally:
-            lock.release()
+        busy = f"another process is training {self.dir.name}; wait for it, or stop it and run again"
+        return locked(self.dir, "set SRLIB_RUNS to a folder that can be", busy)
 
     def write_config(self) -> None:
+        """Write `config.json`."""
         config = {**vars(self.experiment), "fingerprint": self.fingerprint, "key": self.key, "probe": self.probe}
         write_json(self.dir / "config.json", config)
 
@@ -138,9 +125,11 @@ class Run:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Write `history.csv`, a row per validation."""
         atomic_write(self.dir / "history.csv", pd.DataFrame(rows).to_csv(index=False))
 
     def history(self) -> pd.DataFrame:
+        """Return `history.csv`: `step`, `loss`, `learning_rate`, `seconds`, and the validation's metrics, if it has any."""
         return pd.read_csv(self.dir / "history.csv")
 
     def finish(self, state: dict[str, torch.Tensor], provenance: dict[str, Any], probe: Sequence[Sequence[float]]) -> None:

@@ -83,11 +83,15 @@ def train(
     sampler = PatchSampler(pairs, batch=experiment.batch, lr_patch=experiment.lr_patch, seed=experiment.seed)
     accelerator, fitted = accelerator_for(experiment), models.fitted(experiment.model)
     _check_processes(experiment, fitted, accelerator.num_processes)
-    data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs)}
+    data = {"name": experiment.data, "fingerprint": pairs.fingerprint, "images": len(pairs) - len(sampler.skipped)}
     fields = {"seed": experiment.seed, "data": data, **checkout()}  # the commit now, whatever changes meanwhile
     with accelerator.main_process_first():  # others wait while it sets an outdated run aside, or fits a network
         if reusable(run):
             return run
+        small = len(pairs.skipped) + len(sampler.skipped)
+        if small and progress != "none" and accelerator.is_main_process:
+            side = f"{experiment.lr_patch}x{experiment.lr_patch} LR pixels"
+            print(f"{experiment.data}: left out {small} images that are smaller than a patch of {side}", flush=True)
         if fitted:
             with run.lock():
                 fit_closed_form(run, sampler, fields)

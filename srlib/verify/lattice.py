@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from srlib.core.color import MATRIX, OFFSET, rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
+from srlib.core.color import MATRIX, OFFSET, rgb_to_ycbcr, to_rgb, to_uint8, to_y, with_chroma
 from srlib.core.errors import SRError
 from srlib.core.imresize import downscale, imresize
 from srlib.core.metrics import moments, ssim_constants
@@ -87,6 +87,7 @@ def regions(scale: int) -> list[Region]:
 
 
 def region_of(protocol: Protocol, scale: int) -> Region:
+    """Return the part of an image that a protocol scores."""
     return Region(protocol.border(scale), protocol.multiple, protocol.window, protocol.stride)
 
 
@@ -201,7 +202,7 @@ def _plane_scores(sr: np.ndarray, hr: np.ndarray, outputs: list[tuple], rects: n
 def _rebuilt(luma: np.ndarray, hr: np.ndarray, scale: int) -> np.ndarray:
     """Return RGB floats of SR luma (H, W) with the chroma of HR, made LR and upscaled bicubically."""
     lr = rgb_to_ycbcr(downscale(hr.astype(np.float64), scale))
-    return ycbcr_to_rgb(np.dstack([luma, imresize(lr[..., 1:], size=hr.shape[:2])]))
+    return with_chroma(luma, imresize(lr[..., 1:], size=hr.shape[:2]))
 
 
 def _planes(image: np.ndarray, family: str, rounded: bool, y: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from srlib.core.color import to_rgb
 from srlib.core.errors import SRError
+from srlib.core.imresize import center_crop
 from srlib.data.images import image_head, image_kind, list_images, read_image
 
 KINDS = {"sr", "hr", "lr", "gt", "out", "output", "result", "pred", "fake"}  # in names, beside the picture's own
@@ -149,8 +150,7 @@ def inspect(files: list[tuple[Path, Path]]) -> tuple[list[Pair], list[str], list
 
 def _middle(image: np.ndarray) -> np.ndarray:
     """Return the middle of an image as floats (h, w), the mean of its channels."""
-    top, left = (max((side - CHECKED) // 2, 0) for side in image.shape[:2])
-    part = image[top : top + CHECKED, left : left + CHECKED].astype(np.float64)
+    part = center_crop(image, CHECKED).astype(np.float64)
     return part.mean(axis=2) if part.ndim == 3 else part
 
 

@@ -191,7 +191,7 @@ class TestLock:
 
         (tmp_path / "file").write_text("mine")
         folder = tmp_path / "file" / "runs" if reason == "Not a directory" else tmp_path / "runs"
-        with monkeypatch.context() as patch, pytest.raises(SRError, match=f"cannot write .*: {reason}; set SRLIB_RUNS"):
+        with monkeypatch.context() as patch, pytest.raises(SRError, match=f"cannot write .*: {reason}.*; set SRLIB_RUNS"):
             if reason == "Read-only file system":
                 patch.setattr(os, "open", read_only)
             with Run(TINY, "a", folder).lock():

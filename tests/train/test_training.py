@@ -75,6 +75,12 @@ class TestRun:
         assert made["data"] == {"name": data, "fingerprint": run.fingerprint, "images": 3}
         assert {"commit", "dirty", "date", "python", "packages", "hardware", "threads"} <= made.keys()
 
+    def test_images_smaller_than_a_patch_are_left_out_and_counted(self, data, capsys):
+        Image.new("RGB", (40, 8)).save(f"{data.removeprefix('folder:')}/tiny.png")
+        run = train(experiment(data))
+        assert f"{data}: left out 1 images that are smaller than a patch of 8x8 LR pixels" in capsys.readouterr().out
+        assert run.provenance()["data"]["images"] == 3
+
     @pytest.mark.parametrize("validation", ["", "embedded-test"])
     def test_provenance_has_the_vital_signs_of_the_weights(self, data, validation):
         args = {"width": 8, "depth": 4}

@@ -56,16 +56,16 @@ def _plain(model: str, label: str, full: dict[str, Any], small: dict[str, Any], 
     return Method(model, label, {"width": 64, **full}, _TRAINING, {**_small(**{"width": 32, **full, **small}), **short})
 
 
-def _divergence(label: str, alpha: float, full: dict[str, Any] = _TREE, small: dict[str, Any] = _SMALL, **options) -> Method:
+def _divergence(label: str, alpha: float, **options) -> Method:
     """Return a first stage. options: of the loss, and `deep_residual` of the network."""
     flat = {"deep_residual": options.pop("deep_residual")} if "deep_residual" in options else {}
     fields = {**_TRAINING, "loss": "divergence", "loss_args": {"alpha": alpha, **options}}
-    return Method("divergence", label, {**full, **flat}, fields, _small(**small, **flat))
+    return Method("divergence", label, {**_TREE, **flat}, fields, _small(**_SMALL, **flat))
 
 
-def _fusion(label: str, first: str, full: dict[str, Any] = _TREE, small: dict[str, Any] = _SMALL, **flat) -> Method:
+def _fusion(label: str, first: str, **flat) -> Method:
     """Return a second stage on a trained divergence network."""
-    return Method("d2c_sr", label, {**full, **flat}, _FUSION_TRAINING, _small(**small, **flat), start={"divergence": first})
+    return Method("d2c_sr", label, {**_TREE, **flat}, _FUSION_TRAINING, _small(**_SMALL, **flat), start={"divergence": first})
 
 
 def _at_once(model: str, label: str, full: dict[str, Any], small: dict[str, Any], children: int = 2, **short: float) -> Method:

@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, with_chroma
 from srlib.core.errors import SRError
+from srlib.core.imresize import center_crop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.sets import ImageSet, open_set
@@ -72,9 +73,7 @@ def kernel_variation(kernels: np.ndarray) -> tuple[float, float]:
 def colorize(luma: Tensor, lr: np.ndarray) -> np.ndarray:
     """Return luma `(1, 1, H, W)` in 0..1 as a uint8 RGB image with the chroma of the LR image `(H, W, 3)`."""
     chroma = rgb_to_ycbcr(to_rgb(lr).astype(float))[..., 1:]
-    y = luma[0, 0].double().numpy() * 255
-    rgb = ycbcr_to_rgb(np.concatenate([y[..., None], chroma], axis=2))
-    return to_uint8(rgb)
+    return to_uint8(with_chroma(luma[0, 0].double().numpy() * 255, chroma))
 
 
 def representative_pixels(image: np.ndarray, margin: int = 16) -> dict[str, tuple[int, int]]:
@@ -108,8 +107,7 @@ def center_crops(
     for i, (name, hr) in enumerate(islice(images, limit)):
         lr = images.lr(i, hr, 1)
         size = side or max(hr.shape)
-        top, left = (max((length - size) // 2, 0) for length in hr.shape[:2])
-        yield name, lr[top : top + size, left : left + size], hr[top : top + size, left : left + size]
+        yield name, center_crop(lr, size), center_crop(hr, size)
 
 
 def evaluate_displaced(

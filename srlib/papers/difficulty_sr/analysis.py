@@ -14,6 +14,7 @@ from srlib.core.errors import SRError
 from srlib.core.imresize import modcrop
 from srlib.core.protocols import Protocol, lr_from_hr, protocol
 from srlib.data.sets import open_set
+from srlib.nn.models import device_of
 from srlib.papers.difficulty_sr.model import EASIEST, PATCH, DualBranchSR, Identifier, classes, difficulty
 
 CLASSES = ("< 30 dB", "30-35 dB", "35-40 dB", "40-45 dB", ">= 45 dB")  # hardest to easiest
@@ -75,8 +76,7 @@ def compare(networks: dict[str, nn.Module], dataset: str, scale: int, limit: int
         rows = {"image": image.image, "y": [y for y, _ in image.corners], "x": [x for _, x in image.corners]}
         rows |= {"bicubic": bicubic.numpy(), "actual": classes(bicubic).numpy()}
         for name, net in networks.items():
-            device = next(net.parameters(), torch.empty(0)).device
-            batches = (batch.to(device, memory_format=torch.channels_last) for batch in image.lr.split(32))
+            batches = (batch.to(device_of(net), memory_format=torch.channels_last) for batch in image.lr.split(32))
             outputs = torch.cat([net(batch) for batch in batches]).cpu()
             if isinstance(net, Identifier):
                 probabilities = outputs.softmax(dim=1).numpy()

@@ -7,7 +7,7 @@ import ipywidgets as ipy
 import numpy as np
 import torch
 
-from srlib.core.color import rgb_to_ycbcr, to_uint8, to_y, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_uint8, to_y, with_chroma
 from srlib.core.imresize import downscale, imresize, modcrop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol, lr_from_hr
@@ -44,7 +44,7 @@ def difficulty_explorer(networks: dict[int, DualBranchSR], images: dict[str, np.
 
         def join(patches: torch.Tensor) -> np.ndarray:
             y = net.join(patches, corners, *lr.shape[:2])[0, 0].double().numpy() * 255
-            return to_uint8(ycbcr_to_rgb(np.concatenate([y[..., None], chroma], axis=2)))
+            return to_uint8(with_chroma(y, chroma))
 
         return hr, lr, corners, probabilities, upscaled, [join(patches) for patches in upscaled], seconds, join
 

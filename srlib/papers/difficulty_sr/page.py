@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, with_chroma
 from srlib.core.imresize import downscale, imresize, modcrop
 from srlib.core.protocols import lr_from_hr, protocol
 from srlib.draw.page import Page, lossless
@@ -36,7 +36,7 @@ def scene(net: DualBranchSR, picture: np.ndarray) -> dict:
         upscaled = torch.cat([branch(batch) for batch in patches.split(BATCH)])
         psnrs.append(patch_psnr(upscaled, truths).clip(max=99))  # equal patches are infinite, which JSON lacks
         y = net.join(upscaled, corners, *luma.shape)[0, 0].double().numpy() * 255
-        stored[name] = lossless(to_uint8(ycbcr_to_rgb(np.concatenate([y[..., None], chroma], axis=2))))
+        stored[name] = lossless(to_uint8(with_chroma(y, chroma)))
     return stored | {
         "hr": lossless(hr),
         "corners": [[y * scale, x * scale] for y, x in corners],

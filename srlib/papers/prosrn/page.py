@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, ycbcr_to_rgb
+from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, with_chroma
 from srlib.core.imresize import downscale, imresize, modcrop
 from srlib.core.protocols import protocol
 from srlib.draw.page import Page, lossless, numbers
@@ -32,8 +32,7 @@ def unrolled(net: ProSRN, lr: np.ndarray) -> list[np.ndarray]:
     y, images = torch.from_numpy(ycbcr[None, None, ..., 0]).float() / 255, []
     for level in LEVELS:
         y = net.eval().step(y)  # (1, 1, level * h, level * w)
-        planes = [y[0, 0].double().numpy()[..., None] * 255, imresize(ycbcr[..., 1:], level)]
-        images.append(to_uint8(ycbcr_to_rgb(np.concatenate(planes, axis=2))))
+        images.append(to_uint8(with_chroma(y[0, 0].double().numpy() * 255, imresize(ycbcr[..., 1:], level))))
     return images
 
 
