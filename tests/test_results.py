@@ -824,3 +824,6 @@ def test_networks_of_other_budgets_are_left_out_of_a_comparison(monkeypatch):
     assert names == ["bicubic", "vdsr", "srcnn", "btsrn"]
     assert note == "Trained for other steps or on other data than VDSR: ESPCN, FSRCNN."
     assert budgets.alike(BTSRN, ["bicubic", "srcnn"], "vdsr", 2, RELEASED) == (["bicubic", "srcnn"], "")
+    said = budgets.labels_with_steps(BTSRN, ["bicubic", "vdsr", "espcn"], 2, RELEASED)
+    assert said == {**BTSRN.labels, "vdsr": "VDSR, 10 steps", "espcn": "ESPCN, 9 steps"}
+    assert budgets.labels_with_steps(BTSRN, ["bicubic", "vdsr", "srcnn"], 2, RELEASED) == BTSRN.labels

@@ -74,6 +74,14 @@ def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Pr
     return [name for name in names if name not in others], note if others else ""
 
 
+def labels_with_steps(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, str]:
+    """Return the labels of a paper's methods; where the named networks differ in steps, theirs say how many."""
+    cards = {name: training(paper, name, scale, profile) for name in names}
+    steps = {name: total(card["budget"]) for name, card in cards.items() if card}
+    differ = len({*steps.values()}) > 1
+    return {**paper.labels, **{name: f"{paper.labels[name]}, {n:,.0f} steps" for name, n in steps.items() if differ}}
+
+
 def trainings(paper: Paper, rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Return the trainings behind scores, which claims of accuracy need: a row per method, scale and seed of `rows`.
 
