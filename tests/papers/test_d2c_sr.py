@@ -20,7 +20,7 @@ from srlib.papers.d2c_sr import explorer as explorers
 from srlib.papers.d2c_sr import figures as d2c_figures
 from srlib.papers.d2c_sr.loss import divergence_loss, normalise, residuals, shared_levels, triplet
 from srlib.scoring.evaluation import evaluate
-from srlib.train import probe
+from srlib.train import losses, probe
 
 # --- The loss -----------------------------------------------------------------------------------------------------------
 
@@ -97,6 +97,16 @@ def test_fidelity_is_the_sum_over_predictions_and_each_term_moves_the_gradient()
     assert torch.allclose(plain, 2 * (predictions - hr[:, None]) / hr.numel())
     assert (both - plain).abs().max() > 0.1 * plain.abs().max()
     assert ((both - plain).abs().sum(dim=(0, 2, 3, 4)) > 0).all()
+
+
+def test_the_loss_of_both_stages_is_that_of_the_predictions_and_the_fused_images():
+    predictions, hr = images()
+    fused = torch.rand_like(hr, requires_grad=True)
+    value = losses.get("divergence_and_fusion", alpha=0.1)([predictions, fused], hr)
+    assert torch.allclose(value, divergence_loss(predictions, hr, alpha=0.1) + (fused - hr).square().mean())
+    to_predictions, to_fused = torch.autograd.grad(value, (predictions, fused))
+    assert torch.allclose(to_predictions, gradient(predictions, hr, alpha=0.1))
+    assert torch.allclose(to_fused, 2 * (fused - hr) / hr.numel())
 
 
 def test_a_step_along_the_term_makes_predictions_differ_more():
