@@ -211,6 +211,16 @@ def test_over_several_sets_and_scales():
     assert verdict(dataclasses.replace(every, datasets=()), rows(part)).verdict == "holds where tested"
 
 
+def test_sets_that_a_claim_excludes_do_not_count():
+    rows = pd.concat([both(30.5, 30.0), both(29.0, 30.0, dataset="B100")])
+    for scales in ((), (2,)):
+        found = verdict(claim(datasets=("!B100",), scales=scales), rows)
+        assert found.verdict == "holds" and found.detail.startswith("Set5 x2: ")
+    assert verdict(claim(datasets=(), scales=()), rows).verdict == "contradicted"
+    assert verdict(claim(datasets=("!Set5",)), rows).verdict == "contradicted"
+    assert verdict(claim(datasets=("!Set5", "!B100")), rows).verdict == "not tested"
+
+
 def test_of_many_comparisons_one_contradicts_by_more_than_it_would_alone():
     sets = ("Set5", "Set14", "B100", "Urban100")
     ahead = [both(30.5, 30.0, dataset=name) for name in sets[1:]]
