@@ -235,6 +235,37 @@ def test_of_many_comparisons_one_contradicts_by_more_than_it_would_alone():
     assert one.verdict == "contradicted" and "1 of 4 tested" in one.detail, "what is not tested does not count"
 
 
+class TestOneOfFour:
+    """What contradicts a claim by itself, but not as one of four comparisons, by the interval of pictures, seeds or rounds."""
+
+    SETS = ("Set5", "Set14", "B100", "Urban100")
+
+    def words(self, near) -> list[str]:
+        rows = pd.concat([near, *(both(30.5, 30.0, dataset=name, seeds=3) for name in self.SETS[1:])])
+        return [verdict(claim(), near).verdict, verdict(claim(datasets=self.SETS), rows).verdict]
+
+    def test_pictures(self):
+        found = verdict(claim(), both(30.0, 30.0, spread=0.3, seeds=3))
+        half_width = found.high - found.estimate
+        assert self.words(both(30 - 1.15 * half_width, 30.0, spread=0.3, seeds=3)) == ["contradicted", UNDECIDED]
+        assert self.words(both(30 - 1.4 * half_width, 30.0, spread=0.3, seeds=3)) == ["contradicted", "contradicted"]
+
+    def test_seeds(self):
+        def near(mean):  # t of two degrees of freedom is 4.3, as one of four 8.9
+            frames = [result("btsrn", mean + offset, spread=0.001).assign(seed=i) for i, offset in enumerate((0, 0.2, -0.2))]
+            return pd.concat([*frames, result("vdsr", 30.0, spread=0.001, seeds=3)])
+
+        assert self.words(near(29.2)) == ["contradicted", UNDECIDED] and self.words(near(28.9))[1] == "contradicted"
+
+    def test_rounds(self, monkeypatch):
+        monkeypatch.setattr(judging, "TIMING_NOISE", 0.0)
+        near, far = timed([1.03, 1.23] * 3, [1.0] * 6), timed([0.5] * 6, [1.0] * 6)
+        costs = pd.concat([near.assign(scale=2), *(far.assign(scale=scale) for scale in (3, 4, 8))])
+        one, of_four = (claim(relation="<", metric="seconds", scales=scales) for scales in ((2,), (2, 3, 4, 8)))
+        words = [verdict(asked, pd.DataFrame(), costs).verdict for asked in (one, of_four)]
+        assert words == ["contradicted", UNDECIDED]
+
+
 def test_best_needs_every_rival():
     best = claim("btsrn_7+3", "best", ("btsrn_6+4", "btsrn_5+5"))
     top, second, third = result("btsrn_7+3", 31), result("btsrn_6+4", 30.8), result("btsrn_5+5", 30)
@@ -352,6 +383,19 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         assert 0.91 < found / trials < 0.99, (n, found / trials)
 
 
+def test_half_widths_of_images_and_seeds_are_added_as_squares():
+    _, low, high = judging.decide(1, 0.0, 1.0, 0.7, 1.6, 0.4)
+    assert (low, high) == pytest.approx((1 - 0.5, 1 + math.hypot(0.6, 0.4)))
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_seeds_that_are_not_paired_have_welchs_interval(confidence):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.3, (4, 5)), rng.normal(0, 0.05, (4, 3))
+    low, high = stats.ttest_ind(left.mean(axis=0), right.mean(axis=0), equal_var=False).confidence_interval(confidence)
+    assert seed_half_width(left, right, confidence=confidence) == pytest.approx((high - low) / 2)
+
+
 def test_patches_of_one_picture_stay_together():
     rng = np.random.default_rng(0)
     difference = np.repeat(rng.normal(0.2, 1, 12), 50)[:, None]  # each picture has its own, and each patch the picture's
@@ -363,7 +407,8 @@ def test_patches_of_one_picture_stay_together():
     # a picture counts by its patches
     uneven = np.concatenate([np.full(90, 1.0), np.full(10, 0.0)])[:, None]
     d, low, high = image_interval(uneven, np.zeros_like(uneven), np.repeat(["a", "b"], [90, 10]))
-    assert d == pytest.approx(0.9) and low < 0.9 < high
+    half_width = stats.t.ppf(0.975, 1) * np.std([90 * 0.1, 10 * -0.9], ddof=1) / 50 / math.sqrt(2)
+    assert (d, low, high) == pytest.approx((0.9, 0.9 - half_width, 0.9 + half_width))
     rows = pd.concat([result("btsrn", 30.3, images=12), result("vdsr", 30.0, images=12)])
     rows["image"] = "img_" + (rows["image"].astype(int) % 4).astype(str) + "@0," + rows["image"]
     found = verdict(claim(), rows)
