@@ -9,8 +9,10 @@ from srlib.baselines.cdc import CDC
 from srlib.baselines.drcn import DRCN
 from srlib.baselines.drrn import DRRN
 from srlib.baselines.edsr import EDSR
+from srlib.baselines.idn import IDN
 from srlib.baselines.imdn import IMDN, Distillation
 from srlib.baselines.lapsrn import LapSRN
+from srlib.baselines.memnet import MemNet
 from srlib.baselines.rcan import RCAN, ChannelAttention
 from srlib.baselines.rdn import RDN, DenseBlock
 from srlib.baselines.rrdbnet import RRDBNet
@@ -57,6 +59,91 @@ def test_costs_are_the_published_ones(name, scale, weights, giga):
     cost = summary(models.create(name, scale))
     assert cost.weights == weights
     assert (cost.mult_adds_carn if name != "srresnet" else cost.mult_adds) / 1e9 == pytest.approx(giga, abs=0.1)
+
+
+class TestForwardPasses:
+    """Wiring, slopes and factors, written out."""
+
+    @pytest.fixture(autouse=True)
+    def no_gradients(self):
+        with torch.no_grad():
+            yield
+
+    def test_rrdbnet(self):
+        net, lr = shaken(RRDBNet(2, blocks=2, width=4, growth=2), std=0.2), torch.rand(1, 3, 6, 5)
+        first = x = net.head(lr)
+        for block in (net.body[0], net.body[1]):
+            y = x
+            for dense in block.body:
+                features = y
+                for layer in dense.layers[:4]:
+                    features = torch.cat([features, F.leaky_relu(layer(features), 0.2)], dim=1)
+                y = y + 0.2 * dense.layers[4](features)
+            x = x + 0.2 * y
+        x = F.interpolate(first + net.body[2](x), scale_factor=2, mode="nearest")
+        for i in (1, 3):
+            x = F.leaky_relu(net.tail[i](x), 0.2)
+        assert torch.allclose(net(lr), net.tail[5](x), atol=1e-5)
+
+    def test_idn(self):
+        net, lr = shaken(IDN(2, blocks=2, width=16), std=0.2), torch.rand(1, 1, 7, 6)
+        x = net.entry[1](net.entry[0](lr))
+        for block in net.blocks:
+            y = x
+            for i in (0, 2, 4):
+                y = F.leaky_relu(block.first[i](y), 0.05)
+            y, kept = y[:, :12], y[:, 12:]
+            for i in (0, 2, 4):
+                y = F.leaky_relu(block.second[i](y), 0.05)
+            x = block.compress(y + torch.cat([kept, x], dim=1))
+        large = F.conv_transpose2d(x, net.exit.weight, net.exit.bias, stride=2, padding=8, output_padding=1)
+        assert torch.allclose(net(lr), upsample_bicubic(lr, 2) + large, rtol=1e-4)
+
+    def test_memnet(self):
+        net, lr = shaken(MemNet(2, blocks=2, recursions=2, width=4), std=0.6), torch.rand(1, 1, 6, 5)
+        base = upsample_bicubic(lr, 2)
+        memories = [net.entry(base)]
+        for block in net.memories:
+            x, short_term = memories[-1], []
+            for i in (0, 2):
+                x = x + block.second(block.norms[i + 1](block.first(block.norms[i](x))))
+                short_term.append(x)
+            memories.append(block.gate(torch.cat([*short_term, *memories], dim=1)))
+        assert torch.allclose(net(lr), base + net.exit(memories[-1]), atol=1e-5)
+
+    def test_rdn(self):
+        net, lr = shaken(RDN(2, blocks=2, layers=2, growth=2, width=4), std=0.2), torch.rand(1, 3, 6, 5)
+        mean = torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)
+        first = net.first(lr - mean)
+        x, outputs = net.second(first), []
+        for block in net.body.blocks:
+            features = x
+            for layer in block.layers:
+                features = torch.cat([features, layer(features).relu()], dim=1)
+            x = x + block.fusion(features)
+            outputs.append(x)
+        x = first + net.body.fusion(torch.cat(outputs, dim=1))
+        expected = net.tail[2](F.pixel_shuffle(net.tail[0](x), 2)) + mean
+        assert torch.allclose(net(lr), expected, atol=1e-5)
+
+    def test_cdc(self):
+        net, lr = shaken(CDC(2, hourglasses=2, levels=1, blocks=1, width=8), std=0.2), torch.rand(1, 3, 6, 4)
+
+        def residual(block, x):
+            return x + block.body[2](block.body[0](x).relu())
+
+        x, images, logits = net.head(lr), [], []
+        for part in net.parts:
+            for hourglass in part.body:
+                small = residual(hourglass.before[0], F.max_pool2d(x, 2))
+                small = residual(hourglass.after[0], residual(hourglass.inner[0], small))
+                x = residual(hourglass.skip, x) + F.interpolate(small, scale_factor=2, mode="nearest")
+            large = F.pixel_shuffle(part.up[0](part.reduce[0](x).relu()), 2)
+            images.append(part.image(large))
+            logits.append(part.mask(large))
+        weights = torch.cat(logits, dim=1).softmax(dim=1)
+        expected = sum(image * weights[:, i : i + 1] for i, image in enumerate(images))
+        assert torch.allclose(net(lr), expected, rtol=1e-4, atol=1e-4)
 
 
 class TestLapSRN:
