@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from srlib.baselines.espcn import ESPCN
 from srlib.core import color
 from srlib.core.errors import SRError
+from srlib.core.protocols import protocol
 from srlib.data.pairs import open_pairs
 from srlib.data.sets import open_set
 from srlib.nn import models
 from srlib.scoring import vitals
+from srlib.scoring.evaluation import measure
 from srlib.train import loop, losses, training
 from srlib.train.experiment import Experiment
 from srlib.train.run import Run
@@ -168,6 +170,22 @@ class TestRun:
         assert train(experiment(data, steps=1), progress="none").dir != first.dir
 
 
+def test_validation_is_on_the_centres_of_the_first_five_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, (height, width) in enumerate([(520, 601), (40, 530), *[(30, 20)] * 4]):
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        top, left = (max(side - 512, 0) // 2 for side in (height, width))
+        for name, image in (("all", pixels), ("used", pixels[top : top + 512, left : left + 512])):
+            (tmp_path / name).mkdir(exist_ok=True)
+            if name == "all" or i < 5:
+                Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    net, whole, used = models.create("bicubic", 2), f"folder:{tmp_path / 'all'}", f"folder:{tmp_path / 'used'}"
+    scores = loop.validate(net, experiment(whole, validation=whole))
+    expected = measure(net, used, protocol("y"))
+    assert scores == {name: expected[name] for name in ("psnr", "ssim")} and expected["images"] == 5
+    assert loop.validate(net, experiment(whole)) == {}
+
+
 class TestProgress:
     def test_lines(self, data, capsys):
         train(experiment(data, validation=data, steps=4), progress="lines")
@@ -208,6 +226,27 @@ class TestResume:
         assert resumed.complete and weights(resumed) == weights(whole)
         columns = ["step", "loss", "learning_rate", "psnr", "ssim"]
         assert resumed.history()[columns].equals(whole.history()[columns])
+
+    @pytest.mark.parametrize(("step", "kept"), [(26, 20), (29, 27)])
+    def test_checkpoints_between_validations(self, data, tmp_path, interrupted, monkeypatch, step, kept):
+        """Validations every 10 steps, checks of the loss every 3; on a clock on which a step takes 10 s: 70 s after step 20."""
+        chosen, now, take = experiment(data, steps=100), [100.0], loop.Trainer.step
+
+        def slow(self, *args):
+            now[0] += 10
+            return take(self, *args)
+
+        monkeypatch.setattr(loop, "CHECK_EVERY", 3)
+        whole = train(chosen, root=tmp_path / "whole", progress="none")
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+            patch.setattr(loop.Trainer, "step", slow)
+            state = interrupted(step, chosen).load_checkpoint()
+        assert state["trainer"]["step"] == kept and len(state["since_validation"]) == kept - 20
+        assert [row["step"] for row in state["history"]] == [10, 20]
+        resumed = train(chosen, progress="none")
+        assert weights(resumed) == weights(whole)
+        assert resumed.history().drop(columns="seconds").equals(whole.history().drop(columns="seconds"))
 
     def test_every_commit_is_remembered_and_a_change_to_any(self, data, interrupted, monkeypatch):
         calls = [("a", True), ("b", False), ("b", False), ("c", False)]
@@ -326,6 +365,15 @@ class TestDivergence:
         assert not run.complete and state["trainer"]["step"] == 6
         assert all(tensor.isfinite().all() for tensor in state["trainer"]["net"].values())
         assert weights(train(experiment(data), progress="none")) == weights(whole)
+
+    def test_is_noticed_between_validations(self, data, monkeypatch):
+        taken, take = [], loop.Trainer.step
+        monkeypatch.setattr(loop.Trainer, "step", lambda self, *args: (taken.append(self.done), take(self, *args))[1])
+        monkeypatch.setattr(loop, "CHECK_EVERY", 3)
+        spoil(monkeypatch, 5, lambda loss, sr: loss * float("nan"))
+        with pytest.raises(SRError, match="loss nan at step 5 of 100; no checkpoint was written yet"):
+            train(experiment(data, steps=100), progress="none")
+        assert len(taken) == 6
 
     def test_at_the_first_step(self, data, monkeypatch):
         spoil(monkeypatch, 1, lambda loss, sr: loss * float("nan"))
