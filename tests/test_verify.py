@@ -100,6 +100,34 @@ class TestLattice:
         y, full = (table.loc[(color, False, "convert", "", False, 2, 1, 0, 0)] for color in ("y", "full"))
         assert y["psnr"] - full["psnr"] == pytest.approx(20 * np.log10(255 / 219), abs=1e-9)
 
+    def test_luma_of_swapped_channels(self):
+        hr = picture(60, 60, 3)
+        sr = enlarged(hr, 2)
+        difference = (sr.astype(float) - hr)[4:-4, 4:-4] @ [24.966, 128.553, 65.481] / 255
+        own = scores(sr, hr, 2).set_index(AXES).loc[("bgr", False, "convert", "", False, 4, 1, 0, 0)]
+        assert own["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(difference**2)), abs=1e-9)
+
+    def test_grey_sr_of_colour_hr_read_as_three_equal_channels(self):
+        hr = picture(60, 60, 3)
+        sr = to_uint8(to_y(enlarged(hr, 2), rounded=True) * 1.2 - 20)  # also outside 16..235
+        table = scores(sr, hr, 2, luma_sr=True).set_index(AXES)
+        luma = 16 + hr @ [65.481, 128.553, 24.966] / 255
+        differences = {"y": 16 + sr * (219 / 255) - luma, "rgb": sr[..., None].astype(float) - hr}
+        for color, difference in differences.items():
+            own = table.loc[(color, False, "convert", "grey", False, 2, 1, 0, 0)]
+            assert own["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(difference[2:-2, 2:-2] ** 2)), abs=1e-9)
+
+    def test_a_psnr_may_be_of_the_mean_error_of_all_pictures(self):
+        chosen, parts = lattice.variants(False, False), lattice.regions(2)
+        hrs = [picture(60, 60, 3, seed=i) for i in range(2)]
+        srs = [to_uint8(hr + np.random.default_rng(0).normal(0, noise, hr.shape)) for hr, noise in zip(hrs, (2, 20), strict=True)]
+        pairs = list(zip(srs, hrs, strict=True))
+        table = lattice.table([lattice.score_pair(*pair, 2, chosen, parts) for pair in pairs], chosen, parts)
+        errors = np.array([np.mean((sr.astype(float) - hr) ** 2) for sr, hr in pairs])
+        own = table.set_index(AXES).loc[("rgb", False, "convert", "", False, 0, 1, 0, 0)]
+        expected = [np.mean(10 * np.log10(255**2 / errors)), 10 * np.log10(255**2 / errors.mean())]
+        assert own[["psnr", "psnr_pooled"]].tolist() == pytest.approx(expected, abs=1e-9) and expected[0] - expected[1] > 3
+
     def test_scikit_images_default_window(self):
         hr = picture(60, 70, 3)
         sr = enlarged(hr, 2)
@@ -248,6 +276,25 @@ class TestCommand:
             write_image(tmp_path / "lr" / f"{file.stem}x2.png", np.ascontiguousarray(RESIZES[name](read_image(file), 2)))
         assert verify(folders, "--lr", str(tmp_path / "lr")) == 0
         assert f"LR was made by {name}: 0.000" in capsys.readouterr().out
+
+
+class TestResizes:
+    """OpenCV's, written out."""
+
+    def test_inter_cubic_is_a_cubic_of_minus_three_quarters_without_antialiasing(self):
+        hr = np.random.default_rng(0).integers(0, 256, (24, 18, 3), dtype=np.uint8)
+        taps = np.array([-3, 19, 19, -3]) / 32  # at half a pixel
+        padded = np.pad(hr.astype(float), [(1, 1), (1, 1), (0, 0)], mode="edge")
+        rows = sum(tap * padded[k : k + 23 : 2] for k, tap in enumerate(taps))
+        small = sum(tap * rows[:, k : k + 17 : 2] for k, tap in enumerate(taps))
+        assert np.array_equal(RESIZES["OpenCV's INTER_CUBIC"](hr, 2), np.floor(small.clip(0, 255) + 0.5))
+        assert np.array_equal(RESIZES["OpenCV's INTER_CUBIC"](hr, 3), hr[1::3, 1::3])
+
+    @pytest.mark.parametrize("scale", [2, 3])
+    def test_inter_area_is_the_mean_of_blocks(self, scale):
+        hr = np.random.default_rng(0).integers(0, 256, (24, 18, 3), dtype=np.uint8)
+        means = hr.reshape(24 // scale, scale, 18 // scale, scale, 3).mean(axis=(1, 3))
+        assert np.array_equal(RESIZES["OpenCV's INTER_AREA"](hr, scale), np.floor(means + 0.5))
 
 
 class TestBadInput:
