@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.signal import convolve2d
 
 from srlib.cli.main import main
 from srlib.core.errors import SRError
@@ -53,6 +54,27 @@ def test_gmsd_written_out():
     sr[:, :] = hr
     sr[4:] = 0
     assert perceptual.gmsd(sr, hr) == pytest.approx(0.0848749, abs=1e-6)
+
+
+def test_gmsd_of_a_coloured_pair_with_values_beyond_the_range():
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (15, 22, 3), dtype=np.uint8)
+    sr = hr + rng.normal(0, 40, hr.shape)
+    assert sr.min() < -20 and sr.max() > 275
+    prewitt = np.array([[1, 0, -1]] * 3) / 3
+
+    def gradient(image):
+        grey = (image @ [0.299, 0.587, 0.114])[:14]
+        small = (grey[::2, ::2] + grey[1::2, ::2] + grey[::2, 1::2] + grey[1::2, 1::2]) / 4
+        return np.sqrt(sum(convolve2d(small, kernel, mode="valid") ** 2 for kernel in (prewitt, prewitt.T)))
+
+    a, b = gradient(sr.clip(0, 255)), gradient(hr)
+    assert perceptual.gmsd(sr, hr) == pytest.approx(((2 * a * b + 170) / (a**2 + b**2 + 170)).std())
+    assert perceptual.sharpness(sr, hr) == pytest.approx((a**2).mean() / (b**2).mean())
+
+
+def test_half_the_contrast_is_a_quarter_of_the_energy(picture):
+    assert perceptual.sharpness(100 + (picture - 100.0) / 2, picture) == pytest.approx(0.25)
 
 
 def test_a_picture_that_is_too_small():
