@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -218,12 +219,21 @@ class TestReleased:
         assert old["steps"] == first.experiment.steps
         assert (old["metrics"][data]["psnr"] < card["metrics"][data]["psnr"]) is better
 
-    def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch):
-        run = trained_run(data)
-        monkeypatch.setattr(cards, "atomic_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+    @pytest.mark.parametrize("at", [".json", ".safetensors"])
+    def test_interrupted_release_leaves_no_weights_without_a_card(self, data, home, monkeypatch, at):
+        run, replace = trained_run(data), os.replace
+
+        def interrupted(source, target):
+            if Path(target).suffix == at and "weights" in Path(target).parts:
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", interrupted)
             release(run, [data], protocol("y"))
-        assert not weights_path(BTSRN, "espcn", 2).exists()
+        file = weights_path(BTSRN, "espcn", 2)
+        assert not file.exists() and file.with_suffix(".json").exists() == (at == ".safetensors")
+        assert release(run, [data], protocol("y")) == file and card_of(file)["history"] == []
 
     def test_missing_ones_say_how_to_get_them(self, data):
         with pytest.raises(NotReleased, match=r"no released weights of btsrn for vdsr x3; there are: none\. Train it: python"):
