@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +72,25 @@ def test_a_measurement_keeps_its_rounds_and_its_session():
     assert first["session"].nunique() == 1 and first["session"][0] != second["session"][0]
     assert costs.rounds(first.iloc[0].drop("seconds_rounds"), "seconds") == []
     assert costs.rounds(first.iloc[0].replace(first.iloc[0]["seconds_rounds"], float("nan")), "seconds") == []
+
+
+@pytest.mark.parametrize(("after", "busy"), [((121.5, 17.0), 2.83), ((104.0, 17.0), 0.0)])
+def test_the_share_of_other_processes(monkeypatch, after, busy):
+    """In 6 s all processes use 21.5 s, this one 4.5 s of it; and where the counters are coarser, less than nothing is nothing."""
+    clock, counters = iter([50.0, 56.0]), iter([(100.0, 12.5), after])
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(costs, "_cpu_seconds", lambda: next(counters))
+    with costs._session() as columns:
+        assert set(columns) == {"session"}
+    assert columns["busy"] == busy
+
+
+def test_idle_waiting_and_guests_are_no_use_of_the_processor(monkeypatch):
+    fields = {"user": 1, "nice": 2, "system": 4, "idle": 8, "iowait": 16, "irq": 32, "softirq": 64, "steal": 128, "guest": 256}
+    own = SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=3.0, system=0.5, children_user=10.0))
+    times = namedtuple("times", fields)(**fields)
+    monkeypatch.setattr(costs, "psutil", SimpleNamespace(cpu_times=lambda: times, Process=lambda: own))
+    assert costs._cpu_seconds() == (1 + 2 + 4 + 32 + 64 + 128, 3.5)
 
 
 def test_what_other_processes_use_is_seen_and_own_work_is_not():
