@@ -77,6 +77,16 @@ class TestLevels:
             assert trainer.step(lr, hr, 1e-3).item() == pytest.approx(0.25)
 
 
+def test_a_clipped_gradient_has_the_norm_of_clip(data):
+    lr, hr = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 32, 32)
+    norms = []
+    for clip in (0, 1e-3):
+        trainer = Trainer(experiment(data, clip=clip), Accelerator())
+        trainer.step(lr, hr, 1e-3)
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in trainer.net.parameters()]).item())
+    assert norms[0] > 1e-2 and norms[1] == pytest.approx(1e-3, rel=1e-3)
+
+
 class TestStart:
     def test_training_starts_from_the_weights(self, gan, first, monkeypatch):
         states, take = [], Trainer.step
