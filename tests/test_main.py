@@ -330,6 +330,16 @@ class TestTrainFromWeights:
         released = ok("release", first, "--datasets", data).strip()
         assert Run.open(ok("train", "prosrgan", *options).splitlines()[-1]).experiment.start == digest({"": Path(released)})
 
+    def test_of_parts(self, ok):
+        options = (*self.SMALL, "--scale", 2, "--hr-patch", 96)
+        names = {"identifier": "identifier", "complex": "idn"}
+        runs = {part: ok("train", f"difficulty_sr/{name}", *options).splitlines()[-1] for part, name in names.items()}
+        given = [f"--start={part}={folder}" for part, folder in runs.items()]
+        run = Run.open(ok("train", "difficulty_sr", *options, *given).splitlines()[-1])
+        files = {part: Run.open(folder).weights for part, folder in runs.items()}
+        assert run.complete and run.experiment.start == digest(files) and files["identifier"] != files["complex"]
+        assert {part: made["name"] for part, made in run.provenance()["start"].items()} == names
+
     def test_weights_of_another_network_are_refused(self, fails, run, data):
         message = fails("train", "prosrgan", *self.SMALL, "--data", data, "--start", run.weights)
         assert "model.safetensors does not fit this model" in message

@@ -519,6 +519,20 @@ class TestQueue:
             queue.work(ledger, (), 1)
         assert ledger.status(ledger.plan[0]).state == "to do"
 
+    def test_a_commit_between_two_legs_stops(self, home, monkeypatch):
+        ledger, wait = committed(home, {**ESPCN, "steps": 8}), queue._Queue.wait
+
+        def wait_and_commit(self):
+            wait(self)
+            git(home, "commit", "-qm", "new code", "--allow-empty")
+
+        monkeypatch.setattr(queue._Queue, "wait", wait_and_commit)
+        commit = git(home, "rev-parse", "HEAD")[:10]
+        with pytest.raises(SRError, match=f"the repository is no longer at commit {commit}; run the same command again"):
+            queue.work(ledger, (), 1)
+        status = ledger.status(ledger.plan[0])
+        assert (status.state, status.step) == ("partial", 4)
+
     def test_changes_that_are_not_committed_are_refused(self, home):
         ledger = committed(home, ESPCN)
         (home / "data" / "plan.toml").write_text((home / "data" / "plan.toml").read_text() + "\n")

@@ -20,7 +20,7 @@ from srlib.data.images import image_kind, read_image, write_image
 from srlib.data.sets import open_set
 from srlib.nn import models
 from srlib.scoring.evaluation import super_resolve, windows
-from srlib.verify import lattice
+from srlib.verify import degradation, detective, lattice
 from srlib.verify.degradation import RESIZES
 from srlib.verify.lattice import AXES
 from srlib.verify.pairs import match
@@ -341,6 +341,15 @@ class TestBadInput:
         (tmp_path / "outputs").rename(tmp_path / "several" / "Set5")
         assert verify((tmp_path / "several", folders[1])) == 2
         assert "has folders instead of pictures (Set5); give one of them" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--json", "--csv"])
+    def test_a_file_that_cannot_be_written_is_refused_before_any_work(self, folders, tmp_path, capsys, monkeypatch, option):
+        monkeypatch.setattr(detective, "score_sets", lambda *given: pytest.fail("scored"))
+        monkeypatch.setattr(degradation, "compare_lr", lambda *given: pytest.fail("compared"))
+        (tmp_path / "file").write_text("mine")
+        for path, reason in ((tmp_path / "file" / "out", "Not a directory"), (tmp_path / "hr", "Is a directory")):
+            assert verify(folders, "--lr", str(folders[1]), option, str(path)) == 2
+            assert f"cannot write {path}: {reason}" in capsys.readouterr().err
 
     def test_several_files_for_each_hr(self, folders, capsys):
         for file in [*folders[0].iterdir()]:
