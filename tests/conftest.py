@@ -4,20 +4,25 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # before torch: what is compared bit for bit is compared on a CPU
+
+import matplotlib
 import pytest
 import torch
 
+matplotlib.use("Agg")  # here and not by MPLBACKEND, as the kernels of notebooks have a backend of their own
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATASETS, MATLAB = SHARED / "datasets", SHARED / "matlab"
 
 
 @pytest.fixture(autouse=True)
 def private_folders(tmp_path, monkeypatch):
-    """No test reads or writes the user's cache, runs or figures."""
+    """No test reads or writes the user's cache, runs or figures, or takes itself for a notebook or one of several processes."""
     monkeypatch.setenv("SRLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SRLIB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("SRLIB_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.delenv("SRLIB_DATA", raising=False)
+    for name in ("SRLIB_DATA", "SRLIB_HOME", "RANK", "JPY_SESSION_NAME"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

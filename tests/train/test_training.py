@@ -201,7 +201,6 @@ class TestProgress:
 
     @pytest.mark.parametrize("session", ["", "x.ipynb"])
     def test_headless_runs_print_lines(self, data, monkeypatch, capsys, session):
-        monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
         if session:
             monkeypatch.setenv("JPY_SESSION_NAME", session)
         train(experiment(data, steps=1))
