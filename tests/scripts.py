@@ -1,4 +1,4 @@
-"""The scripts of `workflow/` as modules, the code of notebooks, and git for a user without a configuration."""
+"""The scripts of `workflow/` as modules, the code of notebooks, cards of weights, and git for a user without a configuration."""
 
 import importlib.util
 import json
@@ -29,3 +29,14 @@ def git(folder: Path, *args: str) -> str:
     """Run git in a folder; return what it printed."""
     call = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *args]
     return subprocess.run(call, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def card(paper: str, name: str, scale: int) -> dict:
+    """Return the card of released weights."""
+    return json.loads((ROOT / "data" / "weights" / paper / f"{name}_x{scale}.json").read_text())
+
+
+def total_steps(made: dict) -> int:
+    """Return the steps of a training by its provenance, with those of all that it started from, identifiers left out."""
+    first = [start for start in made.get("start", {}).values() if start["name"] != "identifier"]
+    return made["steps"] + sum(map(total_steps, first))

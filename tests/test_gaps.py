@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import card, total_steps
 
 from srlib import papers
 from srlib.draw import styling
@@ -40,7 +41,8 @@ def test_the_worst_set_of_each_network_and_scale_the_worst_first():
     ]
     assert got["gap"].tolist() == pytest.approx([-1.75, -1.0, 0.47])
     assert list(got) == gaps.COLUMNS
-    assert got["data"].tolist() == ["T91+BSD400+DIV2K-x4lr", "T91+BSD400", "T91+BSD400"]
+    cards = (card("btsrn", *network) for network in (("btsrn", 2), ("btsrn", 4), ("vdsr", 2)))
+    assert got["data"].tolist() == [one["experiment"]["data"] for one in cards]
 
 
 def test_seeds_are_averaged():
@@ -54,26 +56,30 @@ def test_a_start_from_official_weights_is_known():
     rows = rows_of("difficulty_sr", ("difficulty_sr", "Set5", 2, 37.7), ("idn_longer", "Set5", 2, 37.7), ("idn", "Set5", 2, 37.1))
     got = budgets.trainings(paper, rows, paper.setting("released")).set_index("method")
     assert got["official"].to_dict() == {"difficulty_sr": "idn_official", "idn_longer": "idn_official", "idn": ""}
-    assert got["steps"]["difficulty_sr"] == got["steps"]["idn_longer"] == 5000
+    assert got["steps"].to_dict() == {name: total_steps(card("difficulty_sr", name, 2)["provenance"]) for name in got.index}
+
+
+def pixels(budget):
+    """The HR pixels that a training saw, with those of all that it started from, identifiers left out."""
+    first = [start for start in budget.get("start", {}).values() if start["name"] != "identifier"]
+    return budget["steps"] * budget["batch"] * budget["hr_patch"] ** 2 + sum(map(pixels, first))
 
 
 def test_share_counts_the_trainings_that_a_network_started_from():
     paper, setting = papers.get("difficulty_sr"), papers.get("difficulty_sr").setting("released")
-    seen = {}
-    for name in ("idn", "identifier", "difficulty_sr"):
-        one = store.available(paper, [name], 4, setting)[name]
-        seen[name] = one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2
+    networks = store.available(paper, ["idn", "difficulty_sr"], 4, setting)
+    seen = {name: pixels(network.training_budget) for name, network in networks.items()}
     side = (48 * 4) ** 2
-    full = {"idn": 20_000 * 64 * side, "identifier": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
+    full = {"idn": 20_000 * 64 * side, "difficulty_sr": 100_000 * 64 * side}
     got = largest("difficulty_sr", ("difficulty_sr", "Set5", 4, 31.0), ("idn", "Set5", 4, 31.5)).set_index("method")
     assert got["training_share"]["IDN"] == pytest.approx(100 * seen["idn"] / full["idn"])
     # An identifier enlarges nothing, and what official weights replaced counts on neither side.
     assert got["training_share"]["Difficulty-SR"] == pytest.approx(100 * seen["difficulty_sr"] / full["difficulty_sr"])
-    networks = store.available(papers.get("prosrn"), ("prosrn_2_4", "prosrgan"), 4, papers.get("prosrn").setting("released"))
-    seen = sum(one.provenance["steps"] * one.experiment.batch * one.experiment.hr_patch**2 for one in networks.values())
+    prosrgan = store.available(papers.get("prosrn"), ["prosrgan"], 4, papers.get("prosrn").setting("released"))["prosrgan"]
     got = largest("prosrn", ("prosrgan", "Set5", 4, 26.0)).set_index("method")
     of_both = (19_531 + 292_968) * 64 * 128**2
-    assert len(networks) == 2 and got["training_share"]["ProSRGAN"] == pytest.approx(100 * seen / of_both)
+    assert prosrgan.training_budget["start"][""]["name"] == "prosrn_2_4"
+    assert got["training_share"]["ProSRGAN"] == pytest.approx(100 * pixels(prosrgan.training_budget) / of_both)
 
 
 def test_patches_of_other_images_than_the_papers_are_no_gap():

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import card, total_steps
 
 from srlib import papers
 from srlib.core.errors import SRError
@@ -270,20 +271,30 @@ def test_claims_table_is_for_readers():
     assert "| not tested | Six blocks" in markdown(claims_table(evaluate_claims("btsrn", rows)), "c")
 
 
+def steps_and_data(paper, names, scale):
+    """What is said of released trainings, by their cards."""
+    made = [card(paper, name, scale) for name in names]
+    steps = sorted({total_steps(one["provenance"]) for one in made})
+    data = sorted({one["experiment"]["data"] for one in made})
+    said = f"{steps[0]:,} steps each" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
+    return data, said + (f"; trained on {' or '.join(data)}" if len(data) > 1 else "")
+
+
 def test_a_note_says_protocol_seeds_and_steps_of_all_trainings():
+    btsrn, d2c = papers.get("btsrn"), papers.get("d2c_sr")
     ladder = ["btsrn_6+3", "btsrn_6+4"]
     rows = pd.concat([scored(name, "Set14", 2, [31.0, 32.0]) for name in ladder] + [scored("bicubic", "Set14", 2, [30.0], None)])
-    said = captions.for_figure(papers.get("btsrn"), ladder, [2], profile("released"), rows)
-    assert said == "protocol btsrn; one seed each, another may move a point by 0.1 dB; 1,200 steps each"
-    d2c = papers.get("d2c_sr")
+    said = captions.for_figure(btsrn, ladder, [2], profile("released"), rows)
+    data, steps = steps_and_data("btsrn", ladder, 2)
+    noise = btsrn.seed_noise("psnr", data)
+    assert said == f"protocol btsrn; one seed each, another may move a point by {noise} dB; {steps}"
     alphas = ["d2c_a0.1", "d2c_a0.3", "tree_1_2"]
     rows = pd.concat([*(scored(name, "City100", 1, [29.0]) for name in alphas), scored(alphas[0], "City100", 1, [29.1], seed=1)])
     said = captions.for_figure(d2c, alphas, [1], d2c.setting("released"), rows)
     several = f"{d2c.labels['d2c_a0.1']}: 2"
-    assert said == (
-        f"protocol d2c; one seed each ({several}), another may move a point by 0.7 dB; 2,000 to 26,000 steps; "
-        "trained on City100-nikon/train13 or City100-nikon/train80"
-    )
+    data, steps = steps_and_data("d2c_sr", alphas, 1)
+    noise = d2c.seed_noise("psnr", data)
+    assert said == f"protocol d2c; one seed each ({several}), another may move a point by {noise} dB; {steps}"
     two = pd.concat([scored("btsrn_6+4", "Set14", 2, [31.0], seed) for seed in (0, 1)])
     assert captions.for_figure(papers.get("btsrn"), ["btsrn_6+4"], [2], profile("smoke"), two) == "protocol btsrn; 2 seeds"
 
