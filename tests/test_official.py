@@ -69,6 +69,9 @@ def test_one_file_serves_all_scales_of_drrn(weights, one_thread):
 def test_every_source_is_registered_and_loads(weights):
     assert {(name, scale) for name, _, scale, _ in CASES} == set(official.available())
     assert set(official.sources()["licence"]) == {"MIT", "none stated"}
+    for name, scale in official.available():
+        net = official.load(name, scale)
+        assert net.scale == scale and not net.training and all(p.isfinite().all() for p in net.parameters())
 
 
 class TestMistakes:
