@@ -55,6 +55,16 @@ def one_thread():
 
 
 @pytest.fixture
+def forget_fits():
+    """A function that forgets the small fits of probes; none of another test is there, and none is left to the next one."""
+    from srlib.train import probe
+
+    probe.small_fit.cache_clear()
+    yield probe.small_fit.cache_clear
+    probe.small_fit.cache_clear()
+
+
+@pytest.fixture
 def datasets(monkeypatch) -> Path:
     """The benchmark images, for tests that need them."""
     root = Path(os.environ.get("SRLIB_TEST_DATA") or DATASETS)

@@ -35,7 +35,6 @@ from srlib.reproduce.scores import collect, score
 from srlib.reproduce.store import Trained, load_existing, load_or_train, load_released, load_run
 from srlib.scoring import evaluation, vitals
 from srlib.scoring.evaluation import SCORERS, evaluate
-from srlib.train import probe
 from srlib.train.experiment import Experiment
 from srlib.train.run import Outdated, Run, load_budget
 from srlib.train.training import digest, train
@@ -571,7 +570,7 @@ class TestLoadOrTrain:
         (ready,) = store.available(PAPER, ["aplus"], 2, setting).values()
         assert ready.run.dir == fitted.run.dir
 
-    def test_what_has_published_scores_is_fitted_when_others_are_asked(self, data, counted, monkeypatch):
+    def test_what_has_published_scores_is_fitted_when_others_are_asked(self, data, counted, monkeypatch, forget_fits):
         setting = dataclasses.replace(RELEASED, data=data, validation=data)
         sets = {"few": (data, 2), "all": (data, None)}
 
@@ -596,10 +595,9 @@ class TestLoadOrTrain:
         assert len(rows("all")) == 3 and Run.open(run).complete and len(counted) == 1
         learn = APlus.learn
         monkeypatch.setattr(APlus, "learn", lambda self, features, *rest: learn(self, 1.1 * features, *rest))
-        probe.small_fit.cache_clear()
+        forget_fits()
         rows("few")
         assert len(counted) == 2
-        probe.small_fit.cache_clear()
 
     def test_published_scores_of_a_fit_are_read_without_its_training_images(self, data, counted, tmp_path):
         shutil.copytree(tmp_path / "photos", tmp_path / "training")

@@ -119,15 +119,14 @@ class TestTraining:
         assert any(numbers[-1])
 
     @pytest.mark.parametrize(("name", "kind"), [("aplus", APlus), ("rfl", RFL)])
-    def test_of_what_is_fitted_changes_with_the_fit_and_not_with_its_size(self, name, kind, monkeypatch):
+    def test_of_what_is_fitted_changes_with_the_fit_and_not_with_its_size(self, name, kind, monkeypatch, forget_fits):
         chosen = papers.get("prosrn").experiment(name, 2, "smoke")
         before = probe.training(chosen)
         assert before[0] and probe.agree(before, probe.training(papers.get("prosrn").experiment(name, 2, "paper")))
         learn = kind.learn
         monkeypatch.setattr(kind, "learn", lambda self, features, *rest: learn(self, 1.1 * features, *rest))
-        probe.small_fit.cache_clear()
+        forget_fits()
         assert not probe.agree(before, probe.training(chosen))
-        probe.small_fit.cache_clear()
 
     def test_of_a_plugin_that_is_fitted_in_another_way_is_empty(self, monkeypatch):
         class Fitted(nn.Conv2d):
