@@ -141,6 +141,12 @@ def test_what_cannot_be_converted(tmp_path, file, name, message, kind):
         official.convert(kind(tmp_path / file), name, 2)
 
 
+def mxnet(begin=0x112, version=0xF993FAC9, storage=0, ndim=2, kind=0, named=1, end=b"") -> bytes:
+    """A file of one array, 2x3, with the name "arg:w"."""
+    array = struct.pack("<IiIqqiii", version, storage, ndim, 2, 3, 1, 0, kind) + np.arange(6, dtype="<f4").tobytes()
+    return struct.pack("<QQQ", begin, 0, 1) + array + struct.pack("<QQ", named, 5) + b"arg:w" + end
+
+
 class TestReaders:
     def test_mat_names_elements_of_cells_and_structs(self, tmp_path):
         cell = np.empty((1, 2), object)
@@ -167,13 +173,24 @@ class TestReaders:
             pth.read(tmp_path / "b.pth")
 
     def test_params(self, tmp_path):
-        array = np.arange(6, dtype="<f4").reshape(2, 3)
-        data = struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiI", 0xF993FAC9, 0, 2) + struct.pack("<qq", 2, 3)
-        data += struct.pack("<iii", 1, 0, 0) + array.tobytes() + struct.pack("<QQ", 1, 5) + b"arg:w"
-        (tmp_path / "a.params").write_bytes(data)
-        assert np.array_equal(params.read(tmp_path / "a.params")["arg:w"], array)
-        (tmp_path / "a.params").write_bytes(data + b"x")
-        with pytest.raises(SRError, match="1 bytes are left over"):
+        (tmp_path / "a.params").write_bytes(mxnet())
+        assert np.array_equal(params.read(tmp_path / "a.params")["arg:w"], np.arange(6).reshape(2, 3))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"begin": 0x113}, "it begins with 0x113"),
+            ({"version": 0xF993FACA}, "an array is not dense or of another version"),
+            ({"storage": 1}, "an array is not dense or of another version"),
+            ({"ndim": 9}, "an array is not dense or of another version"),
+            ({"kind": 2}, "an array has the type 2, not float32"),
+            ({"named": 2}, "1 arrays have 2 names"),
+            ({"end": b"x"}, "1 bytes are left over"),
+        ],
+    )
+    def test_params_of_another_form(self, tmp_path, changes, message):
+        (tmp_path / "a.params").write_bytes(mxnet(**changes))
+        with pytest.raises(SRError, match=f"a.params is damaged or no MXNet file of parameters.*{message}"):
             params.read(tmp_path / "a.params")
 
     @pytest.mark.parametrize("legacy", [False, True])

@@ -33,6 +33,7 @@ ESPCN = {**TINY, "name": "ESPCN", "networks": ["btsrn/espcn"]}
 CARD_ONLY = {"name": "btsrn/espcn", "card_only": True}
 SMALL = {**TINY, "scales": [4], "hr_patch": 32, "model_args": {"width": 8, "blocks": 1}}
 GAN = {**SMALL, "name": "GAN", "networks": ["prosrn/srgan"]}
+OTHER_START = {"network": "prosrn/srresnet", "scale": 4, "parts": [""]}
 SRRESNET = {**SMALL, "name": "SRResNet", "networks": ["prosrn/srresnet"]}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -139,6 +140,10 @@ class TestReading:
             (
                 [GAN, SRRESNET],
                 "srgan in comparison 'GAN': it starts from prosrn/srresnet x4, which the plan does not have before it",
+            ),
+            (
+                [SRRESNET, {**GAN, "networks": [{"name": "prosrn/srgan", "start": OTHER_START}]}],
+                "srgan in comparison 'GAN': its start is the paper's: srresnet; leave it out",
             ),
             ([GAN], "it starts from prosrn/srresnet x4, which the plan does not have before it; plan that first"),
             ([SRRESNET, {**GAN, "steps": 8}], r"leg \(=4\) splits its 8 steps, but its discriminator is not kept .* set leg = 8"),

@@ -1,7 +1,9 @@
 """Exchange with other tools: networks from elsewhere, safetensors, ONNX, a folder of a model hub, spandrel."""
 
 import json
+import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,6 +206,38 @@ class TestForeign:
         monkeypatch.setitem(sys.modules, "spandrel", None)
         torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "model.pth")
         with pytest.raises(SRError, match=r"pip install spandrel.* or name a function"):
+            foreign.load("model.pth")
+
+    @pytest.mark.parametrize(
+        ("found", "message"),
+        [
+            (("pictures", 3, 1), "model.pth is no network that makes one picture of another (Some)"),
+            (("masks", 3, 3), "model.pth is no network that makes one picture of another (Some)"),
+            ("unknown", "model.pth: spandrel does not know its architecture; "),
+            ("damaged", "model.pth: spandrel cannot read it: ValueError: damaged"),
+        ],
+    )
+    def test_files_that_spandrel_cannot_make_a_network_of(self, tmp_path, monkeypatch, found, message):
+        class OfPictures(SimpleNamespace):
+            pass
+
+        class Unsupported(Exception):
+            pass
+
+        def load(path):
+            if found == "unknown":
+                raise Unsupported
+            if found == "damaged":
+                raise ValueError("damaged")
+            kind, inputs, outputs = found
+            about = {"input_channels": inputs, "output_channels": outputs, "architecture": SimpleNamespace(name="Some")}
+            return (OfPictures if kind == "pictures" else SimpleNamespace)(**about)
+
+        loader = SimpleNamespace(load_from_file=load)
+        names = {"ModelLoader": lambda: loader, "UnsupportedModelError": Unsupported, "ImageModelDescriptor": OfPictures}
+        monkeypatch.setitem(sys.modules, "spandrel", SimpleNamespace(**names))
+        (tmp_path / "model.pth").touch()
+        with pytest.raises(SRError, match=re.escape(message)):
             foreign.load("model.pth")
 
 

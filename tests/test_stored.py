@@ -1,6 +1,7 @@
 """`srlib claim` and `srlib compare`: verdicts on stored evaluations, and what changed between two commits."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,34 @@ class TestClaim:
     def test_mistakes(self, text, message):
         with pytest.raises(SRError, match=message):
             judge(text)
+
+    @pytest.mark.parametrize(
+        ("files", "message"),
+        [
+            (
+                ["run/Set5_x2_btsrn_00000000", "run/Set5_x2_btsrn_11111111"],
+                "scores of btsrn x2 on 2 versions of Set5 are stored: ",
+            ),
+            (
+                ["run/Set5_x2_btsrn_00000000", "kept/Set5_x2_btsrn_11111111"],
+                "scores of btsrn x2 on 2 versions of Set5 are stored: ",
+            ),
+            (
+                ["run/Set5_x2_btsrn_00000000", "kept/Set5_x2_btsrn_00000000"],
+                "stored scores .*; delete the file and evaluate again",
+            ),
+            (["run/Set5_x3_btsrn_00000000", "run/Set14_x2_btsrn_0"], "no scores of both btsrn and vdsr on Set5 x2"),
+        ],
+    )
+    def test_scores_of_several_versions_of_a_set(self, tmp_path, monkeypatch, files, message):
+        for file in files:
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / f"{file}.csv").touch()
+        network = SimpleNamespace(scores=tmp_path / "run", kept=tmp_path / "kept", probed=None)
+        monkeypatch.setattr(stored.store, "load_existing", lambda *given: network)
+        monkeypatch.setattr(stored, "whole_set_probe", lambda *given: [])
+        with pytest.raises(SRError, match=message):
+            judge("btsrn/btsrn > btsrn/vdsr on Set5 x2")
 
     def test_files_of_other_pictures_or_sets(self, tmp_path):
         first, other = evaluation(tmp_path / "1.csv", 0.0), evaluation(tmp_path / "2.csv", 0.0, images=19)

@@ -351,6 +351,13 @@ class TestBadInput:
             assert verify(folders, "--lr", str(folders[1]), option, str(path)) == 2
             assert f"cannot write {path}: {reason}" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(("factor", "size"), [(1, "60x64"), (3, "20x21"), (4, "15x16")])
+    def test_lr_of_another_scale(self, folders, tmp_path, capsys, factor, size):
+        for file in folders[1].iterdir():
+            write_image(tmp_path / "lr" / file.name, downscale(read_image(file), factor))
+        assert verify(folders, "--lr", str(tmp_path / "lr")) == 2
+        assert f"LR p0.png has {size} pixels, HR p0.png 60x64; expected 30x32, 2 times less" in capsys.readouterr().err
+
     def test_several_files_for_each_hr(self, folders, capsys):
         for file in [*folders[0].iterdir()]:
             file.with_name(f"{file.stem}_B.png").write_bytes(file.read_bytes())

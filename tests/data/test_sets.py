@@ -2,13 +2,14 @@ import hashlib
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from srlib.core.errors import SRError
-from srlib.data import layouts, registry
+from srlib.data import layouts, registry, sets
 from srlib.data.images import write_image
 from srlib.data.sets import EMBEDDED, EMBEDDED_TEST, known_sets, open_set
 
@@ -90,6 +91,25 @@ def test_embedded_photographs_need_no_network(monkeypatch):
         assert {image.ndim for _, image in images} == {2, 3}  # grey and colour
         assert all(image.shape[0] * image.shape[1] > 60_000 for _, image in images)
     assert all(max(image.shape[:2]) <= 256 for _, image in test)
+
+
+@pytest.mark.parametrize(
+    ("name", "set_name", "photograph"),
+    [
+        ("embedded", "embedded", EMBEDDED[0]),
+        ("embedded-test", "embedded-test", EMBEDDED_TEST[-1]),
+        ("embedded-camera", "embedded", EMBEDDED[1]),
+    ],
+)
+def test_an_embedded_photograph_that_is_missing(tmp_path, monkeypatch, name, set_name, photograph):
+    (tmp_path / "data").mkdir()
+    for other in {*EMBEDDED, *EMBEDDED_TEST} - {photograph}:
+        (tmp_path / "data" / f"{other}.png").touch()
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(sets, "importlib", SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: package)))
+    message = f"{set_name}: no photograph {photograph!r} in {tmp_path}/data; install scikit-image 0.25 or later again"
+    with pytest.raises(SRError, match=message):
+        open_set(name)
 
 
 def test_the_embedded_fingerprint_is_one_of_pixels(monkeypatch):

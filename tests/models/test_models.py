@@ -181,6 +181,15 @@ def test_bad_names_scales_and_arguments_are_refused(name, scale, args, message):
         models.create(name, scale, **args)
 
 
+@pytest.mark.parametrize(("name", "known"), [("espcn", "ESPCN"), ("difficulty_sr", "difficulty_sr")])
+def test_a_name_is_registered_once(monkeypatch, name, known):
+    (build, scales), before = models._MODELS[name], dict(models._MODELS)
+    models.register(name, build, scales)  # as where a module is imported again
+    with pytest.raises(SRError, match=f"model '{name}' is registered already, as {known}; choose another name"):
+        models.register(name, torch.nn.Identity)
+    assert models._MODELS == before
+
+
 def test_list_is_a_copy():
     models.names().clear()
     assert "btsrn" in models.names()

@@ -534,6 +534,14 @@ class TestCode:
         assert train(experiment(data), progress="none").weights.stat().st_mtime_ns == written
         assert "trained anew" not in capsys.readouterr().out
 
+    @pytest.mark.parametrize("step", [None, 2])
+    def test_a_folder_with_another_run_is_refused(self, data, interrupted, step):
+        run = interrupted(step, experiment(data, steps=3)) if step else train(experiment(data, steps=1), progress="none")
+        other = Run(experiment(data, steps=5), run.fingerprint)
+        run.dir.rename(other.dir)
+        with pytest.raises(SRError, match=f"{other.key} holds the run {run.key}; move it back to a folder of that name"):
+            train(other.experiment, progress="none")
+
     def test_a_complete_run_with_truncated_weights_is_refused(self, data):
         run = train(experiment(data, steps=1), progress="none")
         run.weights.write_bytes(run.weights.read_bytes()[:-7])
