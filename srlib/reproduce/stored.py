@@ -86,9 +86,9 @@ def _stored(paper: Paper, name: str, dataset: str, scale: int, by: str) -> Itera
         folders = [trained.scores, trained.kept] if trained else []
         pattern = f"{glob.escape(file_name(dataset))}_x{scale}_{by}_{'[0-9a-f]' * 8}.csv"
         files = [file for folder in folders if folder for file in sorted(folder.glob(pattern))]
-        if len({file.name for file in files}) > 1:
+        if (versions := len({file.name for file in files})) > 1:
             raise SRError(
-                f"scores of {name} x{scale} on {len(files)} versions of {dataset} are stored: {', '.join(map(str, files))}"
+                f"scores of {name} x{scale} on {versions} versions of {dataset} are stored: {', '.join(map(str, files))}"
             )
         for file in files[:1]:
             rows, problem = read_scores(file, protocol(by), whole_set_probe(trained.probed, protocol(by)))
