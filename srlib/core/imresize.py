@@ -64,12 +64,6 @@ def modcrop(image, scale: int):
     return image[..., :height, :width] if is_torch else image[:height, :width]
 
 
-def center_crop(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the central pixels of an image (H, W[, C]), at most `side` in each direction."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side]
-
-
 def downscale(hr, scale: int):
     """Return the bicubic low-resolution image of `hr`, first cropped to a multiple of `scale` (see `imresize`)."""
     return imresize(modcrop(hr, scale), 1 / scale)

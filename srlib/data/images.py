@@ -62,6 +62,12 @@ def read_image(path: str | Path) -> np.ndarray:
     return _to_array(image, path)
 
 
+def center_crop(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the central pixels of an image (H, W[, C]), at most `side` in each direction."""
+    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
 def image_head(path: str | Path) -> tuple[int, int, bool]:
     """Return height and width, as `read_image` turns it, and whether there is transparency, from the header; errors as there."""
     with _opened(Path(path)) as file:

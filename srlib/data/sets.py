@@ -13,9 +13,8 @@ import numpy as np
 from srlib.core import paths
 from srlib.core.errors import SRError, unknown
 from srlib.core.files import file_hashes
-from srlib.core.imresize import center_crop
 from srlib.data import layouts, registry
-from srlib.data.images import image_head, list_images, read_image
+from srlib.data.images import center_crop, image_head, list_images, read_image
 
 # Photographs in the scikit-image wheel: the training part, and a test part of other scenes. Left out: the second view
 # of the motorcycle, drawings, medical and sky images that are mostly flat.

@@ -20,11 +20,11 @@ from PIL import Image
 
 from srlib.core.color import to_rgb, to_uint8
 from srlib.core.errors import SRError
-from srlib.core.imresize import center_crop, downscale, modcrop
+from srlib.core.imresize import downscale, modcrop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
 from srlib.data.camera import photograph
-from srlib.data.images import read_image
+from srlib.data.images import center_crop, read_image
 from srlib.draw.panels import busiest_box, error_map
 from srlib.draw.style import subplots
 

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from srlib.core.color import to_rgb, to_y
-from srlib.core.imresize import center_crop, downscale
+from srlib.core.imresize import downscale
+from srlib.data.images import center_crop
 from srlib.data.sets import ImageSet, open_set
 from srlib.nn.models import makes_images
 from srlib.nn.same_size import CELL

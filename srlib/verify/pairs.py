@@ -11,8 +11,7 @@ import numpy as np
 
 from srlib.core.color import to_rgb
 from srlib.core.errors import SRError
-from srlib.core.imresize import center_crop
-from srlib.data.images import image_head, image_kind, list_images, read_image
+from srlib.data.images import center_crop, image_head, image_kind, list_images, read_image
 
 KINDS = {"sr", "hr", "lr", "gt", "out", "output", "result", "pred", "fake"}  # in names, beside the picture's own
 SCALES = {"x", "srf", "scale"}  # before a number

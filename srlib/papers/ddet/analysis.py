@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from srlib.core.color import rgb_to_ycbcr, to_rgb, to_uint8, to_y, with_chroma
 from srlib.core.errors import SRError
-from srlib.core.imresize import center_crop
 from srlib.core.metrics import psnr
 from srlib.core.protocols import Protocol
+from srlib.data.images import center_crop
 from srlib.data.sets import ImageSet, open_set
 from srlib.papers.ddet.model import DDet, Intermediates
 from srlib.scoring.evaluation import model_input, upscale
