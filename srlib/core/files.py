@@ -53,7 +53,7 @@ def atomic(path: Path, remedy: str = "") -> Iterator[Path]:
             raise
         raise cannot_write(path, error, remedy) from error
     finally:
-        with suppress(OSError):  # the error above says more
+        with suppress(OSError):  # gone where all went well; else the error above says more
             temp.unlink()
 
 

@@ -76,8 +76,8 @@ def alike(paper: Paper, names: Iterable[str], like: str, scale: int, profile: Pr
 
 def labels_with_steps(paper: Paper, names: Iterable[str], scale: int, profile: Profile) -> dict[str, str]:
     """Return the labels of a paper's methods; where the named networks differ in steps, theirs say how many."""
-    cards = {name: training(paper, name, scale, profile) for name in names}
-    steps = {name: total(card["budget"]) for name, card in cards.items() if card}
+    found = {name: training(paper, name, scale, profile) for name in names}
+    steps = {name: total(card["budget"]) for name, card in found.items() if card}
     differ = len({*steps.values()}) > 1
     return {**paper.labels, **{name: f"{paper.labels[name]}, {n:,.0f} steps" for name, n in steps.items() if differ}}
 
