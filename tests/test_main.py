@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,12 @@ class TestParser:
         assert stop.value.code == 0 and "usage: python -m srlib" in out
         for name in COMMANDS if not command else ():
             assert name in out
+
+    def test_version(self, capsys):
+        with pytest.raises(SystemExit) as stop:
+            main(["--version"])
+        pinned = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
+        assert stop.value.code == 0 and capsys.readouterr().out == f"srlib {pinned}\n"
 
     @pytest.mark.parametrize("command", ["evaluate", "upscale", "count"])
     def test_help_names_weights_of_others(self, command, capsys):
@@ -503,6 +510,31 @@ class TestUpscale:
         ok("upscale", photo, "--model", "espcn", "--output", ensembled, "--ensemble")
         assert np.abs(read_image(plain).astype(int) - read_image(tiled)).max() <= 1
         assert np.abs(read_image(plain).astype(int) - read_image(ensembled)).max() > 1
+
+    def test_released_weights_by_their_file_have_one_scale(self, ok, fails, run, data, tmp_path):
+        file = ok("release", run.dir, "--datasets", data).strip()
+        photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "out.png"
+        assert f"scale (=3) does not fit {file}, which is x2; leave" in fails("upscale", photo, "--model", file, "--scale", 3)
+        ok("upscale", photo, "--model", file, "--scale", 2, "--output", output)
+        assert read_image(output).shape == (18, 14, 3)
+
+    @pytest.mark.parametrize(("factor", "message"), [("nan", "has NaN or infinite values"), ("255", "expected about 0..255")])
+    def test_a_network_whose_output_is_no_picture(self, fails, tmp_path, monkeypatch, factor, message):
+        (tmp_path / "nets.py").write_text(
+            "import torch\n\nclass Net(torch.nn.Upsample):\n"
+            f"    def forward(self, x):\n        return super().forward(x) * float('{factor}')\n\n"
+            "def net():\n    return Net(scale_factor=2)\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "nets", raising=False)
+        photo = save(tmp_path / "p.png", picture(9, 7, 3))
+        assert message in fails("upscale", photo, "--model", "nets:net", "--scale", 2)
+        assert [file.name for file in tmp_path.glob("*.png")] == ["p.png"]
+
+    def test_the_home_folder_in_an_output(self, ok, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        ok("upscale", save(tmp_path / "p.png", picture(9, 7, 3)), "--model", "bicubic", "--output", "~/x.png")
+        assert read_image(tmp_path / "home" / "x.png").shape == (18, 14, 3)
 
     def test_overwriting_and_failures(self, ok, fails, tmp_path):
         photo, output = save(tmp_path / "p.png", picture(9, 7, 3)), tmp_path / "p_bicubic_x2.png"

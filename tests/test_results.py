@@ -302,8 +302,11 @@ class TestReleased:
         file.write_bytes(weights)
         with pytest.raises(SRError, match="espcn_x2.safetensors was changed: SHA-256 .* as on its card; restore it"):
             load_released(BTSRN, "espcn", 2)
-        for damage in (lambda: card.write_text("{"), card.unlink):
-            damage()
+        whole = json.loads(card.read_text())
+        later = {**whole, "experiment": {**whole["experiment"], "of_a_later_version": 1}}
+        without = [{key: value for key, value in whole.items() if key != left_out} for left_out in ("probe", "provenance")]
+        for content in ("{", "[1]", "{}", *map(json.dumps, [*without, later]), None):
+            card.unlink() if content is None else card.write_text(content)
             with pytest.raises(SRError, match="espcn_x2.json, the card of released weights, cannot be read .*; restore it"):
                 load_released(BTSRN, "espcn", 2)
 

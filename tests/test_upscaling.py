@@ -114,6 +114,12 @@ class TestInputs:
         jobs, failures, _ = plan(["in/b.png", "in", "./in/*.png"], None, END)
         assert [source for source, _ in jobs] == [Path("in/b.png"), Path("in/a.png")] and failures == []
 
+    def test_a_picture_goes_by_its_own_name_and_not_by_a_link(self):
+        photos("in/photo.png", "in/z.png")
+        Path("in/link.png").symlink_to("photo.png")
+        jobs, failures, _ = plan(["in"], None, END)
+        assert [source.name for source, _ in jobs] == ["photo.png", "z.png"] and failures == []
+
     def test_a_quoted_home_folder(self, here, monkeypatch):
         monkeypatch.setenv("HOME", str(here))
         photos("in/a.png", "in/b.png")

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from srlib import __version__
 from srlib.cli.verify import add_verify
+from srlib.core import paths
 
 PRECISIONS = ("fp32", "bf16")
 FOREIGN = "a weights file (.pth, .safetensors), or module:function, which returns a torch.nn.Module"
@@ -15,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m srlib",
         description="Single-image super-resolution: data, models, training and evaluation of the reproduced papers.",
     )
+    top.add_argument("--version", action="version", version=f"srlib {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     data = commands.add_parser("data", help="fetch and verify the public test and training sets, and official weights")
@@ -51,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     protocols = "y, lapsrn, prosrn, edsr, btsrn, btsrn_div2k, realsr or d2c (default y)"
     evaluate.add_argument("--protocol", default="y", help=protocols)
     evaluate.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
-    evaluate.add_argument("--csv", type=Path, help="write the rows, one per image, to this file")
+    evaluate.add_argument("--csv", type=paths.given, help="write the rows, one per image, to this file")
 
     upscale = commands.add_parser(
         "upscale",
@@ -65,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     upscale.add_argument("--scale", type=int, help="default: that of the run, or 2, or the smallest that the experiment has")
     upscale.add_argument(
-        "--output", type=Path, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
+        "--output", type=paths.given, help="a .png or .jpg, or a folder for several (default: IMAGE_MODEL_xSCALE.png beside each)"
     )
     upscale.add_argument("--ensemble", action="store_true", help="average over the eight flips and rotations")
     upscale.add_argument(
@@ -78,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add_verify(commands)
 
     release = commands.add_parser("release", help="copy a complete run to data/weights with its card")
-    release.add_argument("run", type=Path, help="the directory of a run")
+    release.add_argument("run", type=paths.given, help="the directory of a run")
     release.add_argument("--datasets", nargs="+", default=["Set5"], help="scored for the card (default Set5)")
 
     export = commands.add_parser("export", help="write networks for other tools")
@@ -87,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     forms = "tensors with metadata, an ONNX graph for any size, a folder with a model card, or tensors that spandrel can load"
     export.add_argument("--to", required=True, choices=("safetensors", "onnx", "hub", "spandrel"), help=forms)
     export.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="of tensors (default fp32); ONNX is fp32")
-    export.add_argument("--output", type=Path, default=Path(), help="a folder (default: the working directory)")
+    export.add_argument("--output", type=paths.given, default=Path(), help="a folder (default: the working directory)")
 
     count = commands.add_parser("count", help="count parameters and mult-adds for a 1280x720 output")
     count.add_argument("names", nargs="+", metavar="NAME", help=f"from `list models`, {FOREIGN}")

@@ -114,7 +114,7 @@ def plan(inputs: Sequence[str], output: Path | None, ending: str) -> tuple[list[
     jobs, failures, notes, seen, taken = [], [], [], set(), {}
     for given in inputs:
         try:
-            sources = find(given, ending, notes, failures)
+            sources = sorted(find(given, ending, notes, failures), key=os.path.islink)  # a picture goes by its own name
         except SRError as error:
             failures.append(str(error))
             continue

@@ -138,7 +138,7 @@ def _trained(name: str, scale: int | None):
     from srlib import papers
     from srlib.nn import models
     from srlib.reproduce.cards import read_card, weights_dir, weights_path
-    from srlib.reproduce.store import Trained, load_or_train, load_released, load_run
+    from srlib.reproduce.store import Trained, check_scale, load_or_train, load_released, load_run
     from srlib.share import export, foreign
     from srlib.train.experiment import Experiment
 
@@ -147,8 +147,8 @@ def _trained(name: str, scale: int | None):
             return load_run(Path(name).parent, scale)
         if Path(name).parent.parent.resolve() == weights_dir().resolve() and (card := Path(name).with_suffix(".json")).exists():
             experiment = Experiment(**read_card(card)["experiment"])
-            paper, made_at = papers.get(experiment.paper), experiment.scale
-            return load_released(paper, experiment.name, scale or made_at, experiment.seed)
+            scale = check_scale(experiment, scale, name)
+            return load_released(papers.get(experiment.paper), experiment.name, scale, experiment.seed)
     if (Path(name) / "config.json").exists():
         weights = Path(name) / "model.safetensors"
         if not export.is_export(weights):

@@ -20,6 +20,7 @@ from srlib.core.errors import SRError, batch_error
 from srlib.core.files import check_writable
 from srlib.core.imresize import imresize
 from srlib.core.memory import release_freed_memory
+from srlib.core.metrics import SR_MARGIN, check_range
 from srlib.core.output import tolerant
 from srlib.data.images import WRITERS, Photo, image_head, read_photo, write_image
 from srlib.nn.bicubic import Bicubic
@@ -78,6 +79,7 @@ def _upscale_blocks(
         outer, out = (outer_rows, outer_columns), (enlarged(rows), enlarged(columns))
         part = enlarged(rows, outer_rows.start), enlarged(columns, outer_columns.start)
         result = upscale(model, to_rgb(pixels[outer]), tile=largest, ensemble=ensemble)[part]
+        check_range("sr", result, SR_MARGIN, reject_unit=False)  # dark pictures may lie in 0..1
         sr[out] = to_uint8(result[..., 1] if pixels.ndim == 2 else result)
         if alpha is not None:
             sr_alpha[out] = imresize(alpha[outer], scale)[part]

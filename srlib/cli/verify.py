@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from pathlib import Path
+
+from srlib.core import paths
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:
@@ -14,8 +15,12 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
         description="Score a folder of SR pictures under all named protocols, and under every colour, rounding, border and SSIM "
         "window that papers use; with published numbers, say which of them give these. Pictures are paired by name.",
     )
-    verify.add_argument("sr", type=Path, metavar="SR_FOLDER", help="SR pictures; with several sets, a folder of each set's name")
-    verify.add_argument("--hr", type=Path, required=True, metavar="HR_FOLDER", help="the ground truth, laid out like SR_FOLDER")
+    verify.add_argument(
+        "sr", type=paths.given, metavar="SR_FOLDER", help="SR pictures; with several sets, a folder of each set's name"
+    )
+    verify.add_argument(
+        "--hr", type=paths.given, required=True, metavar="HR_FOLDER", help="the ground truth, laid out like SR_FOLDER"
+    )
     verify.add_argument("--scale", type=int, required=True, help="the factor of SR; also the unit of some borders")
     verify.add_argument(
         "--published",
@@ -25,9 +30,9 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
         help="e.g. 32.62 or Set5=32.21/0.8948; once per set",
     )
     verify.add_argument("--published-ssim", action="append", default=[], metavar="[SET=]SSIM", help="where only SSIM is printed")
-    verify.add_argument("--lr", type=Path, metavar="LR_FOLDER", help="the networks' input: say which resize made it")
-    verify.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
-    verify.add_argument("--csv", type=Path, metavar="FILE", help="write the scores of all combinations, a row each")
+    verify.add_argument("--lr", type=paths.given, metavar="LR_FOLDER", help="the networks' input: say which resize made it")
+    verify.add_argument("--json", type=paths.given, metavar="FILE", help="write everything that was found")
+    verify.add_argument("--csv", type=paths.given, metavar="FILE", help="write the scores of all combinations, a row each")
 
     claim = commands.add_parser("claim", help="give the verdict of two stored evaluations")
     claim.add_argument("claim", help='e.g. "difficulty_sr > idn on Urban100 x4"; also of two files of `evaluate --csv`')

@@ -30,6 +30,11 @@ def home() -> Path:
     return root
 
 
+def given(text: str) -> Path:
+    """Return a path that a user typed; "~" is the home folder where the shell left it, as in --output=~/x.png."""
+    return Path(os.path.expanduser(text))
+
+
 def released_dir() -> Path:
     """Return the folder of released weights and scores: `data` of the repository, or the part of it that a wheel carries."""
     carried = SOURCE / "srlib" / "released"

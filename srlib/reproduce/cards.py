@@ -66,11 +66,15 @@ def published_scores(name: str) -> Path:
 
 
 def read_card(file: Path) -> dict:
-    """Return the card of released weights; raises SRError where it cannot be read."""
+    """Return the card of released weights; raises SRError where it cannot be read or is not one."""
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        card = json.loads(file.read_text())
+        if missing := sorted({"experiment", "provenance", "probe", "weights"} - set(card)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        Experiment(**card["experiment"])
+    except (OSError, ValueError, TypeError) as error:
         raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
+    return card
 
 
 def describe_budget(label: str, budget: dict, lender: str = "") -> str:

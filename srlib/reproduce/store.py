@@ -179,13 +179,21 @@ def load_run(folder: Path, scale: int | None = None) -> Trained:
     if not run.complete:
         raise SRError(f"{folder} is not a complete run; the same `python -m srlib train ...` continues it")
     experiment = run.experiment
-    scale = experiment.scale if scale is None else scale
-    if scale != experiment.scale and not _serves_all_scales(experiment):
-        raise SRError(f"scale (={scale}) does not fit {folder}, which is x{experiment.scale}; leave the scale out")
+    scale = check_scale(experiment, scale, folder)
     run.check_weights()
     made = run.provenance()
     model = _load_checked(experiment, run.weights, scale, made, made["probe"], f"run {folder}")
     return Trained(experiment.name, experiment.name, model, run.dir / "metrics", run.weights, run)
+
+
+def check_scale(experiment: Experiment, scale: int | None, source: str | Path) -> int:
+    """Return the scale to use a training's weights at: their own, or another one where a method's weights serve all scales.
+
+    scale: asked for; None for their own. source: the weights, for the error. Raises SRError for a scale that does not fit.
+    """
+    if scale in (None, experiment.scale) or _serves_all_scales(experiment):
+        return experiment.scale if scale is None else scale
+    raise SRError(f"scale (={scale}) does not fit {source}, which is x{experiment.scale}; leave the scale out")
 
 
 def _serves_all_scales(experiment: Experiment) -> bool:
