@@ -84,7 +84,7 @@ def needs_trained_components(wildcards):
 
 
 def all_metrics(wildcards):
-    """The metrics of all notebooks of the papers; the summary reads no other."""
+    """The metrics of all notebooks of the papers asked for; the summary also reads those that others have from earlier."""
     names = {paper: notebooks.metrics_names(papers.get(paper), SETUP, scales(paper)) for paper in PAPERS}
     files = [file for paper in PAPERS for file in metrics(paper, *names[paper], *notebooks.COSTS)]
     explored = PAPERS if PROFILE != "quick" else []  # nobody waits for explorers in a first look

@@ -584,6 +584,12 @@ class TestOrderInTheLastThird:
         assert self.word([29.2] * 7 + [29.1, 28.9, 28.8]).verdict == UNDECIDED  # whichever way
         assert self.word([28.9, 29.1, 28.8, 29.2, 28.9, 28.9, 29.1, 29.1, 29.2, 29.2]).verdict == "holds"  # earlier
 
+    def test_on_the_scored_set_it_must_be_that_of_the_scores(self):
+        assert self.word([28.8] * 10).verdict == "holds", "of another set"
+        found = self.word([28.8] * 10, validation="Set5")
+        assert found.verdict == UNDECIDED and found.estimate > 0
+        assert "it would take validations that agree with the scores (during training " in found.detail
+
     def test_without_common_steps_each_side_must_have_settled(self):
         elsewhere = [{**row, "step": row["step"] + 50} for row in steps(*self.LEVEL)]  # as of two stages and one
         settled, rising = steps(*[29.5] * 10), steps(*[28.0] * 7, 28.5, 29.0, 29.5)

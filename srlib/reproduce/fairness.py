@@ -111,8 +111,11 @@ def equal_budgets(claim: Claim, difference: float, sides: list[Side]) -> str:
     return "equal budgets ({})".format(", ".join(f"{side.label}: {side.budget}" for side in trained))
 
 
-def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:
-    """Require a trained side at the paper's level, or validations in the last third of training that keep the order."""
+def stable_order(claim: Claim, difference: float, sides: list[Side], dataset: str) -> str:
+    """Require a trained side at the paper's level, or validations in the last third of training that keep the order.
+
+    On the set that is scored it must be the order of the scores.
+    """
     ahead_of_untrained = len(sides) == 1 and (difference > 0) == (sides[0].method == claim.left)
     if not sides or ahead_of_untrained or any(side.at_paper_level for side in sides):
         return ""
@@ -127,7 +130,10 @@ def stable_order(claim: Claim, difference: float, sides: list[Side]) -> str:
         return f"validations on one set ({', '.join(f'{side.label}: {side.validation}' for side in sides)})"
     gaps = (last_thirds[0] - last_thirds[1]).dropna() if alike else []
     if len(gaps) > 1:
-        stable = len({claim.slack(gap) > 0 for gap in gaps}) == 1
+        orders = {claim.slack(gap) > 0 for gap in gaps}
+        if sides[0].validation == dataset and orders == {claim.slack(difference) <= 0}:
+            return "validations that agree with the scores (during training they have the reverse order)"
+        stable = len(orders) == 1
     else:  # no common steps, as of trainings in one stage and in two
         stable = all(len(values) > 1 and values.max() - values.min() < abs(claim.slack(difference)) for values in last_thirds)
     if stable:

@@ -245,7 +245,7 @@ def judge_accuracy(
     trained = [side for side in sides if side.trainings is not None]
     if untrained := "; ".join(filter(None, (side.untrained_mechanism for side in trained))):
         return verdict(UNJUDGED, f"{detail}; the mechanism did not train: {untrained}")
-    needs = [equal_budgets(claim, estimate, sides), stable_order(claim, estimate, trained)]
+    needs = [equal_budgets(claim, estimate, sides), stable_order(claim, estimate, trained, comparison.dataset)]
     if n_images < MIN_IMAGES:
         detail += ", too few images"
     elif alone:

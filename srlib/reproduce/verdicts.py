@@ -27,10 +27,10 @@ Conditions (`fairness`). A claim of accuracy holds or is contradicted only if
   its published number, and the difference on the same side of the margin if that distance were closed. So a rival with official
   weights is compared by these where left is at that level or started from them, else, where the rival was trained here too, by
   our training of it;
-- a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third of
-  training. Where only whole networks are validated and a side is a component of one, or is not trained, or where the two have
-  no steps in common, the validations of each training must have varied by less than the difference exceeds the margin; a
-  trained side that is ahead of an untrained one needs neither.
+- a trained side is at the level of its paper, or the order of the two sides was the same at all validations in the last third
+  of training, and that of the scores where these are of the validation set. Where only whole networks are validated and a side
+  is a component of one, or is not trained, or where the two have no steps in common, the validations of each training must have
+  varied by less than the difference exceeds the margin; a trained side that is ahead of an untrained one needs neither.
 Otherwise it is not decidable at this budget, and `detail` says what it would take. Profiles that only show that the machinery
 works (`Profile.judges_accuracy`) have no verdict on accuracy.
 
