@@ -146,7 +146,7 @@ def _trained(name: str, scale: int | None):
         if (Path(name).parent / "config.json").exists():  # of a run
             return load_run(Path(name).parent, scale)
         if Path(name).parent.parent.resolve() == weights_dir().resolve() and (card := Path(name).with_suffix(".json")).exists():
-            experiment = Experiment(**read_card(card)["experiment"])
+            experiment = Experiment(**read_card(card, whole=True)["experiment"])
             scale = check_scale(experiment, scale, name)
             return load_released(papers.get(experiment.paper), experiment.name, scale, experiment.seed)
     if (Path(name) / "config.json").exists():

@@ -65,13 +65,14 @@ def published_scores(name: str) -> Path:
     return paths.released_dir() / "scores" / name
 
 
-def read_card(file: Path) -> dict:
-    """Return the card of released weights; raises SRError where it cannot be read or is not one."""
+def read_card(file: Path, whole: bool = False) -> dict:
+    """Return a card of weights; raises SRError where it cannot be read, or, if whole, lacks what loading released ones takes."""
     try:
-        card = json.loads(file.read_text())
-        if missing := sorted({"experiment", "provenance", "probe", "weights"} - set(card)):
-            raise ValueError(f"it lacks {', '.join(missing)}")
-        Experiment(**card["experiment"])
+        card = dict(json.loads(file.read_text()))
+        if whole:
+            if missing := sorted({"experiment", "provenance", "probe", "weights"} - set(card)):
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            Experiment(**card["experiment"])
     except (OSError, ValueError, TypeError) as error:
         raise SRError(f"{file}, the card of released weights, cannot be read ({error}); restore it from git") from error
     return card

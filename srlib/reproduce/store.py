@@ -126,7 +126,8 @@ def load_released(paper: Paper, name: str, scale: int, seed: int = 0, only_score
     method = paper.method(name)
     models.check(method.model, scale, method.args)
     file = weights_path(paper, name, method.trained_at or scale, seed)
-    card = read_card(file.with_suffix(".json")) if file.exists() or file.with_suffix(".json").exists() else {}
+    there = file.exists() or file.with_suffix(".json").exists()
+    card = read_card(file.with_suffix(".json"), whole=True) if there else {}
     actual, expected = sha256(file) if file.exists() else "", str(card.get("weights"))
     earlier = bool(actual) and actual != expected and card.get("card_only")  # weights of a release before the card's
     if not actual or earlier:
