@@ -17,8 +17,6 @@ from srlib.scoring.evaluation import evaluate
 from srlib.train.run import Run
 
 scores = load("scores")
-EXPERIMENT = {"name": "espcn", "paper": "btsrn", "model": "espcn", "scale": 2, "data": "T91", "steps": 2}
-CARD = {"experiment": EXPERIMENT, "provenance": {}, "probe": []}
 OFFICIAL = "official_vdsr_x2-f613166660-0123456789"  # the hash of the authors' file, and that of its conversion
 
 
@@ -54,7 +52,7 @@ def home(home) -> Path:
     for name in ("a", "b"):
         weights = home / "data" / "weights" / "btsrn" / f"{name}_x2.safetensors"
         weights.write_text(name)
-        weights.with_suffix(".json").write_text(json.dumps({**CARD, "weights": sha256(weights)}))
+        weights.with_suffix(".json").write_text(json.dumps({"weights": sha256(weights)}))
     made = paths.runs_dir() / "released" / cards.kept_scores(cards.weights_path(papers.get("btsrn"), "a", 2)).name
     (paths.runs_dir() / "released" / OFFICIAL).mkdir(parents=True)
     (paths.runs_dir() / "released" / OFFICIAL / "Set5_x2_y_01234567.csv").write_text("image,psnr\nbaby,31\n")
